@@ -1,0 +1,21 @@
+"""Writes code: a prompt in, tokens of the missing middle out, inside a deadline.
+
+Knows nothing of editors, repositories or of any file outside its model directories
+and caches. Modules, each of which imports only those above it:
+
+    errors        every exception a caller may catch, as one tree
+    manifest      a model directory's description: shapes, FIM tokens, checksums
+    tokenizer     text to token ids and back, whole or as a stream
+    prompt        the only fill-in-the-middle layout
+    sampling      logits to one token
+    sequence      the state of one generation
+    cache         KV slots and the longest prefix they share with a prompt
+    backend       what an engine asks of whatever runs the network
+    quantize      float weights to blocks and columns of integers, and back
+    graph         the ONNX graph of a model family
+    onnx_backend  the network in ONNX Runtime
+    engine        schedule, run, postprocess
+    metrics       counts and times of the service
+    service       the engine behind HTTP
+    client        the other end of that HTTP
+"""

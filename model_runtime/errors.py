@@ -1,0 +1,65 @@
+"""Every exception that this package raises on purpose, as one tree.
+
+    LacunaRuntimeError
+    ├── ModelError            something is wrong with a model directory
+    │   ├── ManifestError     manifest.json is missing, broken, or of another format
+    │   ├── ChecksumError     a file of the model is not the file the manifest names
+    │   └── TokenizerError    tokenizer.json does not belong to the manifest
+    ├── PromptError           the request cannot be laid out
+    ├── Cancelled             somebody asked for the work to stop
+    ├── Overloaded            the queue is full; come back later
+    └── ServiceError          the other end of the client
+        ├── Unreachable       nobody answers there
+        ├── ProtocolMismatch  somebody answers, in another language
+        └── Refused           it answered no, and said why
+
+Each message says what is wrong, where, and what to do about it.
+"""
+
+
+class LacunaRuntimeError(Exception):
+    """The root: catch this to catch everything below."""
+
+
+class ModelError(LacunaRuntimeError):
+    """Something is wrong with a model directory."""
+
+
+class ManifestError(ModelError):
+    """manifest.json is missing, broken, or written in another format."""
+
+
+class ChecksumError(ModelError):
+    """A file of the model is missing or is not the one that the manifest names."""
+
+
+class TokenizerError(ModelError):
+    """tokenizer.json cannot be read or does not belong to the manifest."""
+
+
+class PromptError(LacunaRuntimeError):
+    """The request cannot be laid out for this model."""
+
+
+class Cancelled(LacunaRuntimeError):
+    """Somebody asked for the work to stop; nothing is owed."""
+
+
+class Overloaded(LacunaRuntimeError):
+    """The queue is full; the request was refused before any work was done."""
+
+
+class ServiceError(LacunaRuntimeError):
+    """Something is wrong at the other end of the client."""
+
+
+class Unreachable(ServiceError):
+    """Nobody answers at the address."""
+
+
+class ProtocolMismatch(ServiceError):
+    """The service speaks another version of the protocol."""
+
+
+class Refused(ServiceError):
+    """The service answered no, and said why."""

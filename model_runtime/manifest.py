@@ -1,0 +1,166 @@
+"""A model directory in, its description out: shapes, FIM tokens, checksums. Loads no weights.
+
+A model directory holds `manifest.json`, `tokenizer.json`, one ONNX graph and its external
+data. The manifest is the only file read by hand; everything else is named in it, with its
+size and SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from model_runtime.errors import ChecksumError, ManifestError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+Layout = Literal["spm", "psm", "prefix"]
+
+
+class Fim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model is asked for a middle. Token strings; None where the model has no such token.
+
+    layout: "spm" suffix, prefix, and the middle goes on from the prefix (ours);
+            "psm" prefix, suffix, middle; "prefix" the model cannot infill.
+    """
+
+    layout: Layout
+    end: tuple[str, ...]
+    prefix: str | None = None
+    suffix: str | None = None
+    middle: str | None = None
+    file: str | None = None
+    context: str | None = None
+
+
+class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of the model directory. bytes: its size; sha256: in hexadecimal."""
+
+    bytes: int
+    sha256: str
+
+
+class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The network's sizes, in units of elements; `rope_theta` and `norm_epsilon` as in the llama papers."""
+
+    vocab_size: int
+    hidden_size: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    ffn_size: int
+    context_length: int
+    rope_theta: float = 10_000.0
+    norm_epsilon: float = 1e-6
+    qk_norm: bool = False
+    tied: bool = True
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of manifest.json.
+
+    weights: how the stored weights are coded, see `quantize`: "int8" or "int4" in blocks
+             of 32 along the input, or "fp32".
+    split_lines: the tokenizer never merges across a newline, so lines may be encoded apart.
+    """
+
+    format: int
+    name: str
+    family: Literal["llama"]
+    licence: str
+    shape: Shape
+    fim: Fim
+    weights: Literal["fp32", "int8", "int4"]
+    files: dict[str, File]
+    description: str = ""
+    split_lines: bool = False
+
+
+def read(directory: Path) -> Manifest:
+    """The manifest of a model directory. Raises ManifestError; see `check` for the files it names."""
+    path = directory / MANIFEST
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ManifestError(
+            f"cannot read {path}: {error.strerror}; a model directory holds a {MANIFEST}, "
+            "give its path with --model or leave that out to use the embedded model"
+        ) from error
+    try:
+        version = msgspec.json.decode(raw, type=dict[str, msgspec.Raw]).get("format")
+        if version is not None and bytes(version) != str(FORMAT).encode():
+            raise ManifestError(
+                f"{path} is of format {bytes(version).decode()}, this Lacuna reads format {FORMAT}; "
+                "upgrade Lacuna or export the model again"
+            )
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{path} is not a model manifest: {error}; restore the model directory") from error
+    _check_sense(path, manifest)
+    return manifest
+
+
+def _check_sense(path: Path, manifest: Manifest) -> None:
+    shape, fim = manifest.shape, manifest.fim
+    sizes = {
+        name: value
+        for name, value in msgspec.structs.asdict(shape).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    for name, value in sizes.items():
+        if value <= 0:
+            raise ManifestError(f"{path}: {name} is {value}, it must be above 0; restore the model directory")
+    if shape.heads % shape.kv_heads:
+        raise ManifestError(
+            f"{path}: {shape.heads} heads cannot share {shape.kv_heads} kv_heads; restore the model directory"
+        )
+    needed = {"spm": ("prefix", "suffix"), "psm": ("prefix", "suffix", "middle"), "prefix": ()}[fim.layout]
+    for name in needed:
+        if getattr(fim, name) is None:
+            raise ManifestError(f"{path}: layout {fim.layout} needs the token fim.{name}; restore the model directory")
+    for name in manifest.files:
+        if name != Path(name).name or name in ("", ".", ".."):
+            raise ManifestError(f"{path}: file name {name!r} leaves the model directory; do not use this model")
+
+
+def digest(path: Path) -> File:
+    """Size and SHA-256 of one file. Raises OSError."""
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    return File(bytes=path.stat().st_size, sha256=sha256)
+
+
+def check_sizes(directory: Path, manifest: Manifest) -> None:
+    """Every named file is there with the named size: cheap, done at every load. Raises ChecksumError."""
+    for name, file in manifest.files.items():
+        path = directory / name
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise ChecksumError(f"cannot read {path}: {error.strerror}; restore the model directory") from error
+        if size != file.bytes:
+            raise ChecksumError(
+                f"{path} has {size} bytes, the manifest names {file.bytes}: it was cut short or replaced; "
+                "restore the model directory"
+            )
+
+
+def check(directory: Path, manifest: Manifest) -> None:
+    """Every named file is there, whole and unchanged: reads all of it. Raises ChecksumError."""
+    check_sizes(directory, manifest)
+    for name, file in manifest.files.items():
+        path = directory / name
+        try:
+            found = digest(path)
+        except OSError as error:
+            raise ChecksumError(f"cannot read {path}: {error.strerror}; restore the model directory") from error
+        if found.sha256 != file.sha256:
+            raise ChecksumError(
+                f"{path} has SHA-256 {found.sha256[:12]}…, the manifest names {file.sha256[:12]}…; "
+                "restore the model directory"
+            )

@@ -1,0 +1,124 @@
+"""An Infill in, a Prompt of token ids out: the only fill-in-the-middle layout there is.
+
+Training, serving and evaluation lay out with this module and nothing else, so the model
+sees in use what it saw in training. docs/prompt-format.md says the same in prose and
+tests/test_prompt.py pins it. Ignores where the texts come from and what becomes of the tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from model_runtime.errors import PromptError
+from model_runtime.manifest import Fim
+
+STEP = 128  # tokens: a prefix too long for the model loses its head in steps of this size
+
+
+class Encoder(Protocol):
+    """What a layout asks of a tokenizer."""
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text; markers inside it stay plain text."""
+
+    def special(self, token: str) -> int:
+        """The id of one marker. Raises TokenizerError when there is none."""
+
+
+@dataclass(frozen=True)
+class Snippet:
+    """Text from elsewhere that may help: `path` relative to the workspace, with forward slashes."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Infill:
+    """A gap in a file. The file around the cursor reads `prefix + typed + ▮ + suffix`.
+
+    prefix and suffix are frozen when the anchor is set; `typed` is what was typed since.
+    context is ordered, the most valuable snippet last, nearest to the cursor.
+    """
+
+    path: str
+    prefix: str
+    suffix: str
+    typed: str = ""
+    context: tuple[Snippet, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """tokens: ids in the order the model reads them. cut: tokens left out for want of room."""
+
+    tokens: tuple[int, ...]
+    cut: int = 0
+
+
+def lay_out(infill: Infill, encoder: Encoder, fim: Fim, limit: int) -> Prompt:
+    """Token ids of the prompt, at most `limit` of them.
+
+    What does not fit is cut by fixed shares, so that one more key does not move every cut:
+    a quarter for the context (whole snippets, least valuable first), a quarter for the
+    suffix (its far end), the rest for the prefix (its far end, in steps of STEP tokens).
+    Raises PromptError when `limit` is too small to hold the markers and a step of prefix.
+    """
+    if limit < 2 * STEP:
+        raise PromptError(f"a prompt of {limit} tokens is too short to lay out; allow at least {2 * STEP}")
+    header = _header(fim.file, infill.path, encoder)
+    snippets = [_snippet(fim, snippet, encoder) for snippet in infill.context] if fim.context else []
+    if fim.layout == "psm":
+        head, tail = encoder.encode(infill.prefix), encoder.encode(infill.typed)
+    else:
+        head, tail = encoder.encode(infill.prefix + infill.typed), []
+    suffix = encoder.encode(infill.suffix) if fim.layout != "prefix" else []
+
+    whole = len(header) + sum(map(len, snippets)) + len(head) + len(tail) + len(suffix) + 3
+    if whole > limit:
+        snippets = _last_that_fit(snippets, limit // 4)
+        suffix = suffix[: limit // 4]
+        header = header[: limit // 8]
+        tail = tail[-(limit // 4) :]
+        room = limit - 3 - len(header) - sum(map(len, snippets)) - len(suffix) - len(tail)
+        head = head[_stepped_cut(len(head), room) :]
+    tokens = _arrange(fim, encoder, [token for one in snippets for token in one], header, head, suffix, tail)
+    return Prompt(tuple(tokens), cut=whole - len(tokens) if whole > limit else 0)
+
+
+def _arrange(
+    fim: Fim, encoder: Encoder, context: list[int], header: list[int], head: list[int], suffix: list[int], tail: list[int]
+) -> list[int]:
+    if fim.layout == "prefix" or fim.prefix is None or fim.suffix is None:
+        return context + header + head
+    before, after = [encoder.special(fim.prefix)], [encoder.special(fim.suffix)]
+    if fim.layout == "spm":
+        return context + header + after + suffix + before + head
+    middle = [encoder.special(fim.middle)] if fim.middle is not None else []
+    return context + header + before + head + after + suffix + middle + tail
+
+
+def _header(marker: str | None, path: str, encoder: Encoder) -> list[int]:
+    return [] if marker is None else [encoder.special(marker), *encoder.encode(path + "\n")]
+
+
+def _snippet(fim: Fim, snippet: Snippet, encoder: Encoder) -> list[int]:
+    text = snippet.text if snippet.text.endswith("\n") else snippet.text + "\n"
+    return _header(fim.context, snippet.path, encoder) + encoder.encode(text)
+
+
+def _last_that_fit(snippets: Sequence[list[int]], room: int) -> list[list[int]]:
+    kept: list[list[int]] = []
+    for snippet in reversed(snippets):
+        room -= len(snippet)
+        if room < 0:
+            break
+        kept.insert(0, snippet)
+    return kept
+
+
+def _stepped_cut(length: int, room: int) -> int:
+    over = max(0, length - room)
+    return min(length, -(-over // STEP) * STEP)

@@ -1,0 +1,126 @@
+"""Text in, token ids out, and back: whole or as a stream. Knows nothing of prompts."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+from model_runtime.errors import TokenizerError
+
+FILE = "tokenizer.json"
+_LINES_KEPT = 20_000  # encoded lines remembered; a typed key re-encodes only its own line
+
+
+class Tokenizer:
+    """A byte-level BPE read from tokenizer.json.
+
+    split_lines: promise of the manifest that no token spans a newline and what follows it,
+    so that a text is the sum of its lines and an edit costs one line.
+    """
+
+    def __init__(self, inner: HuggingFaceTokenizer, *, split_lines: bool = False) -> None:
+        inner.encode_special_tokens = True  # a marker typed by a user is text, not a marker
+        self._inner = inner
+        self._split_lines = split_lines
+        self._bytes = _token_bytes(inner)
+        self._encode_piece = lru_cache(maxsize=_LINES_KEPT)(self._encode_uncached)
+
+    @classmethod
+    def load(cls, directory: Path, *, vocab_size: int, split_lines: bool = False) -> Tokenizer:
+        """Raises TokenizerError when the file is missing, broken, or of another vocabulary."""
+        path = directory / FILE
+        try:
+            inner = HuggingFaceTokenizer.from_str(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise TokenizerError(f"cannot read {path}: {error.strerror}; restore the model directory") from error
+        except Exception as error:  # the library raises bare Exception for whatever it cannot read
+            raise TokenizerError(f"{path} is not a tokenizer: {error}; restore the model directory") from error
+        if inner.get_vocab_size() > vocab_size:
+            raise TokenizerError(
+                f"{path} has {inner.get_vocab_size()} tokens, the network {vocab_size}; "
+                "the two belong to different models, restore the model directory"
+            )
+        return cls(inner, split_lines=split_lines)
+
+    @property
+    def vocab_size(self) -> int:
+        """Tokens in the vocabulary, markers included."""
+        return len(self._bytes)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text; markers inside it stay plain text."""
+        if not self._split_lines:
+            return list(self._encode_piece(text))
+        lines = text.split("\n")
+        pieces = [line + "\n" for line in lines[:-1]] + lines[-1:]
+        return [token for piece in pieces for token in self._encode_piece(piece)]
+
+    def count(self, text: str) -> int:
+        """How many tokens `encode` gives."""
+        return len(self.encode(text))
+
+    def decode(self, tokens: Iterable[int]) -> str:
+        """Text of the tokens, markers left out; bytes that are no UTF-8 become U+FFFD."""
+        return b"".join(self._bytes[token] for token in tokens).decode("utf-8", errors="replace")
+
+    def token_bytes(self, token: int) -> bytes:
+        """The bytes one token stands for; empty for a marker."""
+        return self._bytes[token]
+
+    def special(self, token: str) -> int:
+        """The id of one marker. Raises TokenizerError when the vocabulary has none of that name."""
+        found = self._inner.token_to_id(token)
+        if found is None:
+            raise TokenizerError(f"the tokenizer has no token {token!r}; restore the model directory")
+        return int(found)
+
+    def stream(self) -> Detokenizer:
+        """A decoder that is fed one token at a time."""
+        return Detokenizer(self)
+
+    def _encode_uncached(self, text: str) -> tuple[int, ...]:
+        return tuple(self._inner.encode(text, add_special_tokens=False).ids)
+
+
+class Detokenizer:
+    """Tokens one at a time in, text out as soon as its characters are whole."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token: int) -> str:
+        """The text that became certain with this token; empty inside a character."""
+        return self._decoder.decode(self._tokenizer.token_bytes(token))
+
+    def flush(self) -> str:
+        """What is left at the end: U+FFFD for a character that was never finished."""
+        return self._decoder.decode(b"", final=True)
+
+
+def _byte_of_character() -> dict[str, int]:
+    """GPT-2's table: printable bytes stand for themselves, the others for U+0100 and up (Radford et al. 2019)."""
+    plain = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    table = {chr(byte): byte for byte in plain}
+    others = (byte for byte in range(256) if byte not in set(plain))
+    table.update({chr(256 + index): byte for index, byte in enumerate(others)})
+    return table
+
+
+def _token_bytes(inner: HuggingFaceTokenizer) -> list[bytes]:
+    table = _byte_of_character()
+    added = {token for token, one in inner.get_added_tokens_decoder().items() if one.special}
+    vocabulary = inner.get_vocab(with_added_tokens=True)
+    found = [b""] * (max(vocabulary.values(), default=-1) + 1)
+    for text, token in vocabulary.items():
+        if token in added:
+            continue
+        if all(character in table for character in text):
+            found[token] = bytes(table[character] for character in text)
+        else:
+            found[token] = text.encode()
+    return found
