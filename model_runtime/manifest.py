@@ -128,6 +128,11 @@ def _check_sense(path: Path, manifest: Manifest) -> None:
             raise ManifestError(f"{path}: file name {name!r} leaves the model directory; do not use this model")
 
 
+def embedded() -> Path:
+    """The directory of the model that ships with this package."""
+    return Path(__file__).parent / "embedded"
+
+
 def digest(path: Path) -> File:
     """Size and SHA-256 of one file. Raises OSError."""
     with path.open("rb") as stream:

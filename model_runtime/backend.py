@@ -1,0 +1,44 @@
+"""What the engine asks of whatever runs the network. Types only.
+
+A Store is one sequence's keys and values; only the backend that made it knows its inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from model_runtime.sampling import Logits
+from model_runtime.sequence import Cancel
+
+Store = TypeVar("Store")
+
+
+class Backend(Protocol[Store]):
+    """Runs the network over tokens of one sequence at a time."""
+
+    @property
+    def vocab_size(self) -> int:
+        """V, the width of the logits."""
+
+    @property
+    def context_length(self) -> int:
+        """The most tokens that one store holds."""
+
+    def new_store(self) -> Store:
+        """Empty keys and values for one sequence."""
+
+    def copy(self, source: Store, target: Store, length: int) -> None:
+        """The first `length` positions of source, into target."""
+
+    def prefill(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+        """Writes the tokens' keys and values at position `start` on; logits [V] after the last one.
+
+        Raises Cancelled when `cancel` was set; positions from `start` on are then undefined.
+        """
+
+    def decode(self, store: Store, token: int, start: int, cancel: Cancel) -> Logits:
+        """`prefill` of one token in the kernels that are fastest for it."""
+
+    def close(self) -> None:
+        """Gives memory and threads back."""

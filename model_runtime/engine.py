@@ -1,0 +1,157 @@
+"""A Generation in, Tokens and one Finish out: schedule, run, postprocess. One sequence at a time.
+
+Knows token ids, the clock and the KV cache; nothing of editors, files or HTTP.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model_runtime import manifest as manifests
+from model_runtime.cache import Cache, Slot
+from model_runtime.errors import Cancelled, PromptError
+from model_runtime.manifest import Manifest
+from model_runtime.onnx_backend import CHUNK, KeysAndValues, OnnxBackend
+from model_runtime.sampling import Logits, choose
+from model_runtime.sequence import Cancel, Finish, Generation, Reason, Sequence, Token, Usage
+from model_runtime.tokenizer import Tokenizer
+
+SLOTS = 4
+
+
+@dataclass
+class _Costs:
+    """What one generation has cost so far: tokens and seconds."""
+
+    prefilled: int = 0
+    reused: int = 0
+    prefill: float = 0.0
+    decode: float = 0.0
+    model: float = 0.0
+
+    def usage(self, generation: Generation, generated: int) -> Usage:
+        return Usage(
+            prompt_tokens=len(generation.prompt),
+            prefilled=self.prefilled,
+            reused=self.reused,
+            generated=generated,
+            prefill_ms=self.prefill * 1e3,
+            decode_ms=self.decode * 1e3,
+            model_ms=self.model * 1e3,
+        )
+
+
+class Engine:
+    """The model, ready to generate. Call it from one thread; `Cancel.set` from any."""
+
+    def __init__(self, manifest: Manifest, tokenizer: Tokenizer, backend: OnnxBackend) -> None:
+        self.manifest, self.tokenizer = manifest, tokenizer
+        self._backend = backend
+        self._cache: Cache[KeysAndValues] = Cache(backend, SLOTS)
+        self._end = frozenset(tokenizer.special(token) for token in manifest.fim.end)
+
+    @classmethod
+    def open(cls, directory: Path, *, cache: Path, threads: int | None = None) -> Engine:
+        """Loads a model directory; `cache` is where derived graphs are kept. Raises ModelError."""
+        manifest = manifests.read(directory)
+        manifests.check_sizes(directory, manifest)
+        tokenizer = Tokenizer.load(
+            directory, vocab_size=manifest.shape.vocab_size, split_lines=manifest.split_lines
+        )
+        return cls(manifest, tokenizer, OnnxBackend.open(directory, manifest, cache=cache, threads=threads))
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that prompt and generation share."""
+        return self._backend.context_length
+
+    def generate(self, generation: Generation, cancel: Cancel) -> Iterator[Token | Finish]:
+        """Tokens as they come, then exactly one Finish. Raises PromptError before the first, ModelError at any."""
+        prompt = generation.prompt
+        if not prompt or len(prompt) + generation.max_tokens > self.context_length:
+            raise PromptError(
+                f"{len(prompt)} prompt tokens and {generation.max_tokens} new ones do not fit into "
+                f"{self.context_length}; send a prompt of 1 to {self.context_length - generation.max_tokens} tokens"
+            )
+        if any(not 0 <= token < self._backend.vocab_size for token in prompt):
+            raise PromptError(f"the prompt holds ids outside 0 … {self._backend.vocab_size - 1}")
+        sequence = Sequence(generation, self.tokenizer, self._end)
+        costs = _Costs()
+        slot, costs.reused = self._cache.acquire(prompt)
+        try:
+            logits = self._prefill(slot, generation, costs, cancel)
+            if logits is None:
+                sequence.reason = "deadline"
+            else:
+                yield from self._decode(slot, sequence, logits, costs, cancel)
+        except Cancelled:
+            sequence.reason = "cancelled"
+        assert sequence.reason is not None
+        if rest := sequence.flush():
+            yield Token(rest, 0.0)
+        yield Finish(sequence.reason, costs.usage(generation, sequence.generated))
+
+    def close(self) -> None:
+        """Gives memory and threads back."""
+        self._backend.close()
+
+    def _prefill(
+        self, slot: Slot[KeysAndValues], generation: Generation, costs: _Costs, cancel: Cancel
+    ) -> Logits | None:
+        """Logits after the prompt; None when the deadline passed. What was computed stays in the slot."""
+        logits: Logits | None = None
+        while len(slot.tokens) < len(generation.prompt):
+            if _past(generation.deadline):
+                return None
+            start = len(slot.tokens)
+            chunk = generation.prompt[start : start + CHUNK]
+            began = time.perf_counter()
+            try:
+                logits = self._backend.prefill(slot.store, chunk, start, cancel)
+            finally:
+                spent = time.perf_counter() - began
+                costs.prefill += spent
+                costs.model += spent
+            slot.tokens.extend(chunk)
+            costs.prefilled += len(chunk)
+        return logits
+
+    def _decode(
+        self, slot: Slot[KeysAndValues], sequence: Sequence, logits: Logits, costs: _Costs, cancel: Cancel
+    ) -> Iterator[Token]:
+        generation = sequence.generation
+        random = np.random.default_rng(generation.seed)
+        while sequence.reason is None:
+            began = time.perf_counter()
+            token, logprob = choose(logits, generation.sampling, random)
+            shown = sequence.push(token, logprob)
+            costs.decode += time.perf_counter() - began
+            if shown is not None:
+                yield shown
+            if sequence.reason is None:
+                sequence.reason = _interrupted(generation, cancel)
+            if sequence.reason is not None:
+                return
+            began = time.perf_counter()
+            try:
+                logits = self._backend.decode(slot.store, token, len(slot.tokens), cancel)
+            finally:
+                spent = time.perf_counter() - began
+                costs.decode += spent
+                costs.model += spent
+            slot.tokens.append(token)
+
+
+def _past(deadline: float | None) -> bool:
+    return deadline is not None and time.monotonic() >= deadline
+
+
+def _interrupted(generation: Generation, cancel: Cancel) -> Reason | None:
+    if cancel.is_set:
+        return "cancelled"
+    return "deadline" if _past(generation.deadline) else None

@@ -1,0 +1,89 @@
+"""Float matrices in, integers with scales out, and back. Numpy only; knows nothing of graphs.
+
+Two codes. *Blocks*: each run of 32 inputs of a row shares a scale (what MatMulNBits reads,
+the storage and decode code). *Columns*: each output has one scale (what DynamicQuantizeMatMul
+reads, the prefill code), in 7 bits because a full signed byte saturates on AVX2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 32
+_SEVEN_BITS = 63
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A matrix [N, K] in blocks. data: uint8 [N, K/32, 32·bits/8]; scales: float32 [N, K/32].
+
+    A value is (code − 2^(bits−1)) · scale; at 4 bits the low half of a byte comes first.
+    """
+
+    bits: int
+    data: NDArray[np.uint8]
+    scales: Floats
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A matrix [N, K] by output, transposed. data: int8 [K, N]; scales: float32 [N]."""
+
+    data: NDArray[np.int8]
+    scales: Floats
+
+
+def to_blocks(matrix: Floats, bits: int) -> Blocks:
+    """matrix: [N, K], K a multiple of 32; bits: 4 or 8.
+
+    Each block's scale is the one of a few candidates with the least squared error.
+    """
+    assert bits in (4, 8) and matrix.ndim == 2 and matrix.shape[1] % BLOCK == 0, (bits, matrix.shape)
+    rows, width = matrix.shape
+    blocks = matrix.astype(np.float32).reshape(rows, width // BLOCK, BLOCK)
+    half = 1 << (bits - 1)
+    peak_at = np.abs(blocks).argmax(-1)[..., None]
+    peak = np.take_along_axis(blocks, peak_at, -1)
+    # The largest value lands on the code that reaches farther, −half; at 4 bits that is one more step of range.
+    best_scales, best_codes, best_error = _coded(blocks, -peak / half, half)
+    for stretch in (0.85, 0.9, 0.95, 1.05) if bits == 4 else ():
+        scales, codes, error = _coded(blocks, -peak * stretch / half, half)
+        better = error < best_error
+        best_scales = np.where(better, scales, best_scales)
+        best_codes = np.where(better, codes, best_codes)
+        best_error = np.where(better, error, best_error)
+    data = best_codes.astype(np.uint8)
+    if bits == 4:
+        data = data[..., 0::2] | (data[..., 1::2] << 4)
+    return Blocks(bits, np.ascontiguousarray(data), np.ascontiguousarray(best_scales[..., 0]))
+
+
+def from_blocks(blocks: Blocks) -> Floats:
+    """The matrix [N, K] that the blocks stand for."""
+    data = blocks.data
+    if blocks.bits == 4:
+        data = np.stack([data & 15, data >> 4], axis=-1).reshape(*data.shape[:2], BLOCK)
+    values = (data.astype(np.float32) - (1 << (blocks.bits - 1))) * blocks.scales[..., None]
+    found: Floats = values.reshape(values.shape[0], -1)
+    return found
+
+
+def to_columns(matrix: Floats) -> Columns:
+    """matrix: [N, K]. Symmetric, codes within ±63."""
+    scales = np.abs(matrix).max(axis=1).astype(np.float32) / _SEVEN_BITS
+    scales = np.where(scales == 0, np.float32(1), scales).astype(np.float32)
+    codes = np.rint(matrix / scales[:, None]).astype(np.int8)
+    return Columns(np.ascontiguousarray(codes.T), scales)
+
+
+def _coded(blocks: Floats, scales: Floats, half: int) -> tuple[Floats, Floats, Floats]:
+    """scales, codes and squared error of each block, for one choice of scales [N, K/32, 1]."""
+    scales = np.where(scales == 0, np.float32(1), scales).astype(np.float32)
+    codes = np.clip(np.rint(blocks / scales) + half, 0, 2 * half - 1).astype(np.float32)
+    error = (((codes - half) * scales - blocks) ** 2).sum(-1, keepdims=True)
+    return scales, codes, error

@@ -1,0 +1,47 @@
+"""Logits in, one token and its log-probability out. Keeps no state but the generator it is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Logits = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """temperature 0 is greedy. top_p: the smallest set of tokens holding this share (Holtzman et al. 2020)."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.temperature <= 10.0:
+            raise ValueError(f"temperature is {self.temperature}; give a number from 0 (greedy) to 10")
+        if not 0.0 < self.top_p <= 1.0:
+            raise ValueError(f"top_p is {self.top_p}; give a number above 0, up to 1")
+
+
+def log_probabilities(logits: Logits) -> Logits:
+    """Natural logarithms of softmax(logits); logits: [V]."""
+    shifted = logits - logits.max()
+    found: Logits = shifted - np.log(np.exp(shifted).sum())
+    return found
+
+
+def choose(logits: Logits, sampling: Sampling, random: np.random.Generator) -> tuple[int, float]:
+    """A token and its log-probability before temperature and top_p. logits: [V]."""
+    scores = log_probabilities(logits)
+    token = int(scores.argmax()) if sampling.temperature == 0 else _draw(scores, sampling, random)
+    return token, float(scores[token])
+
+
+def _draw(scores: Logits, sampling: Sampling, random: np.random.Generator) -> int:
+    weights = np.exp(log_probabilities(scores / sampling.temperature).astype(np.float64))
+    if sampling.top_p < 1:
+        order = np.argsort(weights)[::-1]
+        before = np.cumsum(weights[order]) - weights[order]
+        weights[order[before >= sampling.top_p]] = 0
+    return int(random.choice(len(weights), p=weights / weights.sum()))

@@ -1,0 +1,168 @@
+"""What is asked of one generation, what comes back, and its state between the two.
+
+Knows nothing of the network; a Sequence is fed tokens and says what may be shown.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from model_runtime.sampling import Sampling
+from model_runtime.tokenizer import Tokenizer
+
+Reason = Literal["end", "stop", "length", "deadline", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """What is asked. max_tokens 0 only prefills, so that a later request starts warm.
+
+    max_lines: end before the newline that would follow this many lines; stop: end before any of
+    these texts. deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
+    """
+
+    prompt: tuple[int, ...]
+    max_tokens: int = 64
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    max_lines: int | None = None
+    stop: tuple[str, ...] = ()
+    deadline: float | None = None
+
+    @property
+    def sampling(self) -> Sampling:
+        """Temperature and top_p as one value. Raises ValueError when one is out of range."""
+        return Sampling(self.temperature, self.top_p)
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token's text, empty inside a character or while it may be the beginning of a stop."""
+
+    text: str
+    logprob: float
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Counts in tokens, times in milliseconds. model_ms: inside the network; the rest is ours.
+
+    prompt_tokens = reused (found in the KV cache) + prefilled (computed now), unless cut short.
+    """
+
+    prompt_tokens: int
+    prefilled: int = 0
+    reused: int = 0
+    generated: int = 0
+    queue_ms: float = 0.0
+    prefill_ms: float = 0.0
+    decode_ms: float = 0.0
+    model_ms: float = 0.0
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Why a generation ended, and what it cost."""
+
+    reason: Reason
+    usage: Usage
+
+
+class Cancel:
+    """A flag that any thread may raise; whoever computes hands in how to be interrupted."""
+
+    def __init__(self) -> None:
+        self._flag = threading.Event()
+        self._lock = threading.Lock()
+        self._interrupt: Callable[[], None] | None = None
+
+    @property
+    def is_set(self) -> bool:
+        """Somebody asked for the work to stop."""
+        return self._flag.is_set()
+
+    def set(self) -> None:
+        """Ask for the work to stop, in the midst of a run of the network too."""
+        with self._lock:
+            self._flag.set()
+            if self._interrupt is not None:
+                self._interrupt()
+
+    def watch(self, interrupt: Callable[[], None] | None) -> None:
+        """Name what `set` calls while a run is under way; None when it is over."""
+        with self._lock:
+            self._interrupt = interrupt
+            if interrupt is not None and self._flag.is_set():
+                interrupt()
+
+
+@dataclass
+class Sequence:
+    """The text of one generation as it grows: what may be shown, and whether it has ended."""
+
+    generation: Generation
+    tokenizer: Tokenizer
+    end: frozenset[int]
+    generated: int = 0
+    reason: Reason | None = None
+    _held: str = ""  # certain text that may yet turn out to be the beginning of a stop
+    _lines: int = 1
+    _stops: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._stops = tuple(stop for stop in self.generation.stop if stop)
+        self._stream = self.tokenizer.stream()
+        if self.generation.max_tokens == 0:
+            self.reason = "length"
+
+    def push(self, token: int, logprob: float) -> Token | None:
+        """The token as it may be shown; None for the end marker. Sets `reason` when this was the last."""
+        if token in self.end:
+            self.reason = "end"
+            return None
+        self.generated += 1
+        text = self._stopped(self._held + self._stream.push(token))
+        if self.reason is None and self.generated >= self.generation.max_tokens:
+            self.reason = "length"
+        return Token(text, logprob)
+
+    def flush(self) -> str:
+        """What was held back, once no stop can complete it any more."""
+        text = "" if self.reason == "stop" else self._held + self._stream.flush()
+        self._held = ""
+        return text
+
+    def _stopped(self, text: str) -> str:
+        cuts = [at for stop in self._stops if (at := text.find(stop)) >= 0]
+        if (at := self._line_end(text, min(cuts, default=len(text)))) is not None:
+            cuts.append(at)
+        if cuts:
+            self.reason, self._held = "stop", ""
+            return text[: min(cuts)]
+        keep = max((_overlap(text, stop) for stop in self._stops), default=0)
+        shown, self._held = text[: len(text) - keep], text[len(text) - keep :]
+        self._lines += shown.count("\n")
+        return shown
+
+    def _line_end(self, text: str, before: int) -> int | None:
+        """Where the newline stands that would begin one line too many, if before `before`."""
+        if self.generation.max_lines is None:
+            return None
+        at = -1
+        for _ in range(self.generation.max_lines - self._lines + 1):
+            at = text.find("\n", at + 1, before)
+            if at < 0:
+                return None
+        return at
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of text that is a beginning of stop."""
+    for length in range(min(len(text), len(stop) - 1), 0, -1):
+        if stop.startswith(text[-length:]):
+            return length
+    return 0

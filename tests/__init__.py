@@ -1,0 +1,1 @@
+"""The tests: real parts over mocks."""
