@@ -1,0 +1,32 @@
+# What a contributor types. `make` alone lists it all.
+
+PYTHON_IN   = .venv/bin/python -I -m
+OUT_OF_TEST = not training and not parity and not vscode and not gpu
+
+.PHONY: help test check format lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+test: .venv/stamp ## the tests, without torch, a GPU or an editor to drive
+	$(PYTHON_IN) pytest -m "$(OUT_OF_TEST)" $(ARGS)
+
+check: .venv/stamp ## lint, format and types, and who may import whom
+	$(PYTHON_IN) ruff check .
+	$(PYTHON_IN) ruff format --check .
+	$(PYTHON_IN) mypy
+	$(PYTHON_IN) pytest -q tests/test_tidy.py
+
+format: .venv/stamp ## write the code as `make check` wants it
+	$(PYTHON_IN) ruff check --fix .
+	$(PYTHON_IN) ruff format .
+
+lock: ## choose the newest versions that fit pyproject.toml (needs uv)
+	scripts/lock
+
+clean: ## remove the environment and every build product
+	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.venv/stamp: requirements/dev.txt pyproject.toml scripts/environment
+	@scripts/environment .venv requirements/dev.txt
+	@touch $@
