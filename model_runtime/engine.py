@@ -60,9 +60,7 @@ class Engine:
         """Loads a model directory; `cache` is where derived graphs are kept. Raises ModelError."""
         manifest = manifests.read(directory)
         manifests.check_sizes(directory, manifest)
-        tokenizer = Tokenizer.load(
-            directory, vocab_size=manifest.shape.vocab_size, split_lines=manifest.split_lines
-        )
+        tokenizer = Tokenizer.load(directory, vocab_size=manifest.shape.vocab_size, split_lines=manifest.split_lines)
         return cls(manifest, tokenizer, OnnxBackend.open(directory, manifest, cache=cache, threads=threads))
 
     @property

@@ -85,9 +85,7 @@ def write_model(directory: Path, shape: Shape, weights: Weights, precision: Lite
     model = build(shape, weights, precision)
     directory.mkdir(parents=True, exist_ok=True)
     (directory / DATA).unlink(missing_ok=True)  # the library appends to a file that is there
-    onnx.save_model(
-        model, directory / GRAPH, save_as_external_data=True, location=DATA, size_threshold=_INLINE_BELOW
-    )
+    onnx.save_model(model, directory / GRAPH, save_as_external_data=True, location=DATA, size_threshold=_INLINE_BELOW)
 
 
 def read_weights(directory: Path, shape: Shape) -> dict[str, Floats]:
@@ -101,6 +99,8 @@ def read_weights(directory: Path, shape: Shape) -> dict[str, Floats]:
     for name in matrix_names(shape):
         if name in found:
             weights[name] = found[name]
+        elif name + ".T" in found:
+            weights[name] = found[name + ".T"].T
         elif name + ".codes" in found:
             codes, scales = found[name + ".codes"], found[name + ".scales"]
             bits = 8 if codes.shape[-1] == 32 else 4
@@ -309,7 +309,7 @@ class _Graph:
 
     def _finished(self) -> onnx.ModelProto:
         shape = self.shape
-        cache = [1, shape.kv_heads, "max", shape.head_size]
+        cache: list[int | str | None] = [1, shape.kv_heads, "max", shape.head_size]
 
         def caches(side: str) -> list[onnx.ValueInfoProto]:
             return [

@@ -113,7 +113,7 @@ class OnnxBackend:
         self, session: ort.InferenceSession, binding: ort.IOBinding, tokens: Sequence[int], start: int, cancel: Cancel
     ) -> None:
         total = start + len(tokens)
-        assert 0 < len(tokens) and total <= self.context_length, (start, len(tokens), self.context_length)
+        assert start < total <= self.context_length, (start, total, self.context_length)
         _bind(binding, "tokens", np.array([tokens], np.int64))
         _bind(binding, "rows", np.array([len(tokens) - 1], np.int64))
         _bind(binding, "length", np.array([total - 1], np.int32))
@@ -136,6 +136,7 @@ class OnnxBackend:
             raise ModelError(f"the model cannot be run: {error}; run: lacuna doctor") from error
         finally:
             cancel.watch(None)
+
 
 def default_threads() -> int:
     """All of two cores, most of more: the editor keeps one from three on, and eight are enough."""
@@ -190,7 +191,7 @@ def _prefill_graph(directory: Path, manifest: Manifest, cache: Path) -> Path | b
     except (OSError, msgspec.DecodeError):
         pass  # not there, or not whole: made anew below
     weights = graph.read_weights(directory, manifest.shape)
-    derived = graph.build(manifest.shape, weights, "columns").SerializeToString()
+    derived: bytes = graph.build(manifest.shape, weights, "columns").SerializeToString()
     try:
         cache.mkdir(parents=True, exist_ok=True)
         _write_whole(path, derived)

@@ -8,7 +8,7 @@ tests/test_prompt.py pins it. Ignores where the texts come from and what becomes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from model_runtime.errors import PromptError
@@ -68,36 +68,62 @@ def lay_out(infill: Infill, encoder: Encoder, fim: Fim, limit: int) -> Prompt:
     """
     if limit < 2 * STEP:
         raise PromptError(f"a prompt of {limit} tokens is too short to lay out; allow at least {2 * STEP}")
-    header = _header(fim.file, infill.path, encoder)
-    snippets = [_snippet(fim, snippet, encoder) for snippet in infill.context] if fim.context else []
-    if fim.layout == "psm":
-        head, tail = encoder.encode(infill.prefix), encoder.encode(infill.typed)
-    else:
-        head, tail = encoder.encode(infill.prefix + infill.typed), []
-    suffix = encoder.encode(infill.suffix) if fim.layout != "prefix" else []
-
-    whole = len(header) + sum(map(len, snippets)) + len(head) + len(tail) + len(suffix) + 3
-    if whole > limit:
-        snippets = _last_that_fit(snippets, limit // 4)
-        suffix = suffix[: limit // 4]
-        header = header[: limit // 8]
-        tail = tail[-(limit // 4) :]
-        room = limit - 3 - len(header) - sum(map(len, snippets)) - len(suffix) - len(tail)
-        head = head[_stepped_cut(len(head), room) :]
-    tokens = _arrange(fim, encoder, [token for one in snippets for token in one], header, head, suffix, tail)
-    return Prompt(tuple(tokens), cut=whole - len(tokens) if whole > limit else 0)
+    parts = _encoded(infill, encoder, fim)
+    if parts.length > limit:
+        kept = _cut(parts, limit)
+        return Prompt(tuple(_arrange(fim, encoder, kept)), cut=parts.length - kept.length)
+    return Prompt(tuple(_arrange(fim, encoder, parts)))
 
 
-def _arrange(
-    fim: Fim, encoder: Encoder, context: list[int], header: list[int], head: list[int], suffix: list[int], tail: list[int]
-) -> list[int]:
+@dataclass(frozen=True)
+class _Parts:
+    """The infill in token ids. head: before the anchor; tail: since, where the layout keeps them apart."""
+
+    snippets: list[list[int]]
+    header: list[int]
+    suffix: list[int]
+    head: list[int]
+    tail: list[int]
+
+    @property
+    def length(self) -> int:
+        """Tokens in all, with room for three markers."""
+        texts = (*self.snippets, self.header, self.suffix, self.head, self.tail)
+        return sum(map(len, texts)) + 3
+
+
+def _encoded(infill: Infill, encoder: Encoder, fim: Fim) -> _Parts:
+    apart = fim.layout == "psm"
+    return _Parts(
+        snippets=[_snippet(fim, snippet, encoder) for snippet in infill.context] if fim.context else [],
+        header=_header(fim.file, infill.path, encoder),
+        suffix=encoder.encode(infill.suffix) if fim.layout != "prefix" else [],
+        head=encoder.encode(infill.prefix if apart else infill.prefix + infill.typed),
+        tail=encoder.encode(infill.typed) if apart else [],
+    )
+
+
+def _cut(parts: _Parts, limit: int) -> _Parts:
+    kept = _Parts(
+        snippets=_last_that_fit(parts.snippets, limit // 4),
+        header=parts.header[: limit // 8],
+        suffix=parts.suffix[: limit // 4],
+        head=[],
+        tail=parts.tail[-(limit // 4) :],
+    )
+    return replace(kept, head=parts.head[_stepped_cut(len(parts.head), limit - kept.length) :])
+
+
+def _arrange(fim: Fim, encoder: Encoder, parts: _Parts) -> list[int]:
+    begin = [token for snippet in parts.snippets for token in snippet] + parts.header
     if fim.layout == "prefix" or fim.prefix is None or fim.suffix is None:
-        return context + header + head
-    before, after = [encoder.special(fim.prefix)], [encoder.special(fim.suffix)]
+        return begin + parts.head
+    head = [encoder.special(fim.prefix), *parts.head]
+    suffix = [encoder.special(fim.suffix), *parts.suffix]
     if fim.layout == "spm":
-        return context + header + after + suffix + before + head
+        return begin + suffix + head
     middle = [encoder.special(fim.middle)] if fim.middle is not None else []
-    return context + header + before + head + after + suffix + middle + tail
+    return begin + head + suffix + middle + parts.tail
 
 
 def _header(marker: str | None, path: str, encoder: Encoder) -> list[int]:

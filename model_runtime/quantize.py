@@ -43,23 +43,24 @@ def to_blocks(matrix: Floats, bits: int) -> Blocks:
 
     Each block's scale is the one of a few candidates with the least squared error.
     """
-    assert bits in (4, 8) and matrix.ndim == 2 and matrix.shape[1] % BLOCK == 0, (bits, matrix.shape)
     rows, width = matrix.shape
+    assert bits in (4, 8), bits
+    assert width % BLOCK == 0, matrix.shape
     blocks = matrix.astype(np.float32).reshape(rows, width // BLOCK, BLOCK)
     half = 1 << (bits - 1)
     peak_at = np.abs(blocks).argmax(-1)[..., None]
     peak = np.take_along_axis(blocks, peak_at, -1)
     # The largest value lands on the code that reaches farther, −half; at 4 bits that is one more step of range.
-    best_scales, best_codes, best_error = _coded(blocks, -peak / half, half)
+    best_scales, best_codes, best_error = _coded(blocks, (-peak / half).astype(np.float32), half)
     for stretch in (0.85, 0.9, 0.95, 1.05) if bits == 4 else ():
-        scales, codes, error = _coded(blocks, -peak * stretch / half, half)
+        scales, codes, error = _coded(blocks, (-peak * stretch / half).astype(np.float32), half)
         better = error < best_error
         best_scales = np.where(better, scales, best_scales)
         best_codes = np.where(better, codes, best_codes)
         best_error = np.where(better, error, best_error)
     data = best_codes.astype(np.uint8)
     if bits == 4:
-        data = data[..., 0::2] | (data[..., 1::2] << 4)
+        data = (data[..., 0::2] | (data[..., 1::2] << 4)).astype(np.uint8)
     return Blocks(bits, np.ascontiguousarray(data), np.ascontiguousarray(best_scales[..., 0]))
 
 

@@ -138,8 +138,8 @@ class Sequence:
 
     def _stopped(self, text: str) -> str:
         cuts = [at for stop in self._stops if (at := text.find(stop)) >= 0]
-        if (at := self._line_end(text, min(cuts, default=len(text)))) is not None:
-            cuts.append(at)
+        line_end = self._line_end(text, min(cuts, default=len(text)))
+        cuts += [] if line_end is None else [line_end]
         if cuts:
             self.reason, self._held = "stop", ""
             return text[: min(cuts)]

@@ -66,7 +66,7 @@ def seal(directory: Path, *, precision: Literal["fp32", "int8", "int4"] = "int8"
 def tokenizer() -> Tokenizer:
     """One token a byte, markers first."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    inner = Tokenizer(models.BPE({character: at + len(MARKERS) for at, character in enumerate(alphabet)}, []))
+    inner = Tokenizer(models.BPE({text: at for at, text in enumerate([*MARKERS, *alphabet])}, []))
     inner.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(r"\n"), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
     )

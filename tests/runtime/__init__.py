@@ -1,0 +1,1 @@
+"""The runtime, with a tiny random model and its numpy twin."""

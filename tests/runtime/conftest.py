@@ -1,0 +1,35 @@
+"""Tiny models, written once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from model_runtime.engine import Engine
+from tests import tiny
+
+Precision = Literal["fp32", "int8", "int4"]
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Precision], Path]:
+    """The directory of a tiny model in a precision."""
+    made: dict[str, Path] = {}
+
+    def model(precision: Precision) -> Path:
+        if precision not in made:
+            made[precision] = tiny.write(tmp_path_factory.mktemp(precision) / "model", precision=precision)
+        return made[precision]
+
+    return model
+
+
+@pytest.fixture
+def engine(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> Iterator[Engine]:
+    """The tiny int8 model, loaded afresh."""
+    opened = Engine.open(tiny_model("int8"), cache=tmp_path / "cache")
+    yield opened
+    opened.close()

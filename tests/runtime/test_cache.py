@@ -1,0 +1,97 @@
+"""KV slots: what is reused, what is copied, what is given away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_runtime.cache import Cache, Slot, shared
+from model_runtime.sampling import Logits
+from model_runtime.sequence import Cancel
+
+
+class Ledger:
+    """A backend whose store is the list of tokens written into it: a copy shows as equal lists."""
+
+    vocab_size, context_length = 256, 4096
+
+    def new_store(self) -> list[int]:
+        return []
+
+    def copy(self, source: list[int], target: list[int], length: int) -> None:
+        target[:length] = source[:length]
+
+    def prefill(self, store: list[int], tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+        store[start:] = tokens
+        return np.zeros(self.vocab_size, np.float32)
+
+    def decode(self, store: list[int], token: int, start: int, cancel: Cancel) -> Logits:
+        return self.prefill(store, [token], start, cancel)
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+def _fill(cache: Cache[list[int]], backend: Ledger, prompt: Sequence[int]) -> tuple[Slot[list[int]], int]:
+    slot, reused = cache.acquire(prompt)
+    backend.prefill(slot.store, prompt[reused:], reused, Cancel())
+    slot.tokens.extend(prompt[reused:])
+    return slot, reused
+
+
+def test_one_more_token_reuses_all_the_others() -> None:
+    backend = Ledger()
+    cache = Cache(backend, 2)
+    _fill(cache, backend, range(100))
+    assert _fill(cache, backend, range(101))[1] == 100
+    assert len(cache) == 1
+
+
+def test_the_same_prompt_again_leaves_one_token_to_compute() -> None:
+    backend = Ledger()
+    cache = Cache(backend, 2)
+    _fill(cache, backend, range(100))
+    assert _fill(cache, backend, range(100))[1] == 99
+
+
+def test_a_prompt_that_leaves_early_is_copied_and_the_way_back_stays_warm() -> None:
+    backend = Ledger()
+    cache = Cache(backend, 2)
+    there = [*range(100)]
+    elsewhere = [*range(40), *range(200, 300)]
+    _fill(cache, backend, there)
+    assert _fill(cache, backend, elsewhere)[1] == 40
+    assert _fill(cache, backend, [*there, 7])[1] == 100
+
+
+def test_the_least_recently_used_slot_is_given_away() -> None:
+    backend = Ledger()
+    cache = Cache(backend, 2)
+    first, second, third = ([start + at for at in range(50)] for start in (0, 1000, 2000))
+    for prompt in (first, second, third):
+        _fill(cache, backend, prompt)
+    assert len(cache) == 2
+    assert _fill(cache, backend, [*third, 1])[1] == 50
+    assert _fill(cache, backend, [*second, 1])[1] == 50
+    assert _fill(cache, backend, [*first, 1])[1] == 0
+
+
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=120), max_size=25), st.integers(1, 4))
+def test_a_slot_always_holds_what_it_says(prompts: list[list[int]], size: int) -> None:
+    backend = Ledger()
+    cache = Cache(backend, size)
+    for prompt in prompts:
+        slot, reused = _fill(cache, backend, prompt)
+        assert reused < len(prompt)
+        assert slot.tokens == prompt
+        assert slot.store[: len(prompt)] == prompt
+        assert len(cache) <= size
+
+
+def test_shared_counts_the_common_beginning() -> None:
+    assert shared([1, 2, 3], [1, 2, 4, 5]) == 2
+    assert shared([1, 2], [1, 2, 3]) == 2
+    assert shared([], [1]) == 0

@@ -1,0 +1,217 @@
+"""One generation after another: exactness, reuse, cancelling, deadlines, broken models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_runtime import graph
+from model_runtime.engine import Engine
+from model_runtime.errors import LacunaRuntimeError, ModelError, PromptError
+from model_runtime.sequence import Cancel, Finish, Generation, Token
+from tests import tiny
+from tests.runtime.conftest import Precision
+
+PROMPT = tuple(int(token) for token in np.random.default_rng(2).integers(5, 260, 200))
+
+
+def run(engine: Engine, generation: Generation, cancel: Cancel | None = None) -> tuple[list[Token], Finish]:
+    *tokens, finish = engine.generate(generation, cancel or Cancel())
+    assert isinstance(finish, Finish)
+    assert all(isinstance(token, Token) for token in tokens)
+    return [token for token in tokens if isinstance(token, Token)], finish
+
+
+def test_greedy_follows_the_reference(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
+    engine = Engine.open(tiny_model("fp32"), cache=tmp_path)
+    prompt, weights = PROMPT[:50], tiny.weights()
+    tokens, finish = run(engine, Generation(prompt, max_tokens=24))
+    so_far, expected = list(prompt), []
+    for _ in range(finish.usage.generated):
+        scores = tiny.logits(weights, so_far)[-1]
+        so_far.append(int(scores.argmax()))
+        expected.append(float(scores.max() - np.logaddexp.reduce(scores.astype(np.float64))))
+    assert [token.logprob for token in tokens[: finish.usage.generated]] == pytest.approx(expected, abs=1e-3)
+    assert "".join(token.text for token in tokens) == engine.tokenizer.decode(so_far[len(prompt) :])
+
+
+def test_one_more_key_prefills_one_token(engine: Engine) -> None:
+    run(engine, Generation(PROMPT, max_tokens=8))
+    _, finish = run(engine, Generation((*PROMPT, 42), max_tokens=8))
+    assert (finish.usage.prefilled, finish.usage.reused) == (1, len(PROMPT))
+
+
+def test_what_was_generated_and_accepted_costs_nothing(engine: Engine) -> None:
+    tokens, first = run(engine, Generation(PROMPT, max_tokens=8))
+    accepted = engine.tokenizer.encode("".join(token.text for token in tokens))
+    _, second = run(engine, Generation((*PROMPT, *accepted), max_tokens=8))
+    if len(accepted) == first.usage.generated:  # the text came back as the very same tokens
+        assert second.usage.prefilled <= 2
+    assert second.usage.reused >= len(PROMPT)
+
+
+def test_warm_and_cold_say_the_same(engine: Engine, tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
+    run(engine, Generation(PROMPT[:150], max_tokens=4))
+    warm, _ = run(engine, Generation(PROMPT[:151], max_tokens=16))
+    cold, _ = run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT[:151], max_tokens=16))
+    assert warm[0].logprob == pytest.approx(cold[0].logprob, abs=0.2)
+
+
+def test_only_prefilling_makes_the_next_request_warm(engine: Engine) -> None:
+    tokens, finish = run(engine, Generation(PROMPT, max_tokens=0))
+    assert tokens == []
+    assert (finish.reason, finish.usage.prefilled) == ("length", len(PROMPT))
+    assert run(engine, Generation((*PROMPT, 9)))[1].usage.prefilled == 1
+
+
+def test_a_passed_deadline_ends_before_any_work(engine: Engine) -> None:
+    tokens, finish = run(engine, Generation(PROMPT, deadline=time.monotonic() - 1))
+    assert (tokens, finish.reason, finish.usage.prefilled) == ([], "deadline", 0)
+
+
+def test_a_deadline_in_the_midst_ends_with_what_there_is(engine: Engine) -> None:
+    tokens: list[Token] = []
+    stream = engine.generate(Generation(PROMPT, max_tokens=300, deadline=time.monotonic() + 0.15), Cancel())
+    for one in stream:
+        if isinstance(one, Finish):
+            assert one.reason in ("deadline", "end")
+            assert one.usage.generated >= len(tokens) - 1
+        else:
+            tokens.append(one)
+            time.sleep(0.01)
+    assert 0 < len(tokens) < 300
+
+
+def test_cancel_between_tokens_ends_and_the_cache_stays_right(engine: Engine) -> None:
+    cancel = Cancel()
+    stream = engine.generate(Generation(PROMPT, max_tokens=300), cancel)
+    next(stream)
+    cancel.set()
+    *_, finish = stream
+    assert isinstance(finish, Finish)
+    assert finish.reason == "cancelled"
+    again, _ = run(engine, Generation(PROMPT, max_tokens=4))
+    fresh, _ = run(engine, Generation((PROMPT[0] + 1, *PROMPT[1:]), max_tokens=1))
+    assert again
+    assert fresh
+
+
+def test_cancel_from_another_thread_stops_a_prefill(engine: Engine) -> None:
+    ended = []
+    for delay in (0.0, 0.001, 0.002, 0.004):
+        cancel = Cancel()
+        prompt = tuple((token + len(ended)) % 250 + 5 for token in PROMPT * 2)
+        timer = threading.Timer(delay, cancel.set)
+        timer.start()
+        ended.append(run(engine, Generation(prompt, max_tokens=64), cancel)[1].reason)
+        timer.join()
+    assert "cancelled" in ended
+    assert run(engine, Generation(PROMPT, max_tokens=2))[1].usage.generated > 0
+
+
+def test_a_cancelled_prefill_leaves_no_false_memory(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
+    engine = Engine.open(tiny_model("int8"), cache=tmp_path)
+    expected, _ = run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=8))
+    cancel = Cancel()
+    cancel.set()
+    assert run(engine, Generation(PROMPT, max_tokens=8), cancel)[1].reason == "cancelled"
+    assert run(engine, Generation(PROMPT, max_tokens=8))[0] == expected
+
+
+def test_a_generator_that_is_closed_frees_the_engine(engine: Engine) -> None:
+    stream = engine.generate(Generation(PROMPT, max_tokens=64), Cancel())
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert run(engine, Generation(PROMPT, max_tokens=2))[1].usage.generated > 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tokens", "message"),
+    [((), 1, "0 prompt tokens"), ((7,) * 500, 64, "500 prompt tokens and 64"), ((9999,), 1, "outside 0 … 271")],
+)
+def test_a_prompt_that_cannot_be_is_refused(engine: Engine, prompt: tuple[int, ...], tokens: int, message: str) -> None:
+    with pytest.raises(PromptError, match=message):
+        next(engine.generate(Generation(prompt, max_tokens=tokens), Cancel()))
+
+
+def _truncate_data(directory: Path) -> None:
+    path = directory / graph.DATA
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def _garble_graph(directory: Path) -> None:
+    path = directory / graph.GRAPH
+    path.write_bytes(b"\x00" * path.stat().st_size)
+
+
+def _remove_tokenizer(directory: Path) -> None:
+    (directory / "tokenizer.json").unlink()
+
+
+def _garble_tokenizer(directory: Path) -> None:
+    path = directory / "tokenizer.json"
+    path.write_text("{" * path.stat().st_size)
+
+
+def _future_format(directory: Path) -> None:
+    path = directory / "manifest.json"
+    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
+
+
+def _foreign_manifest(directory: Path) -> None:
+    path = directory / "manifest.json"
+    described = json.loads(path.read_text())
+    described["shape"]["layers"] = 3
+    path.write_text(json.dumps(described))
+
+
+def _no_manifest(directory: Path) -> None:
+    (directory / "manifest.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (_truncate_data, r"model\.onnx\.data has 1000 bytes, the manifest names"),
+        (_garble_graph, r"cannot load .*model\.onnx"),
+        (_remove_tokenizer, r"cannot read .*tokenizer\.json: No such file"),
+        (_garble_tokenizer, r"tokenizer\.json is not a tokenizer"),
+        (_future_format, r"is of format 99, this Lacuna reads format 1"),
+        (_foreign_manifest, r"is the graph of another model than manifest\.json describes"),
+        (_no_manifest, r"cannot read .*manifest\.json: No such file"),
+    ],
+)
+def test_a_harmed_model_names_the_file_and_the_cure(
+    tiny_model: Callable[[Precision], Path], tmp_path: Path, harm: Callable[[Path], None], message: str
+) -> None:
+    directory = tmp_path / "model"
+    shutil.copytree(tiny_model("int8"), directory)
+    harm(directory)
+    with pytest.raises(ModelError, match=message) as caught:
+        Engine.open(directory, cache=tmp_path / "cache")
+    assert isinstance(caught.value, LacunaRuntimeError)
+    assert "restore" in str(caught.value) or "upgrade" in str(caught.value) or "--model" in str(caught.value)
+
+
+def test_a_harmed_derived_graph_is_made_anew(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
+    expected, _ = run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=4))
+    (derived,) = tmp_path.glob("prefill-*.onnx")
+    whole = derived.read_bytes()
+    derived.write_bytes(whole[:100] + b"\x00" * 100 + whole[200:])
+    assert run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=4))[0] == expected
+    assert derived.read_bytes() == whole
+
+
+def test_without_a_writable_cache_the_engine_works_all_the_same(
+    tiny_model: Callable[[Precision], Path], tmp_path: Path
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    assert run(Engine.open(tiny_model("int8"), cache=blocked / "cache"), Generation(PROMPT, max_tokens=2))[0]

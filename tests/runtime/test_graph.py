@@ -1,0 +1,93 @@
+"""The graph against the same network in plain numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from model_runtime import graph, manifest
+from model_runtime.errors import ModelError
+from model_runtime.onnx_backend import OnnxBackend
+from model_runtime.sequence import Cancel
+from tests import tiny
+from tests.runtime.conftest import Precision
+
+TOKENS = [int(token) for token in np.random.default_rng(1).integers(5, 260, 120)]
+
+
+def _backend(directory: Path, cache: Path) -> OnnxBackend:
+    return OnnxBackend.open(directory, manifest.read(directory), cache=cache)
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("fp32", 1e-5), ("int8", 0.03), ("int4", 0.25)])
+def test_logits_are_those_of_the_reference(
+    tiny_model: Callable[[Precision], Path], tmp_path: Path, precision: Precision, bound: float
+) -> None:
+    backend = _backend(tiny_model(precision), tmp_path)
+    found = backend.prefill(backend.new_store(), TOKENS, 0, Cancel())
+    expected = tiny.logits(tiny.weights(), TOKENS)[-1]
+    assert np.abs(found - expected).max() <= bound * np.abs(expected).max()
+
+
+def test_chunks_of_any_size_give_the_logits_of_one_run(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
+    backend = _backend(tiny_model("fp32"), tmp_path)
+    whole = backend.prefill(backend.new_store(), TOKENS, 0, Cancel())
+    store, start = backend.new_store(), 0
+    for size in (1, 2, 64, 1, 13, 39):
+        logits = backend.prefill(store, TOKENS[start : start + size], start, Cancel())
+        start += size
+    assert start == len(TOKENS)
+    assert np.abs(logits - whole).max() <= 1e-3
+
+
+def test_going_back_and_writing_over_is_exact(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
+    backend = _backend(tiny_model("int8"), tmp_path)
+    store = backend.new_store()
+    backend.prefill(store, TOKENS[:60], 0, Cancel())
+    first = backend.prefill(store, TOKENS[60:], 60, Cancel())
+    backend.prefill(store, TOKENS[:40], 60, Cancel())  # other text over the tail
+    assert np.array_equal(first, backend.prefill(store, TOKENS[60:], 60, Cancel()))
+
+
+def test_a_copied_prefix_goes_on_exactly(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
+    backend = _backend(tiny_model("int8"), tmp_path)
+    source, target = backend.new_store(), backend.new_store()
+    backend.prefill(source, TOKENS[:80], 0, Cancel())
+    backend.copy(source, target, 80)
+    on_copy = backend.prefill(target, TOKENS[80:], 80, Cancel())
+    assert np.array_equal(on_copy, backend.prefill(source, TOKENS[80:], 80, Cancel()))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+def test_stored_weights_can_be_read_back(tmp_path: Path, precision: Precision) -> None:
+    weights = tiny.weights()
+    graph.write_model(tmp_path, tiny.SHAPE, weights, precision)
+    found = graph.read_weights(tmp_path, tiny.SHAPE)
+    assert found.keys() == weights.keys()
+    bound = {"fp32": 0.0, "int8": 0.02, "int4": 0.4}[precision]
+    for name, value in weights.items():
+        assert np.abs(found[name] - value).max() <= bound * np.abs(value).max(), name
+
+
+def test_a_missing_tensor_is_named() -> None:
+    weights = tiny.weights()
+    del weights["layers.1.up.weight"]
+    with pytest.raises(ModelError, match=r"no tensor layers\.1\.up\.weight"):
+        graph.build(tiny.SHAPE, weights, "int8")
+
+
+def test_a_tensor_of_another_shape_is_named() -> None:
+    shape = msgspec.structs.replace(tiny.SHAPE, ffn_size=128)
+    with pytest.raises(ModelError, match=r"gate\.weight is \[96, 64\], the manifest wants \[128, 64\]"):
+        graph.build(shape, tiny.weights(), "int8")
+
+
+def test_weights_that_are_no_numbers_are_refused() -> None:
+    weights = tiny.weights()
+    weights["layers.0.q.weight"][3, 3] = np.nan
+    with pytest.raises(ModelError, match=r"layers\.0\.q\.weight holds values that are no numbers"):
+        graph.build(tiny.SHAPE, weights, "int8")

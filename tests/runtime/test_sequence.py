@@ -1,0 +1,89 @@
+"""What may be shown of a generation, and when it ends."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from model_runtime.sequence import Cancel, Generation, Sequence
+from model_runtime.tokenizer import Tokenizer
+from tests import tiny
+
+TOKENIZER = Tokenizer(tiny.tokenizer(), split_lines=True)
+END = frozenset({TOKENIZER.special("<|end|>")})
+
+
+def run(text: str, **asked: object) -> tuple[str, Sequence]:
+    """Feeds the text's tokens, then the end marker, until the sequence ends; what was shown, and the sequence."""
+    sequence = Sequence(Generation((1,), **asked), TOKENIZER, END)  # type: ignore[arg-type]
+    shown = ""
+    for token in [*TOKENIZER.encode(text), *END]:
+        if sequence.reason is not None:
+            break
+        if (one := sequence.push(token, -1.0)) is not None:
+            shown += one.text
+    return shown + sequence.flush(), sequence
+
+
+def test_the_end_marker_ends_and_is_not_shown() -> None:
+    shown, sequence = run("x = 1\n")
+    assert (shown, sequence.reason, sequence.generated) == ("x = 1\n", "end", 6)
+
+
+def test_max_tokens_ends() -> None:
+    shown, sequence = run("abcdef", max_tokens=3)
+    assert (shown, sequence.reason) == ("abc", "length")
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"), [(1, "one"), (2, "one\ntwo"), (3, "one\ntwo\nthree"), (9, "one\ntwo\nthree\n")]
+)
+def test_max_lines_ends_before_the_newline_of_one_too_many(lines: int, expected: str) -> None:
+    shown, sequence = run("one\ntwo\nthree\n", max_lines=lines)
+    assert shown == expected
+    assert sequence.reason == ("stop" if lines < 4 else "end")
+
+
+def test_a_stop_that_spans_tokens_is_never_shown_in_part() -> None:
+    sequence = Sequence(Generation((1,), stop=("</s>",)), TOKENIZER, END)
+    shown = [token.text for at in TOKENIZER.encode("a</s>") if (token := sequence.push(at, 0.0))]
+    assert shown == ["a", "", "", "", ""]
+    assert sequence.reason == "stop"
+    assert sequence.flush() == ""
+
+
+def test_what_only_began_like_a_stop_is_shown_after_all() -> None:
+    assert run("a</b></", stop=("</s>",))[0] == "a</b></"
+
+
+def test_the_earliest_of_several_stops_wins() -> None:
+    assert run("one two three", stop=("three", "two"))[0] == "one "
+
+
+def test_a_character_of_several_tokens_comes_whole() -> None:
+    sequence = Sequence(Generation((1,)), TOKENIZER, END)
+    shown = [token.text for at in TOKENIZER.encode("é🙂") if (token := sequence.push(at, 0.0))]
+    assert shown == ["", "é", "", "", "", "🙂"]
+
+
+def test_a_character_cut_short_becomes_one_replacement() -> None:
+    sequence = Sequence(Generation((1,), max_tokens=2), TOKENIZER, END)
+    for token in TOKENIZER.encode("🙂")[:2]:
+        sequence.push(token, 0.0)
+    assert sequence.flush() == "\ufffd"
+
+
+def test_no_tokens_asked_is_already_at_its_end() -> None:
+    assert Sequence(Generation((1,), max_tokens=0), TOKENIZER, END).reason == "length"
+
+
+def test_cancel_interrupts_who_watches_also_when_set_before() -> None:
+    cancel, rung = Cancel(), threading.Event()
+    cancel.watch(rung.set)
+    assert not rung.is_set()
+    cancel.set()
+    assert rung.is_set()
+    late = threading.Event()
+    cancel.watch(late.set)
+    assert late.is_set()
