@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples on each run and no clock: a test that fails here fails everywhere.
+settings.register_profile("lacuna", derandomize=True, deadline=None, print_blob=True)
+settings.load_profile("lacuna")
 
 
 @pytest.fixture(scope="session", autouse=True)
