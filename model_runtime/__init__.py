@@ -7,15 +7,17 @@ and caches. Modules, each of which imports only those above it:
     manifest      a model directory's description: shapes, FIM tokens, checksums
     tokenizer     text to token ids and back, whole or as a stream
     prompt        the only fill-in-the-middle layout
+    protocol      what service and client say to each other
     sampling      logits to one token
     sequence      the state of one generation
-    cache         KV slots and the longest prefix they share with a prompt
     backend       what an engine asks of whatever runs the network
+    cache         KV slots and the longest prefix they share with a prompt
     quantize      float weights to blocks and columns of integers, and back
     graph         the ONNX graph of a model family
     onnx_backend  the network in ONNX Runtime
     engine        schedule, run, postprocess
     metrics       counts and times of the service
+    lane          the queue before one engine
     service       the engine behind HTTP
     client        the other end of that HTTP
 """

@@ -1,0 +1,256 @@
+"""An engine behind HTTP: protocol values in, newline-delimited JSON out, on a socket that somebody else bound.
+
+Ignores where the socket is, who may reach it, and what the texts mean; never logs one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from model_runtime import metrics, protocol
+from model_runtime.errors import Overloaded
+from model_runtime.lane import Lane, Ticket, Writer
+from model_runtime.protocol import Answer, Chunk, Health, InfillRequest, Problem, State
+
+DRAIN_SECONDS = 5  # what still runs this long after a drain began is cancelled
+_STATUS = {"bad_request": 400, "overloaded": 429, "draining": 503, "model": 500, "internal": 500}
+
+log = logging.getLogger(__name__)
+_decode_request = msgspec.json.Decoder(InfillRequest).decode
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who the service says it is. build: opaque here; model: the manifest's name."""
+
+    build: str
+    model: str
+
+
+class Service:
+    """One engine's HTTP face. Make it on the event loop's thread."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.state: State = "loading"
+        self.touched = time.monotonic()
+        self.metrics = metrics.Metrics()
+        self.lane = Lane(self.metrics)
+        self._identity = identity
+        self.ended: Callable[[], None] = lambda: None  # told when no more requests are wanted
+
+    def application(self) -> Starlette:
+        """The routes."""
+        return Starlette(
+            routes=[
+                Route("/health", self._answer_health),
+                Route("/infill", _Infill(self)),
+                Route("/drain", self._answer_drain, methods=["POST"]),
+                Route("/metrics", self._answer_metrics),
+            ]
+        )
+
+    def health(self) -> Health:
+        """Who answers, and how it is."""
+        return Health(
+            protocol=protocol.PROTOCOL,
+            build=self._identity.build,
+            model=self._identity.model,
+            pid=os.getpid(),
+            state=self.state,
+            requests=self.metrics.taken,
+        )
+
+    def submit(self, body: bytes) -> Ticket | Problem:
+        """The ticket of a request's body, or why there is none."""
+        if self.state == "draining":
+            return Problem("draining", "this service is about to end; connect again")
+        try:
+            request = _decode_request(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return Problem("bad_request", f"the request is not an infill: {error}")
+        self.touched = time.monotonic()
+        try:
+            return self.lane.submit(request)
+        except Overloaded as error:
+            return Problem("overloaded", str(error))
+
+    def end(self) -> None:
+        """Take no more requests; the server lets what runs finish."""
+        self.state = "draining"
+        self.ended()
+
+    async def _answer_health(self, _: Request) -> Response:
+        return _json(self.health())
+
+    async def _answer_drain(self, _: Request) -> Response:
+        self.end()
+        return _json(self.health())
+
+    async def _answer_metrics(self, _: Request) -> Response:
+        return Response(self.metrics.text(), media_type=metrics.CONTENT_TYPE)
+
+
+class _Infill:
+    """The one route worth its own ASGI code: it streams, and it must notice at once when the client goes."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            return await _json(Answer(Problem("bad_request", "POST an infill here")), 405)(scope, receive, send)
+        body = await _body(receive)
+        if isinstance(body, Problem):
+            return await _no(body)(scope, receive, send)
+        ticket = self._service.submit(body)
+        if isinstance(ticket, Problem):
+            return await _no(ticket)(scope, receive, send)
+        watch = asyncio.create_task(self._abandon_when_gone(ticket, receive))
+        try:
+            await _stream(ticket, scope, receive, send)
+        finally:
+            watch.cancel()
+            self._service.lane.abandon(ticket)
+            self._service.touched = time.monotonic()
+
+    async def _abandon_when_gone(self, ticket: Ticket, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._service.lane.abandon(ticket)
+
+
+async def _body(receive: Receive) -> bytes | Problem:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return Problem("bad_request", "the request was cut short")
+        part = message.get("body", b"")
+        parts.append(part)
+        size += len(part)
+        if size > protocol.BODY_LIMIT:
+            return Problem("bad_request", f"a request has at most {protocol.BODY_LIMIT} bytes; send a smaller window")
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def _stream(ticket: Ticket, scope: Scope, receive: Receive, send: Send) -> None:
+    started = False
+    async for batch in ticket.batches():
+        if not started and isinstance(batch[0], Problem):
+            return await _no(batch[0])(scope, receive, send)
+        if not started:
+            headers = [(b"content-type", b"application/x-ndjson")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            started = True
+        lines = [_encode(Answer(event) if isinstance(event, Problem) else event) for event in batch]
+        body = b"\n".join([*lines, b""])
+        await send({"type": "http.response.body", "body": body, "more_body": isinstance(batch[-1], Chunk)})
+
+
+def _json(value: msgspec.Struct, status: int = 200) -> Response:
+    return Response(_encode(value), status, media_type="application/json")
+
+
+def _no(problem: Problem) -> Response:
+    return _json(Answer(problem), _STATUS[problem.type])
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that sleeps until it is told to end, where the original looks ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Stop accepting, let what runs finish, return from `serve`."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """Wait for `end`."""
+        await self._ending.wait()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to `serve`: the original's handlers count on being looked at ten times a second."""
+        yield
+
+
+async def serve(
+    opener: Callable[[], Writer],
+    listener: socket.socket,
+    identity: Identity,
+    *,
+    idle_exit: float | None = None,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until drained, signalled, or idle for `idle_exit` seconds.
+
+    Listens while the engine still opens on its own thread; requests that come early wait for it.
+    Calls `ready` once the engine is open. Raises what `opener` raises.
+    """
+    service = Service(identity)
+    server = _Server(_config(service.application()))
+    service.ended = server.end
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # no such thing off the main thread
+            loop.add_signal_handler(number, service.end)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    opening = asyncio.create_task(service.lane.open(opener))
+    idling = asyncio.create_task(_end_when_idle(service, idle_exit))
+    try:
+        await asyncio.wait((serving, opening), return_when=asyncio.FIRST_COMPLETED)
+        if opening.done():
+            opening.result()
+            if service.state == "loading":
+                service.state = "ready"
+            ready()
+        await serving
+    finally:
+        service.end()
+        idling.cancel()
+        await asyncio.gather(serving, opening, return_exceptions=True)
+        await service.lane.close()
+
+
+async def _end_when_idle(service: Service, seconds: float | None) -> None:
+    if seconds is None:
+        return
+    while (left := service.touched + seconds - time.monotonic()) > 0 or service.lane.busy:
+        await asyncio.sleep(left if left > 0 else 1.0)
+    log.info("idle for %.0f s, ending", seconds)
+    service.end()
+
+
+def _config(application: Starlette) -> uvicorn.Config:
+    return uvicorn.Config(
+        application,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=3600,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
