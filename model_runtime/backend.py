@@ -25,20 +25,24 @@ class Backend(Protocol[Store]):
     def context_length(self) -> int:
         """The most tokens that one store holds."""
 
+    @property
+    def few(self) -> int:
+        """Up to this many tokens `step` is quicker than `extend`."""
+
     def new_store(self) -> Store:
         """Empty keys and values for one sequence."""
 
     def copy(self, source: Store, target: Store, length: int) -> None:
         """The first `length` positions of source, into target."""
 
-    def prefill(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
-        """Writes the tokens' keys and values at position `start` on; logits [V] after the last one.
+    def extend(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> None:
+        """Writes the tokens' keys and values at position `start` on, in the kernels that are fastest for many.
 
         Raises Cancelled when `cancel` was set; positions from `start` on are then undefined.
         """
 
-    def decode(self, store: Store, token: int, start: int, cancel: Cancel) -> Logits:
-        """`prefill` of one token in the kernels that are fastest for it."""
+    def step(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+        """As `extend`, in the kernels that are fastest for few; logits [V] after the last token."""
 
     def close(self) -> None:
         """Gives memory and threads back."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,23 +18,32 @@ from model_runtime import manifest as manifests
 from model_runtime.cache import Cache, Slot
 from model_runtime.errors import Cancelled, PromptError
 from model_runtime.manifest import Manifest
-from model_runtime.onnx_backend import CHUNK, KeysAndValues, OnnxBackend
+from model_runtime.onnx_backend import KeysAndValues, OnnxBackend
 from model_runtime.sampling import Logits, choose
 from model_runtime.sequence import Cancel, Finish, Generation, Reason, Sequence, Token, Usage
 from model_runtime.tokenizer import Tokenizer
 
 SLOTS = 4
+CHUNK = 128  # tokens prefilled in one run: what a cancel may lose, and how often the clock is looked at
 
 
 @dataclass
 class _Costs:
-    """What one generation has cost so far: tokens and seconds."""
+    """What one generation has cost so far: tokens, and seconds inside the network."""
 
     prefilled: int = 0
     reused: int = 0
     prefill: float = 0.0
     decode: float = 0.0
-    model: float = 0.0
+
+    @contextmanager
+    def charge(self, stage: Literal["prefill", "decode"]) -> Iterator[None]:
+        """The time inside goes to that stage, however it ends."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            setattr(self, stage, getattr(self, stage) + time.perf_counter() - began)
 
     def usage(self, generation: Generation, generated: int) -> Usage:
         return Usage(
@@ -42,7 +53,7 @@ class _Costs:
             generated=generated,
             prefill_ms=self.prefill * 1e3,
             decode_ms=self.decode * 1e3,
-            model_ms=self.model * 1e3,
+            model_ms=(self.prefill + self.decode) * 1e3,
         )
 
 
@@ -101,23 +112,27 @@ class Engine:
     def _prefill(
         self, slot: Slot[KeysAndValues], generation: Generation, costs: _Costs, cancel: Cancel
     ) -> Logits | None:
-        """Logits after the prompt; None when the deadline passed. What was computed stays in the slot."""
-        logits: Logits | None = None
-        while len(slot.tokens) < len(generation.prompt):
-            if _past(generation.deadline):
-                return None
+        """Logits after the prompt; None when the deadline passed. What was computed stays in the slot.
+
+        The last token of a long prompt is a step of its own, so that what follows a long prefill
+        comes from the very kernels that what follows a short one does.
+        """
+        prompt = generation.prompt
+        extending = len(prompt) - costs.reused > self._backend.few
+        while not _past(generation.deadline):
             start = len(slot.tokens)
-            chunk = generation.prompt[start : start + CHUNK]
-            began = time.perf_counter()
-            try:
-                logits = self._backend.prefill(slot.store, chunk, start, cancel)
-            finally:
-                spent = time.perf_counter() - began
-                costs.prefill += spent
-                costs.model += spent
-            slot.tokens.extend(chunk)
-            costs.prefilled += len(chunk)
-        return logits
+            stop = min(start + CHUNK, len(prompt) - 1) if extending else len(prompt)
+            with costs.charge("prefill"):
+                if start < stop < len(prompt):
+                    self._backend.extend(slot.store, prompt[start:stop], start, cancel)
+                else:
+                    stop = len(prompt)
+                    logits = self._backend.step(slot.store, prompt[start:], start, cancel)
+            slot.tokens.extend(prompt[start:stop])
+            costs.prefilled += stop - start
+            if stop == len(prompt):
+                return logits
+        return None
 
     def _decode(
         self, slot: Slot[KeysAndValues], sequence: Sequence, logits: Logits, costs: _Costs, cancel: Cancel
@@ -125,23 +140,16 @@ class Engine:
         generation = sequence.generation
         random = np.random.default_rng(generation.seed)
         while sequence.reason is None:
-            began = time.perf_counter()
             token, logprob = choose(logits, generation.sampling, random)
             shown = sequence.push(token, logprob)
-            costs.decode += time.perf_counter() - began
             if shown is not None:
                 yield shown
             if sequence.reason is None:
                 sequence.reason = _interrupted(generation, cancel)
             if sequence.reason is not None:
                 return
-            began = time.perf_counter()
-            try:
-                logits = self._backend.decode(slot.store, token, len(slot.tokens), cancel)
-            finally:
-                spent = time.perf_counter() - began
-                costs.decode += spent
-                costs.model += spent
+            with costs.charge("decode"):
+                logits = self._backend.step(slot.store, (token,), len(slot.tokens), cancel)
             slot.tokens.append(token)
 
 

@@ -25,7 +25,6 @@ from model_runtime.manifest import File, Manifest, Shape, digest
 from model_runtime.sampling import Logits
 from model_runtime.sequence import Cancel
 
-CHUNK = 256  # tokens prefilled in one run; between runs the engine looks at the clock
 _FEW = 12  # tokens up to which the generate kernels beat the prefill kernels
 _DERIVED = 1  # raised when `graph` changes what it derives
 
@@ -68,6 +67,11 @@ class OnnxBackend:
         """The most tokens that one store holds."""
         return self._shape.context_length
 
+    @property
+    def few(self) -> int:
+        """Up to this many tokens `step` is quicker than `extend`."""
+        return _FEW
+
     def new_store(self) -> KeysAndValues:
         """Empty keys and values for one sequence."""
         shape = self._shape
@@ -91,19 +95,15 @@ class OnnxBackend:
         for name, value in source.buffers.items():
             target.buffers[name].numpy()[:, :, :length] = value.numpy()[:, :, :length]
 
-    def prefill(self, store: KeysAndValues, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
-        """See Backend.prefill. The last token goes through the generate kernels, so that what follows
-        a long prefill is computed as what follows a short one."""
-        if len(tokens) > _FEW:
-            self._run(self._prefill, store.prefill, tokens[:-1], start, cancel)
-            tokens, start = tokens[-1:], start + len(tokens) - 1
-        self._run(self._generate, store.generate, tokens, start, cancel)
-        return _read(store.logits)
+    def extend(self, store: KeysAndValues, tokens: Sequence[int], start: int, cancel: Cancel) -> None:
+        """See Backend.extend."""
+        self._run(self._prefill, store.prefill, tokens, start, cancel)
 
-    def decode(self, store: KeysAndValues, token: int, start: int, cancel: Cancel) -> Logits:
-        """See Backend.decode."""
-        self._run(self._generate, store.generate, (token,), start, cancel)
-        return _read(store.logits)
+    def step(self, store: KeysAndValues, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+        """See Backend.step."""
+        self._run(self._generate, store.generate, tokens, start, cancel)
+        found: Logits = store.logits.numpy()[0].copy()  # the next run writes over the buffer
+        return found
 
     def close(self) -> None:
         """Gives memory and threads back; the backend is of no use afterwards."""
@@ -142,11 +142,6 @@ def default_threads() -> int:
     """All of two cores, most of more: the editor keeps one from three on, and eight are enough."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(8, cores if cores <= 2 else cores - 1))
-
-
-def _read(logits: ort.OrtValue) -> Logits:
-    found: Logits = logits.numpy()[0].copy()  # the next run writes over the buffer
-    return found
 
 
 def _bind(binding: ort.IOBinding, name: str, value: NDArray[np.int64] | NDArray[np.int32]) -> None:

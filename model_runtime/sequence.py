@@ -49,7 +49,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Usage:
-    """Counts in tokens, times in milliseconds. model_ms: inside the network; the rest is ours.
+    """Counts in tokens, times in milliseconds. model_ms: inside the network, in prefill and decode together.
 
     prompt_tokens = reused (found in the KV cache) + prefilled (computed now), unless cut short.
     """

@@ -16,7 +16,7 @@ from model_runtime.sequence import Cancel
 class Ledger:
     """A backend whose store is the list of tokens written into it: a copy shows as equal lists."""
 
-    vocab_size, context_length = 256, 4096
+    vocab_size, context_length, few = 256, 4096, 1
 
     def new_store(self) -> list[int]:
         return []
@@ -24,12 +24,12 @@ class Ledger:
     def copy(self, source: list[int], target: list[int], length: int) -> None:
         target[:length] = source[:length]
 
-    def prefill(self, store: list[int], tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+    def extend(self, store: list[int], tokens: Sequence[int], start: int, cancel: Cancel) -> None:
         store[start:] = tokens
-        return np.zeros(self.vocab_size, np.float32)
 
-    def decode(self, store: list[int], token: int, start: int, cancel: Cancel) -> Logits:
-        return self.prefill(store, [token], start, cancel)
+    def step(self, store: list[int], tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+        self.extend(store, tokens, start, cancel)
+        return np.zeros(self.vocab_size, np.float32)
 
     def close(self) -> None:
         """Holds nothing."""
@@ -37,7 +37,7 @@ class Ledger:
 
 def _fill(cache: Cache[list[int]], backend: Ledger, prompt: Sequence[int]) -> tuple[Slot[list[int]], int]:
     slot, reused = cache.acquire(prompt)
-    backend.prefill(slot.store, prompt[reused:], reused, Cancel())
+    backend.extend(slot.store, prompt[reused:], reused, Cancel())
     slot.tokens.extend(prompt[reused:])
     return slot, reused
 
