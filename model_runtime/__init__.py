@@ -8,7 +8,8 @@ and caches. Modules, each of which imports only those above it:
     tokenizer     text to token ids and back, whole or as a stream
     prompt        the only fill-in-the-middle layout
     protocol      what service and client say to each other
-    sampling      logits to one token
+    sampling      log-probabilities to one token
+    ngrams        the memory of a workspace: what followed these tokens before
     sequence      the state of one generation
     backend       what an engine asks of whatever runs the network
     cache         KV slots and the longest prefix they share with a prompt

@@ -18,8 +18,9 @@ from model_runtime import manifest as manifests
 from model_runtime.cache import Cache, Slot
 from model_runtime.errors import Cancelled, PromptError
 from model_runtime.manifest import Manifest
+from model_runtime.ngrams import LONGEST, mix
 from model_runtime.onnx_backend import KeysAndValues, OnnxBackend
-from model_runtime.sampling import Logits, choose
+from model_runtime.sampling import Logits, choose, log_probabilities
 from model_runtime.sequence import Cancel, Finish, Generation, Reason, Sequence, Token, Usage
 from model_runtime.tokenizer import Tokenizer
 
@@ -140,8 +141,11 @@ class Engine:
         generation = sequence.generation
         random = np.random.default_rng(generation.seed)
         while sequence.reason is None:
-            token, logprob = choose(logits, generation.sampling, random)
-            shown = sequence.push(token, logprob)
+            scores = log_probabilities(logits)
+            if generation.memory is not None:
+                scores = mix(scores, generation.memory.after(slot.tokens[-LONGEST:]))
+            token = choose(scores, generation.sampling, random)
+            shown = sequence.push(token, float(scores[token]))
             if shown is not None:
                 yield shown
             if sequence.reason is None:

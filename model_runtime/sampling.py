@@ -1,4 +1,4 @@
-"""Logits in, one token and its log-probability out. Keeps no state but the generator it is given."""
+"""Log-probabilities in, one token out. Keeps no state but the generator it is given."""
 
 from __future__ import annotations
 
@@ -31,11 +31,9 @@ def log_probabilities(logits: Logits) -> Logits:
     return found
 
 
-def choose(logits: Logits, sampling: Sampling, random: np.random.Generator) -> tuple[int, float]:
-    """A token and its log-probability before temperature and top_p. logits: [V]."""
-    scores = log_probabilities(logits)
-    token = int(scores.argmax()) if sampling.temperature == 0 else _draw(scores, sampling, random)
-    return token, float(scores[token])
+def choose(scores: Logits, sampling: Sampling, random: np.random.Generator) -> int:
+    """A token. scores: natural log-probabilities, [V]."""
+    return int(scores.argmax()) if sampling.temperature == 0 else _draw(scores, sampling, random)
 
 
 def _draw(scores: Logits, sampling: Sampling, random: np.random.Generator) -> int:

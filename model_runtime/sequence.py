@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from model_runtime.ngrams import NGrams
 from model_runtime.sampling import Sampling
 from model_runtime.tokenizer import Tokenizer
 
@@ -22,6 +23,7 @@ class Generation:
 
     max_lines: end before the newline that would follow this many lines; stop: end before any of
     these texts. deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
+    memory: n-grams mixed into the model's distribution.
     """
 
     prompt: tuple[int, ...]
@@ -32,6 +34,7 @@ class Generation:
     max_lines: int | None = None
     stop: tuple[str, ...] = ()
     deadline: float | None = None
+    memory: NGrams | None = None
 
     @property
     def sampling(self) -> Sampling:

@@ -15,6 +15,7 @@ import pytest
 from model_runtime import graph
 from model_runtime.engine import Engine
 from model_runtime.errors import LacunaRuntimeError, ModelError, PromptError
+from model_runtime.ngrams import NGrams
 from model_runtime.sequence import Cancel, Finish, Generation, Token
 from tests import tiny
 from tests.runtime.conftest import Precision
@@ -130,6 +131,16 @@ def test_a_generator_that_is_closed_frees_the_engine(engine: Engine) -> None:
     next(stream)
     stream.close()  # type: ignore[attr-defined]
     assert run(engine, Generation(PROMPT, max_tokens=2))[1].usage.generated > 0
+
+
+def test_a_memory_of_what_was_written_before_is_followed(engine: Engine) -> None:
+    line = engine.tokenizer.encode("the_quick_brown_fox(jumps, over)\n" * 30)
+    prompt = (*PROMPT, *engine.tokenizer.encode("the_quick_brown_fox(jumps, "))
+    alone, _ = run(engine, Generation(prompt, max_tokens=5))
+    mixed, _ = run(engine, Generation(prompt, max_tokens=5, memory=NGrams([line], 2000)))
+    assert "".join(token.text for token in alone) != "over)"
+    assert "".join(token.text for token in mixed) == "over)"
+    assert all(token.logprob > -1.0 for token in mixed)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,139 @@
+"""Token streams in, the next-token distribution after the longest known context out.
+
+The memory of a workspace: unbounded n-grams over a suffix array (Liu et al. 2024, "Infini-gram"),
+mixed into the model's own distribution with a weight that grows with what was matched
+(Khandelwal et al. 2020, "Generalization through Memorization"; the worth of a cache of local
+code is Hellendoorn & Devanbu 2017). Knows token ids only; never written to disk.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_runtime.sampling import Logits
+
+LONGEST = 32  # tokens of context that are looked up; suffixes are sorted as far as this
+_SAMPLED = 256  # continuations counted of one context; more than that are sampled evenly
+_BOUNDARY = 0xFFFF_FFFF  # between streams; never a token, so no match crosses it
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What followed a context. tokens: [n] distinct ids; shares: [n], summing to one.
+
+    length: tokens of context that matched; seen: how often it occurs.
+    """
+
+    length: int
+    seen: int
+    tokens: NDArray[np.int64]
+    shares: NDArray[np.float32]
+
+
+class NGrams:
+    """An immutable memory; 8 bytes a token while held, about 40 while built."""
+
+    def __init__(self, streams: Iterable[Sequence[int]], limit: int) -> None:
+        """Keeps the first `limit` tokens of the streams, in their order."""
+        parts: list[NDArray[np.uint32]] = []
+        room = limit
+        for stream in streams:
+            if room <= 1:
+                break
+            kept = np.array(stream[: room - 1], np.uint32)
+            parts += [kept, np.array([_BOUNDARY], np.uint32)]
+            room -= len(kept) + 1
+        tokens = np.concatenate(parts) if parts else np.empty(0, np.uint32)
+        self._suffixes = _sorted_suffixes(tokens)
+        self._tokens = tokens.astype(">u4").tobytes()  # big-endian: bytes compare as the tokens do
+
+    def __len__(self) -> int:
+        return len(self._suffixes)
+
+    def after(self, context: Sequence[int]) -> Continuation | None:
+        """What followed the longest end of `context` that occurs; None when not even its last token does."""
+        known = np.array(context[-LONGEST:], ">u4").tobytes()
+        shortest, longest = 0, len(known) // 4  # an end occurs only if every shorter one does
+        found: range | None = None
+        while shortest < longest:
+            length = (shortest + longest + 1) // 2
+            if hit := self._range(known[-4 * length :]):
+                shortest, found = length, hit
+            else:
+                longest = length - 1
+        if found is None:
+            return None
+        continuation = self._continuation(shortest, found)
+        if continuation is None and shortest > 1:  # the match stands only at the ends of streams
+            return self.after(context[-shortest + 1 :])
+        return continuation
+
+    def draft(self, context: Sequence[int], count: int) -> list[int]:
+        """Up to `count` tokens that most often went on from here, one after the other."""
+        drafted: list[int] = []
+        while len(drafted) < count:
+            continuation = self.after([*context[-LONGEST:], *drafted])
+            if continuation is None:
+                break
+            drafted.append(int(continuation.tokens[continuation.shares.argmax()]))
+        return drafted
+
+    def _range(self, key: bytes) -> range:
+        """Where in the sorted suffixes those stand that begin with `key`."""
+        size, tokens = len(key), self._tokens
+
+        def beginning(at: int) -> bytes:
+            return tokens[4 * at : 4 * at + size]
+
+        first = bisect_left(self._suffixes, key, key=beginning)
+        return range(first, bisect_right(self._suffixes, key, lo=first, key=beginning))
+
+    def _continuation(self, length: int, found: range) -> Continuation | None:
+        step = max(1, len(found) // _SAMPLED)
+        at = self._suffixes[found.start : found.stop : step].astype(np.int64) + length
+        following = np.frombuffer(self._tokens, ">u4")[at[at < len(self)]].astype(np.int64)
+        tokens, counts = np.unique(following[following != _BOUNDARY], return_counts=True)
+        if not len(tokens):
+            return None
+        return Continuation(length, len(found), tokens, (counts / counts.sum()).astype(np.float32))
+
+
+def mix(scores: Logits, continuation: Continuation | None) -> Logits:
+    """Log-probabilities of the mixture (1−w)·model + w·memory. scores: the model's, [V]."""
+    if continuation is None or not (weight := _weight(continuation)):
+        return scores
+    mixed = np.exp(scores) * np.float32(1 - weight)
+    mixed[continuation.tokens] += np.float32(weight) * continuation.shares
+    found: Logits = np.log(np.maximum(mixed, np.finfo(np.float32).tiny))
+    return found
+
+
+def _weight(continuation: Continuation) -> float:
+    """How far the memory is to be trusted: more after a longer match and where it does not waver."""
+    longer = min(continuation.length, 16) / 16
+    surer = float(continuation.shares.max()) * continuation.seen / (continuation.seen + 1.0)
+    return 0.6 * longer * surer
+
+
+def _sorted_suffixes(tokens: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """Start positions in the order of the first LONGEST tokens from each (prefix doubling, Manber & Myers 1993)."""
+    if not len(tokens):
+        return np.empty(0, np.int32)
+    rank = np.unique(tokens, return_inverse=True)[1].astype(np.int64) + 1
+    order = np.argsort(rank, kind="stable")
+    known = 1
+    while known < LONGEST and int(rank.max()) < len(rank):
+        later = np.zeros_like(rank)
+        later[:-known] = rank[known:]
+        key = rank * (len(rank) + 1) + later
+        order = np.argsort(key, kind="stable")
+        ordered = key[order]
+        rank = np.empty_like(rank)
+        rank[order] = np.cumsum(np.concatenate([[1], ordered[1:] != ordered[:-1]]))
+        known *= 2
+    return order.astype(np.int32)

@@ -1,0 +1,72 @@
+"""The memory of a workspace against the obvious way to count."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_runtime.ngrams import LONGEST, Continuation, NGrams, mix
+from model_runtime.sampling import log_probabilities
+
+Streams = list[list[int]]
+
+
+def counted(streams: Streams, context: Sequence[int]) -> tuple[int, Counter[int]]:
+    """Length of the longest end of context that is followed by anything, and what it is followed by."""
+    for length in range(min(len(context), LONGEST), 0, -1):
+        end = list(context[-length:])
+        followed = Counter(
+            stream[at + length]
+            for stream in streams
+            for at in range(len(stream) - length)
+            if stream[at : at + length] == end
+        )
+        if followed:
+            return length, followed
+    return 0, Counter()
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 3), max_size=60), max_size=5), st.lists(st.integers(0, 3), min_size=1, max_size=12)
+)
+def test_it_counts_as_one_would_by_hand(streams: Streams, context: list[int]) -> None:
+    found = NGrams(streams, 10_000).after(context)
+    length, followed = counted(streams, context)
+    if found is None:
+        assert not followed
+        return
+    assert found.length == length
+    assert dict(zip(found.tokens.tolist(), found.shares.tolist(), strict=True)) == pytest.approx(
+        {token: count / followed.total() for token, count in followed.items()}
+    )
+
+
+def test_no_match_crosses_from_one_stream_into_the_next() -> None:
+    found = NGrams([[1, 2], [3, 4]], 100).after([2])
+    assert found is None
+
+
+def test_the_limit_is_honoured() -> None:
+    assert len(NGrams([[1] * 100, [2] * 100], 50)) <= 50
+    assert len(NGrams([], 50)) == 0
+    assert NGrams([], 50).after([1]) is None
+
+
+def test_a_draft_follows_what_was_written_before() -> None:
+    memory = NGrams([[5, 6, 7, 8, 9, 10]], 100)
+    assert memory.draft([1, 2, 6, 7], 8) == [8, 9, 10]
+    assert memory.draft([99], 8) == []
+
+
+def test_a_mixture_is_a_distribution_and_favours_what_was_seen() -> None:
+    scores = log_probabilities(np.random.default_rng(0).standard_normal(50).astype(np.float32))
+    seen = Continuation(12, 5, np.array([7]), np.array([1.0], np.float32))
+    mixed = mix(scores, seen)
+    assert np.exp(mixed).sum() == pytest.approx(1.0, abs=1e-5)
+    assert mixed[7] > scores[7]
+    assert np.array_equal(mix(scores, None), scores)
