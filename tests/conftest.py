@@ -24,6 +24,9 @@ def _own_folders() -> Iterator[None]:
     """
     home = Path(tempfile.mkdtemp(prefix="lacuna-"))
     saved = dict(os.environ)
+    for name in saved:
+        if name.startswith("LACUNA_") and not name.startswith("LACUNA_TEST_"):
+            del os.environ[name]
     for name in ("CACHE", "CONFIG", "DATA", "STATE"):
         os.environ[f"XDG_{name}_HOME"] = str(home / name.lower())
     runtime = home / "run"
