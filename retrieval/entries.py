@@ -1,0 +1,58 @@
+"""A file's path and text in, its Entry out: everything an index keeps about one file.
+
+Runs in any process: an Entry is plain data. Secrets are starred out before anything else looks
+at the text. A file that is too slow to parse or whose grammar is missing still gets its chunks
+and names. Ignores other files and where the text came from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from retrieval import languages, secrets, signatures, syntax
+from retrieval.errors import ParseTimeout
+from retrieval.syntax import Definition, Import, Outline
+
+PARSE_SECONDS = 2.0  # a file that needs longer is data
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A definition that an index knows, with the text that stands for it in a prompt."""
+
+    path: str
+    definition: Definition
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file as an index keeps it. `mtime` in nanoseconds, 0 for an unsaved buffer."""
+
+    path: str
+    language: str
+    size: int
+    mtime: int
+    package: str | None
+    definitions: tuple[Known, ...]
+    imports: tuple[Import, ...]
+
+
+def read(path: str, text: str, mtime: int = 0, size: int | None = None, seconds: float = PARSE_SECONDS) -> Entry:
+    """The Entry of a text. Raises GrammarError when an installed grammar and its query do not fit."""
+    language = languages.of(path, text)
+    masked = secrets.mask(text, path)
+    outline = outlined(masked, language, seconds)
+    known = tuple(
+        Known(path, one, signatures.text(one, outline, language)) for one in outline.definitions if not one.local
+    )
+    length = len(text) if size is None else size
+    return Entry(path, language.name, length, mtime, outline.package, known, outline.imports)
+
+
+def outlined(text: str, language: languages.Language, seconds: float = PARSE_SECONDS) -> Outline:
+    """The outline of a text, empty when parsing it takes too long."""
+    try:
+        return syntax.outline(text, language, seconds)
+    except ParseTimeout:
+        return syntax.EMPTY

@@ -1,0 +1,67 @@
+"""A Definition and its Outline in, the text that stands for it in a prompt out.
+
+Signature, docstring line and members: what someone who calls it needs to know. Training and
+serving both take the text from here, so the model meets in use what it saw in training.
+Ignores other files, and everything inside bodies.
+"""
+
+from __future__ import annotations
+
+from retrieval.languages import Language
+from retrieval.syntax import CONTAINERS, Definition, Outline
+
+MAX_CHARS = 1200
+MAX_MEMBERS = 24
+_SPOKEN_DUNDERS = frozenset({"__init__", "__new__", "__call__", "__getitem__", "__enter__", "__aenter__", "__iter__"})
+
+
+def text(definition: Definition, outline: Outline, language: Language) -> str:
+    """The definition's head, its docstring line and its members' heads, a line each; ends with a newline.
+
+    Private members come last and are the first to be left out when the text would pass
+    MAX_CHARS characters or MAX_MEMBERS members.
+    """
+    head = _head(definition, language, indent="")
+    if definition.kind not in CONTAINERS:
+        return "\n".join(head) + "\n"
+    room = MAX_CHARS - sum(len(line) + 1 for line in head)
+    kept: list[tuple[int, str]] = []
+    for rank, member in sorted(_members(definition, outline), key=lambda one: (_is_private(one[1]), one[0])):
+        line = "    " + member.signature
+        room -= len(line) + 1
+        if room < 0 or len(kept) == MAX_MEMBERS:
+            break
+        kept.append((rank, line))
+    return "\n".join([*head, *(line for _, line in sorted(kept))]) + "\n"
+
+
+def _head(definition: Definition, language: Language, indent: str) -> list[str]:
+    if definition.doc is None:
+        return [indent + definition.signature]
+    if language.name == "python":
+        return [indent + definition.signature, f'{indent}    """{definition.doc}"""']
+    opening, closing = (
+        (language.line_comment + " ", "") if language.line_comment else (language.block_comment or ("", ""))
+    )
+    return [f"{indent}{opening}{definition.doc}{closing}", indent + definition.signature]
+
+
+def _members(definition: Definition, outline: Outline) -> list[tuple[int, Definition]]:
+    """Members in source order, each name at most twice (an overload says something, ten say no more)."""
+    found: list[tuple[int, Definition]] = []
+    seen: dict[str, int] = {}
+    for rank, member in enumerate(outline.definitions):
+        if member.parent != definition.path or member.local or member.kind == "impl":
+            continue
+        if member.name.startswith("__") and member.name.endswith("__") and member.name not in _SPOKEN_DUNDERS:
+            continue
+        seen[member.name] = seen.get(member.name, 0) + 1
+        if seen[member.name] <= (1 if member.kind == "field" else 2):
+            found.append((rank, member))
+    return found
+
+
+def _is_private(member: Definition) -> bool:
+    if member.name in _SPOKEN_DUNDERS:
+        return False
+    return member.name.startswith(("_", "#")) or member.signature.startswith(("private ", "protected "))

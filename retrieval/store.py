@@ -1,0 +1,165 @@
+"""Entries in, rows of one SQLite database out: the truth about a workspace, on disk or in memory.
+
+One writer, any number of readers (WAL). A database of another schema version, or one that is
+damaged, is refused with StoreBroken and built again by the caller. Ignores how entries are made
+and what is done with them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from retrieval.entries import Entry, Known
+from retrieval.errors import StoreBroken, StoreError
+from retrieval.syntax import Definition, Import
+
+SCHEMA = 1
+_TABLES = """
+create table files (
+  id integer primary key, path text not null unique, language text not null, size integer not null,
+  mtime integer not null, package text);
+create table definitions (
+  file integer not null references files on delete cascade, name text not null, kind text not null, parent text,
+  first integer not null, last integer not null, signature text not null, doc text, text text not null);
+create table imports (
+  file integer not null references files on delete cascade, module text not null, name text, alias text not null,
+  line integer not null, reexport integer not null);
+create index definitions_by_name on definitions (name);
+create index definitions_by_file on definitions (file);
+create index imports_by_file on imports (file);
+create index files_by_package on files (package) where package is not null;
+"""
+_KNOWN = "select f.path, d.name, d.kind, d.parent, d.first, d.last, d.signature, d.doc, d.text from definitions d"
+
+
+class Store:
+    """A database of entries. Use from one thread at a time, except for `interrupt`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Takes over an open connection; use `open_store` or `in_memory`."""
+        self._db = connection
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """One transaction: all of it or nothing."""
+        with self._db:
+            yield
+
+    def put(self, entry: Entry) -> None:
+        """Replaces what is known about the entry's file."""
+        self.remove(entry.path)
+        cursor = self._db.execute(
+            "insert into files (path, language, size, mtime, package) values (?, ?, ?, ?, ?)",
+            (entry.path, entry.language, entry.size, entry.mtime, entry.package),
+        )
+        file = cursor.lastrowid
+        self._db.executemany(
+            "insert into definitions values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            ((file, *_definition_row(known)) for known in entry.definitions),
+        )
+        self._db.executemany(
+            "insert into imports values (?, ?, ?, ?, ?, ?)",
+            ((file, one.module, one.name, one.alias, one.line, one.reexport) for one in entry.imports),
+        )
+
+    def remove(self, path: str) -> None:
+        """Forgets a file."""
+        self._db.execute("delete from files where path = ?", (path,))
+
+    def has(self, path: str) -> bool:
+        """Whether a file is known."""
+        return self._db.execute("select 1 from files where path = ?", (path,)).fetchone() is not None
+
+    def language(self, path: str) -> str | None:
+        """The name of a known file's language."""
+        row = self._db.execute("select language from files where path = ?", (path,)).fetchone()
+        return row[0] if row else None
+
+    def stamps(self) -> dict[str, tuple[int, int]]:
+        """Size and mtime of every known file, by path."""
+        return {path: (size, mtime) for path, size, mtime in self._db.execute("select path, size, mtime from files")}
+
+    def definitions(self, path: str) -> tuple[Known, ...]:
+        """What a file defines, in source order."""
+        return self._known("join files f on f.id = d.file where f.path = ? order by d.rowid", (path,))
+
+    def named(self, name: str, most: int = 32) -> tuple[Known, ...]:
+        """The definitions of a name, at most so many."""
+        return self._known("join files f on f.id = d.file where d.name = ? limit ?", (name, most))
+
+    def imports(self, path: str) -> tuple[Import, ...]:
+        """What a file imports."""
+        rows = self._db.execute(
+            "select module, name, alias, line, reexport from imports i join files f on f.id = i.file where f.path = ?",
+            (path,),
+        )
+        return tuple(Import(module, name, alias, line, bool(again)) for module, name, alias, line, again in rows)
+
+    def in_package(self, package: str) -> tuple[str, ...]:
+        """The files that say they belong to a package or namespace."""
+        return tuple(path for (path,) in self._db.execute("select path from files where package = ?", (package,)))
+
+    def count(self) -> int:
+        """How many files are known."""
+        return int(self._db.execute("select count(*) from files").fetchone()[0])
+
+    def close(self) -> None:
+        """Closes the database; what was committed stays."""
+        self._db.close()
+
+    def _known(self, rest: str, values: Iterable[object]) -> tuple[Known, ...]:
+        rows = self._db.execute(f"{_KNOWN} {rest}", tuple(values))
+        return tuple(
+            Known(path, Definition(name, kind, parent, first, last, signature, doc), text)
+            for path, name, kind, parent, first, last, signature, doc, text in rows
+        )
+
+
+def in_memory() -> Store:
+    """A store that lives as long as the process; may be used from several threads, one at a time."""
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    return _prepared(connection)
+
+
+def open_store(path: Path, write: bool = False) -> Store:
+    """The store in a file; created when `write` and missing.
+
+    Raises StoreBroken when it is damaged or of another version, StoreError when it cannot be opened.
+    """
+    try:
+        if write:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return _prepared(sqlite3.connect(path, check_same_thread=False, timeout=5))
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, timeout=5)
+    except (sqlite3.OperationalError, OSError) as error:
+        raise StoreError(f"the index {path} cannot be opened ({error}); check the folder's rights") from error
+    return _checked(connection, path)
+
+
+def _prepared(connection: sqlite3.Connection) -> Store:
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("pragma synchronous = normal")
+    connection.execute("pragma foreign_keys = on")
+    if connection.execute("pragma user_version").fetchone()[0] == 0:
+        connection.executescript(_TABLES + f"pragma user_version = {SCHEMA};")
+    return _checked(connection, None)
+
+
+def _checked(connection: sqlite3.Connection, path: Path | None) -> Store:
+    try:
+        version = connection.execute("pragma user_version").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise StoreBroken(f"the index {path} is damaged ({error}); it has to be built again") from error
+    if version != SCHEMA:
+        connection.close()
+        raise StoreBroken(f"the index {path} has schema {version}, this version of Lacuna reads {SCHEMA}")
+    return Store(connection)
+
+
+def _definition_row(known: Known) -> tuple[object, ...]:
+    one = known.definition
+    return one.name, one.kind, one.parent, one.first, one.last, one.signature, one.doc, known.text
