@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 BLOCK = 32
 _SEVEN_BITS = 63
+_SLAB = 1 << 16  # values coded at once: what the steps between need then stays in the processor's cache
 
 Floats = NDArray[np.float32]
 
@@ -46,22 +47,12 @@ def to_blocks(matrix: Floats, bits: int) -> Blocks:
     rows, width = matrix.shape
     assert bits in (4, 8), bits
     assert width % BLOCK == 0, matrix.shape
-    blocks = matrix.astype(np.float32).reshape(rows, width // BLOCK, BLOCK)
-    half = 1 << (bits - 1)
-    peak_at = np.abs(blocks).argmax(-1)[..., None]
-    peak = np.take_along_axis(blocks, peak_at, -1)
-    # The largest value lands on the code that reaches farther, −half; at 4 bits that is one more step of range.
-    best_scales, best_codes, best_error = _coded(blocks, (-peak / half).astype(np.float32), half)
-    for stretch in (0.85, 0.9, 0.95, 1.05) if bits == 4 else ():
-        scales, codes, error = _coded(blocks, (-peak * stretch / half).astype(np.float32), half)
-        better = error < best_error
-        best_scales = np.where(better, scales, best_scales)
-        best_codes = np.where(better, codes, best_codes)
-        best_error = np.where(better, error, best_error)
-    data = best_codes.astype(np.uint8)
-    if bits == 4:
-        data = (data[..., 0::2] | (data[..., 1::2] << 4)).astype(np.uint8)
-    return Blocks(bits, np.ascontiguousarray(data), np.ascontiguousarray(best_scales[..., 0]))
+    data = np.empty((rows, width // BLOCK, BLOCK * bits // 8), np.uint8)
+    scales = np.empty((rows, width // BLOCK), np.float32)
+    for slab in _slabs(matrix):
+        blocks = matrix[slab].astype(np.float32).reshape(-1, width // BLOCK, BLOCK)
+        data[slab], scales[slab] = _blocks_of(blocks, bits)
+    return Blocks(bits, data, scales)
 
 
 def from_blocks(blocks: Blocks) -> Floats:
@@ -76,10 +67,39 @@ def from_blocks(blocks: Blocks) -> Floats:
 
 def to_columns(matrix: Floats) -> Columns:
     """matrix: [N, K]. Symmetric, codes within ±63."""
-    scales = np.abs(matrix).max(axis=1).astype(np.float32) / _SEVEN_BITS
-    scales = np.where(scales == 0, np.float32(1), scales).astype(np.float32)
-    codes = np.rint(matrix / scales[:, None]).astype(np.int8)
-    return Columns(np.ascontiguousarray(codes.T), scales)
+    rows, width = matrix.shape
+    data = np.empty((width, rows), np.int8)
+    scales = np.empty(rows, np.float32)
+    for slab in _slabs(matrix):
+        peak = np.abs(matrix[slab]).max(axis=1).astype(np.float32) / _SEVEN_BITS
+        scales[slab] = np.where(peak == 0, np.float32(1), peak)
+        data[:, slab] = np.rint(matrix[slab] / scales[slab, None]).astype(np.int8).T
+    return Columns(data, scales)
+
+
+def _slabs(matrix: Floats) -> list[slice]:
+    rows, width = matrix.shape
+    step = max(1, _SLAB // width)
+    return [slice(start, min(rows, start + step)) for start in range(0, rows, step)]
+
+
+def _blocks_of(blocks: Floats, bits: int) -> tuple[NDArray[np.uint8], Floats]:
+    """Codes, packed, and scales of blocks [n, K/32, 32]."""
+    half = 1 << (bits - 1)
+    peak_at = np.abs(blocks).argmax(-1)[..., None]
+    peak = np.take_along_axis(blocks, peak_at, -1)
+    # The largest value lands on the code that reaches farther, −half; at 4 bits that is one more step of range.
+    best_scales, best_codes, best_error = _coded(blocks, (-peak / half).astype(np.float32), half)
+    for stretch in (0.85, 0.9, 0.95, 1.05) if bits == 4 else ():
+        scales, codes, error = _coded(blocks, (-peak * stretch / half).astype(np.float32), half)
+        better = error < best_error
+        best_scales = np.where(better, scales, best_scales)
+        best_codes = np.where(better, codes, best_codes)
+        best_error = np.where(better, error, best_error)
+    data = best_codes.astype(np.uint8)
+    if bits == 4:
+        data = (data[..., 0::2] | (data[..., 1::2] << 4)).astype(np.uint8)
+    return data, best_scales[..., 0]
 
 
 def _coded(blocks: Floats, scales: Floats, half: int) -> tuple[Floats, Floats, Floats]:
