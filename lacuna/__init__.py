@@ -1,3 +1,18 @@
-"""The face: command line, settings file, daemon, doctor. Composes the other packages; nothing imports it."""
+"""The face: command line, settings file, daemon, doctor. Composes the other packages; nothing imports it.
+
+Modules, each of which imports only those above it:
+
+    errors      every exception a caller may catch, as one tree
+    isolation   the command line of an isolated Python
+    settings    settings file and environment
+    build       which build this is, and which of two is newer
+    place       the daemon's private folder and the names in it
+    lock        one holder at a time, to the end of its life
+    log         a small file without user code
+    resident    the daemon's own side
+    daemon      find, start, replace and stop the daemon
+    commands    the command line
+    cli         the command's entry
+"""
 
 __version__ = "0.1.0"

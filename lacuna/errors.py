@@ -1,0 +1,28 @@
+"""Every exception that the face raises on purpose, as one tree.
+
+    LacunaError
+    ├── SettingsError     the settings file or an environment variable is wrong
+    ├── PositionError     FILE:LINE:COL names nothing that can be completed
+    └── DaemonError       no daemon could be found or started; also an Unreachable of the runtime,
+                          so that the language server knows it without knowing this package
+
+Each message says what is wrong, where, and what to do about it.
+"""
+
+from model_runtime.errors import Unreachable
+
+
+class LacunaError(Exception):
+    """The root: catch this to catch everything below."""
+
+
+class SettingsError(LacunaError):
+    """The settings file or an environment variable is wrong."""
+
+
+class PositionError(LacunaError):
+    """FILE:LINE:COL names nothing that can be completed."""
+
+
+class DaemonError(LacunaError, Unreachable):
+    """No daemon could be found or started."""

@@ -1,0 +1,142 @@
+"""Settings file and environment in, one frozen Settings out. Looks at nothing else.
+
+The file is $LACUNA_CONFIG, or config.toml in $XDG_CONFIG_HOME/lacuna (~/.config/lacuna):
+
+    model = "~/models/mine"   # a model directory; without it, the embedded model
+    threads = 2               # of the network; without it, chosen by the machine
+    idle_exit = 1800          # seconds without a request after which the daemon ends; 0 never
+
+LACUNA_MODEL, LACUNA_THREADS and LACUNA_IDLE_EXIT go before the file. By environment alone:
+LACUNA_RUNTIME_DIR (the daemon's socket, lock and log), LACUNA_LOG (the log by itself) and
+LACUNA_CACHE_DIR (derived graphs; else $XDG_CACHE_HOME/lacuna or ~/.cache/lacuna).
+An empty variable counts as none.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from lacuna.errors import SettingsError
+from model_runtime import manifest
+
+IDLE_EXIT = 1800.0
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What the user wants; paths are absolute. idle_exit: seconds, 0 never; runtime: None finds a folder."""
+
+    cache: Path
+    model: Path | None = None
+    threads: int | None = None
+    idle_exit: float = IDLE_EXIT
+    runtime: Path | None = None
+    log: Path | None = None
+
+    @property
+    def model_directory(self) -> Path:
+        """The model that answers."""
+        return self.model or manifest.embedded()
+
+    def to_environment(self) -> dict[str, str]:
+        """Variables from which `read` makes these settings again, in a process of ours."""
+        values = {
+            "LACUNA_CACHE_DIR": self.cache,
+            "LACUNA_MODEL": self.model,
+            "LACUNA_THREADS": self.threads,
+            "LACUNA_IDLE_EXIT": self.idle_exit,
+            "LACUNA_RUNTIME_DIR": self.runtime,
+            "LACUNA_LOG": self.log,
+        }
+        return {name: "" if value is None else str(value) for name, value in values.items()}
+
+
+class _Options(msgspec.Struct, frozen=True):
+    """As a user writes them."""
+
+    model: str | None = None
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
+    idle_exit: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+
+def read(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The user's settings. Raises SettingsError, which names the file or variable and the cure."""
+    path = location(environment)
+    options = _Options(**{**_from_file(path), **_from_environment(environment)})
+    return Settings(
+        cache=_folder(environment, "LACUNA_CACHE_DIR", "XDG_CACHE_HOME", ".cache"),
+        model=None if options.model is None else Path(options.model),
+        threads=options.threads,
+        idle_exit=IDLE_EXIT if options.idle_exit is None else options.idle_exit,
+        runtime=_path(environment, "LACUNA_RUNTIME_DIR"),
+        log=_path(environment, "LACUNA_LOG"),
+    )
+
+
+def location(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the settings file is, or would be."""
+    named = _path(environment, "LACUNA_CONFIG")
+    return named or _folder(environment, "", "XDG_CONFIG_HOME", ".config") / "config.toml"
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}; mend its rights or remove it") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML: {error}; mend or remove it") from error
+    known = _Options.__struct_fields__
+    if unknown := [key for key in raw if key not in known]:
+        raise SettingsError(f"{path} sets {unknown[0]!r}, which is no setting; there are {', '.join(known)}")
+    options = _checked(raw, str(path), strict=True)
+    if "model" in options:
+        options["model"] = str(path.parent / Path(options["model"]).expanduser())
+    return options
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for key in _Options.__struct_fields__:
+        name = f"LACUNA_{key.upper()}"
+        if environment.get(name):
+            options |= _checked({key: environment[name]}, f"the environment variable {name}", strict=False)
+    if "model" in options:
+        options["model"] = str(Path(options["model"]).expanduser().absolute())
+    return options
+
+
+def _checked(raw: dict[str, Any], source: str, *, strict: bool) -> dict[str, Any]:
+    try:
+        options = msgspec.convert(raw, _Options, strict=strict)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{source} cannot be used: {error}") from error
+    return {key: getattr(options, key) for key in raw}
+
+
+def _path(environment: Mapping[str, str], name: str) -> Path | None:
+    value = environment.get(name)
+    return Path(value).expanduser().absolute() if value else None
+
+
+def _folder(environment: Mapping[str, str], own: str, standard: str, fallback: str) -> Path:
+    if (named := _path(environment, own)) is not None:
+        return named
+    base = environment.get(standard, "")
+    if os.path.isabs(base):  # the XDG specification: a relative path is to be ignored
+        return Path(base) / "lacuna"
+    return _home() / fallback / "lacuna"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise SettingsError("there is no home folder; set HOME, or LACUNA_CONFIG and LACUNA_CACHE_DIR") from error
