@@ -1,0 +1,187 @@
+"""Notifications in, frozen Snapshots out: the open documents, the settings and the typing rhythm.
+
+The only mutable picture of the editor there is. It lives on the event loop's thread; whoever goes on to
+wait for something takes a snapshot first. Knows nothing of models, suggestions or the protocol's types.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from lsp_server.document import Change, Document, Encoding, Place, Position
+from lsp_server.options import Settings
+
+PAUSE = 1.0  # seconds: a longer gap between two keys is no rhythm but a pause
+_WEIGHT = 0.4  # of the newest interval in the mean
+
+
+@dataclass(frozen=True)
+class Edit:
+    """The text between start and end is replaced; without them the whole text is."""
+
+    text: str
+    start: Position | None = None
+    end: Position | None = None
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How the user types. interval: mean seconds between keys, None before there were two; last: the newest text.
+
+    idle: seconds since the newest edit, infinite before the first.
+    """
+
+    interval: float | None = None
+    last: str = ""
+    idle: float = float("inf")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One document at one moment, and the cursor in it. lines carry their endings.
+
+    root: the workspace folder that holds the file, None if none does; path: relative to it, forward slashes.
+    """
+
+    uri: str
+    root: str | None
+    path: str
+    language: str
+    version: int
+    lines: tuple[str, ...]
+    cursor: Place
+    by_hand: bool = False
+    settings: Settings = field(default_factory=Settings)
+    rhythm: Rhythm = field(default_factory=Rhythm)
+
+
+@dataclass
+class _Open:
+    """A document that is open in the editor. trusted: every edit of it was understood."""
+
+    language: str
+    version: int
+    document: Document
+    trusted: bool = True
+    interval: float | None = None
+    last: str = ""
+    edited: float | None = None
+
+
+class Session:
+    """What the editor has told so far."""
+
+    def __init__(self, settings: Settings | None = None, encoding: Encoding = "utf-16") -> None:
+        self.settings = settings or Settings()
+        self.encoding: Encoding = encoding
+        self.folders: dict[str, str] = {}  # URI → path
+        self._open: dict[str, _Open] = {}
+
+    def add_folder(self, uri: str) -> None:
+        """A workspace folder; one that is not on a disk is ignored."""
+        if (path := local_path(uri)) is not None:
+            self.folders[uri] = path
+
+    def remove_folder(self, uri: str) -> None:
+        """The folder is no longer part of the workspace."""
+        self.folders.pop(uri, None)
+
+    def open(self, uri: str, language: str, version: int, text: str) -> None:
+        """The editor shows a document."""
+        self._open[uri] = _Open(language, version, Document(text, self.encoding))
+
+    def close(self, uri: str) -> None:
+        """The editor shows it no longer."""
+        self._open.pop(uri, None)
+
+    def is_open(self, uri: str) -> bool:
+        """Whether the editor shows it."""
+        return uri in self._open
+
+    def change(self, uri: str, version: int, edits: Iterable[Edit], now: float | None = None) -> list[Change]:
+        """Edits, each to the text that the one before left. Edits of a document that is not open change nothing."""
+        found = self._open.get(uri)
+        if found is None:
+            return []
+        found.version = version
+        changes = []
+        for edit in edits:
+            if edit.start is None or edit.end is None:
+                changes.append(found.document.replace(edit.text))
+                found.trusted = True
+            else:
+                changes.append(found.document.edit(edit.start, edit.end, edit.text))
+        _keep_time(found, changes, time.monotonic() if now is None else now)
+        return changes
+
+    def distrust(self, uri: str) -> None:
+        """An edit was lost: nothing is said about this text until the editor sends the whole of it."""
+        if uri in self._open:
+            self._open[uri].trusted = False
+
+    def snapshot(
+        self, uri: str, position: Position, *, by_hand: bool = False, now: float | None = None
+    ) -> Snapshot | None:
+        """The document as it is now; None when it is not open or cannot be trusted."""
+        found = self._open.get(uri)
+        if found is None or not found.trusted:
+            return None
+        root, path = self._locate(uri)
+        idle = float("inf") if found.edited is None else (time.monotonic() if now is None else now) - found.edited
+        return Snapshot(
+            uri=uri,
+            root=root,
+            path=path,
+            language=found.language,
+            version=found.version,
+            lines=found.document.freeze(),
+            cursor=found.document.place(position),
+            by_hand=by_hand,
+            settings=self.settings,
+            rhythm=Rhythm(found.interval, found.last, idle),
+        )
+
+    def version(self, uri: str) -> int | None:
+        """The newest version of a document; None when it is not open."""
+        found = self._open.get(uri)
+        return None if found is None else found.version
+
+    def position(self, uri: str, place: Place) -> Position:
+        """A place of an open document as the editor names it."""
+        return self._open[uri].document.position(place)
+
+    def _locate(self, uri: str) -> tuple[str | None, str]:
+        path = local_path(uri)
+        if path is None:
+            return None, PurePosixPath(unquote(urlsplit(uri).path)).name or "untitled"
+        inside = [root for root in self.folders.values() if path.startswith(root.rstrip("/") + "/")]
+        if not inside:
+            return None, PurePosixPath(path).name
+        root = max(inside, key=len)
+        return root, path[len(root.rstrip("/")) + 1 :]
+
+
+def local_path(uri: str) -> str | None:
+    """The path of a file: URI, with forward slashes; None for any other scheme."""
+    parts = urlsplit(uri)
+    if parts.scheme != "file":
+        return None
+    path = unquote(parts.path)
+    if parts.netloc and parts.netloc != "localhost":
+        return f"//{parts.netloc}{path}"
+    if len(path) > 2 and path[0] == "/" and path[1].isalpha() and path[2] == ":":
+        return path[1].upper() + path[2:]  # file:///c%3A/x is C:/x, however the editor writes the drive
+    return path
+
+
+def _keep_time(found: _Open, changes: list[Change], now: float) -> None:
+    if not changes:
+        return
+    if found.edited is not None and 0 < now - found.edited < PAUSE:
+        since = now - found.edited
+        found.interval = since if found.interval is None else (1 - _WEIGHT) * found.interval + _WEIGHT * since
+    found.edited, found.last = now, changes[-1].text
