@@ -1,0 +1,252 @@
+"""What is shown fits where the cursor is: it stops in time, repeats nothing, and is the same while typed through."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lsp_server.suggestion import Nothing, Plan, Suggestion, plan, shape
+from tests.caret import CARET, framed
+
+MOST = 10
+
+
+def shown(text: str, raw: str, finish: str | None = "end") -> str | None:
+    """What is shown at the caret when the model wrote `raw`; None for nothing."""
+    one = framed(text)
+    found = shape(raw, finish, one, plan(one, MOST))
+    return found.text if isinstance(found, Suggestion) else None
+
+
+def check(text: str, raw: str, expected: str | None, finish: str | None = "end") -> None:
+    assert shown(text, raw, finish) == expected
+
+
+# How much is wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def f(a):\n    <caret>",
+        "def f(a):\n    <caret>\n\n\nother()\n",
+        "def f(a):<caret>\n",
+        "if x {\n    <caret>\n}\n",
+        "fn main() {<caret>\n",
+        "x = [\n    <caret>\n]\n",
+        "call(\n    <caret>\n)\n",
+        "const f = () => {\n  <caret>\n}\n",
+    ],
+)
+def test_a_block_is_wanted_where_one_was_opened(text: str) -> None:
+    assert plan(framed(text), MOST).floor is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = <caret>\n",
+        "def f(<caret>):\n    pass\n",
+        "def f(a):\n    <caret>\n    return a\n",
+        "call(<caret>",
+        "d = {'a':<caret>}\n",
+        "x = y[1:<caret>",
+        "a = 1\n<caret>\n",
+    ],
+)
+def test_elsewhere_the_rest_of_the_line_is_wanted(text: str) -> None:
+    assert plan(framed(text), MOST) == Plan(1)
+
+
+def test_one_line_is_the_most_when_the_user_says_so() -> None:
+    assert plan(framed("def f(a):\n    <caret>"), 1) == Plan(1)
+
+
+# Where it stops
+
+
+def test_the_rest_of_a_line_ends_with_the_line() -> None:
+    check("x = <caret>\n", "y + 1\nz = 3\n", "y + 1")
+
+
+def test_a_block_ends_where_its_indentation_ends() -> None:
+    check("def f(a):\n    <caret>\n", "b = a\n    return b\n\n\ndef g():\n    pass", "b = a\n    return b")
+    check("def f(a):<caret>\n", "\n    return a\n\nf(1)\n", "\n    return a")
+
+
+def test_a_block_ends_with_its_bracket() -> None:
+    check("if (x) {\n    <caret>\n", "y();\n}\nz();\n", "y();\n}")
+
+
+def test_a_bracket_that_is_there_is_not_written_again() -> None:
+    check("if (x) {\n    <caret>\n}\n", "y();\n}\nz();\n", "y();")
+    check("function f() {\n  <caret>\n}\n", "a();\n  b();\n}\n", "a();\n  b();")
+
+
+def test_a_block_ends_at_two_blank_lines_and_at_its_most_lines() -> None:
+    check("x = [\n    <caret>\n", "1,\n\n\n    2,\n", "1,")
+    long = "".join(f"    a{at}\n" for at in range(30))
+    found = shown("def f():\n    <caret>\n", long[4:])
+    assert found is not None
+    assert found.count("\n") == MOST - 1
+
+
+def test_a_block_ends_where_the_file_goes_on_the_same() -> None:
+    check("x = {\n    <caret>\n\n\n    'b': 2,\n}\n", "'a': 1,\n    'b': 2,\n}", "'a': 1,")
+    check("def f():\n    <caret>\n\ndef g():\n    pass\n", "a()\n\ndef g():\n    pass", "a()")
+
+
+# What is not there yet
+
+
+def test_a_line_half_written_shows_its_whole_words() -> None:
+    one = framed("x = <caret>\n")
+    assert shape("first + sec", None, one, Plan(1)) == Suggestion("first", whole=False)
+    assert shape("first + second(", None, one, Plan(1)) == Suggestion("first + second", whole=False)
+    assert shape("fir", None, one, Plan(1)) == Nothing("nothing to add", whole=False)
+    assert shape("first + second\n", None, one, Plan(1)) == Suggestion("first + second", whole=True)
+
+
+def test_a_block_half_written_shows_its_whole_lines() -> None:
+    one = framed("def f():\n    <caret>\n")
+    wanted = plan(one, MOST)
+    assert shape("a = 1\n    retu", None, one, wanted) == Suggestion("a = 1", whole=False)
+    assert shape("a = 1\n    return a\n", None, one, wanted) == Suggestion("a = 1\n    return a", whole=False)
+    assert shape("a = 1\n    return a\nx", None, one, wanted) == Suggestion("a = 1\n    return a", whole=False)
+    assert shape("a = 1\n    return a\nx\n", None, one, wanted) == Suggestion("a = 1\n    return a", whole=True)
+
+
+def test_what_was_cut_short_shows_no_half_word() -> None:
+    check("x = <caret>\n", "first + sec", "first", finish="length")
+    check("def f():\n    <caret>\n", "a = 1\n    retu", "a = 1", finish="deadline")
+
+
+# What meets the text right of the cursor
+
+
+@pytest.mark.parametrize(
+    ("text", "raw", "expected"),
+    [
+        ("call(<caret>)", "a, b)", "a, b"),
+        ("call(<caret>)", "other(a))", "other(a)"),
+        ("call(<caret>)", "other(a)", "other(a)"),
+        ("call(<caret>)", "a) + call(b)", "a"),
+        ("call(other(<caret>))", "a)) + 1", "a"),
+        ("x = [<caret>]", "1, 2]", "1, 2"),
+        ("x = {'a': <caret>}", "[1, {}]}", "[1, {}]"),
+        ("def f(<caret>):", "a, b):\n    return a", "a, b"),
+        ('x = "<caret>"', 'hello"', "hello"),
+        ('call("<caret>")', 'hello")', "hello"),
+        ('x = "<caret>"', 'say \\"hi\\""', 'say \\"hi\\"'),
+        ('"""<caret>"""', 'The sum."""', "The sum."),
+        ("x = '<caret>'", "it\"s'", 'it"s'),
+        ("call(<caret>)", '")")', '")"'),
+        ("x = a<caret> + b\n", " * c + b", " * c"),
+        ("f(a<caret>, b)", ", c, b)", ", c"),
+        ("call(<caret>, b)", "a, b)", "a"),
+        ("[<caret>, b]", "a,", "a"),
+        ("call(<caret>);", "a);", "a"),
+        ("f'{<caret>}'", "name}'", "name"),
+        ("# don't <caret>", "do it)", "do it)"),
+    ],
+)
+def test_what_stands_right_of_the_cursor_is_not_written_again(text: str, raw: str, expected: str) -> None:
+    check(text, raw, expected)
+
+
+def test_the_line_below_is_not_written_again() -> None:
+    check("a = 1\n<caret>\nb = 2\n", "b = 2\n", None)
+    check("a = 1\nb = <caret>\nb = 2\n", "2\n", None)
+    check("    <caret>\n    return x\n", "return x", None)
+    check("if a:\n    <caret>\nreturn x\n", "return x", "return x")
+
+
+def test_a_space_that_is_there_is_not_written_again() -> None:
+    check("return <caret>\n", " x", "x")
+    check("return<caret>\n", " x", " x")
+    check("    <caret>\n", "    x", "    x")
+
+
+def test_blanks_are_never_shown() -> None:
+    check("x = <caret>\n", "", None)
+    check("x = <caret>\n", "  \t", None)
+    check("x = 1<caret>\n", "\n", None)
+    check("def f():\n    <caret>\n", "\n\n\n", None)
+    check("x = <caret>\n", "y   ", "y")
+
+
+def test_a_complete_line_is_given_as_the_reason() -> None:
+    one = framed("x = 1<caret>\n")
+    assert shape("\n", None, one, Plan(1)) == Nothing("the line is complete", whole=True)
+
+
+@pytest.mark.parametrize(
+    "marker", ["<|end|>", "<|prefix|>", "<|fim_middle|>", "<fim_suffix>", "<MID>", "<|endoftext|>", "<｜fim▁end｜>"]
+)
+def test_a_marker_is_never_shown(marker: str) -> None:
+    check("x = <caret>\n", f"y{marker} + 1", "y", finish=None)
+    check("x = <caret>\n", f"{marker}y", None, finish=None)
+    check("def f():\n    <caret>\n", f"a()\n    b(){marker}c()", "a()\n    b()", finish=None)
+
+
+# Indentation
+
+
+def test_a_file_of_tabs_stays_one() -> None:
+    check("if x {\n\ty()\n}\nif z {\n\t<caret>\n", "a()\n    b()\n", "a()\n\tb()")
+    check("\tif x {\n\t\t<caret>\n", "if y {\n\t\t\ta()\n\t\t}\n", "if y {\n\t\t\ta()\n\t\t}")
+
+
+def test_a_file_of_spaces_stays_one() -> None:
+    check("def f():\n    a()\n    if b:\n        <caret>\n", "c()\n\t\td()\n", "c()\n        d()")
+
+
+# Properties
+
+LINES = st.lists(
+    st.sampled_from(
+        ["x = 1", "    y(a, b)", "\tz[0]", "}", ")", "", "  ", "'s'", 'f"{t}"', "if a {", "def g():", "<|end|>"]
+    ),
+    max_size=5,
+).map("\n".join)
+RAW = st.lists(
+    st.sampled_from(
+        ["a", "b(", ")", "]", "}", "\n", "\n    ", "\n\t", " ", ", ", "'", '"', "\\", ":", "<|end|>", "word", "é😀"]
+    ),
+    max_size=14,
+).map("".join)
+FINISH = st.sampled_from(["end", "stop", "length", "deadline", None])
+
+
+@given(LINES, LINES, RAW, FINISH)
+def test_nothing_odd_is_ever_shown(above: str, below: str, raw: str, finish: str | None) -> None:
+    one = framed(above + CARET + below)
+    found = shape(raw, finish, one, plan(one, MOST))
+    if isinstance(found, Suggestion):
+        assert found.text.strip()
+        assert "<|end|>" not in found.text
+        assert "\r" not in found.text
+        assert found.text.count("\n") <= MOST
+        there = one.right.strip()
+        assert not there or "\n" not in found.text
+        assert len(there) < 2 or not found.text.endswith(there) or found.text.count("(") == found.text.count(")")
+
+
+@given(LINES, LINES, RAW, st.integers(1, 8))
+def test_typing_through_shows_the_rest_of_the_same(above: str, below: str, raw: str, typed: int) -> None:
+    one = framed(above + CARET + below)
+    wanted = plan(one, MOST)
+    first = shape(raw, "end", one, wanted)
+    if not isinstance(first, Suggestion) or "\n" in first.text[:typed] or typed >= len(first.text):
+        return
+    rest = first.text[typed:]
+    if not raw.startswith(first.text[:typed]) or not rest.strip() or first.text[typed - 1] == " ":
+        return
+    keys = first.text[:typed]
+    later = replace(one, typed=one.typed + keys, left=one.left + keys)
+    then = shape(raw[typed:], "end", later, wanted)
+    assert isinstance(then, Suggestion)
+    assert then.text == rest
