@@ -1,0 +1,145 @@
+--- setup() in, code completion out: starts the server for each buffer that wants it and gives it an engine to draw with.
+local client = require('lacuna.client')
+local keys = require('lacuna.keys')
+local options = require('lacuna.options')
+
+local api = vim.api
+local M = {}
+
+--- What is in force; nil before setup(). For :checkhealth and :Lacuna status.
+M.options = nil
+M.problems = {}
+M.engine = nil
+M.enabled = false
+
+local GROUP = 'lacuna'
+
+--- Whether suggestions are wanted in a buffer now: switched on, a type that fits, not refused by b:lacuna = false.
+local function wanted(bufnr)
+  return M.enabled and vim.b[bufnr].lacuna ~= false and options.wants(M.options, bufnr)
+end
+
+local attach
+
+local function server_ended(bufnr)
+  if M.enabled and api.nvim_buf_is_valid(bufnr) and bufnr == api.nvim_get_current_buf() then
+    attach(bufnr)
+  end
+end
+
+function attach(bufnr)
+  if wanted(bufnr) and not client.of(bufnr) and client.attach(bufnr, M.options, server_ended) then
+    M.engine.enable(bufnr, true)
+  end
+end
+
+--- Tells the server where the cursor rests outside insert mode, so that it can read ahead. Once a row.
+local function tell_cursor()
+  local row = -1
+  return function(event)
+    local server = wanted(event.buf) and client.of(event.buf)
+    local now = event.buf .. ':' .. api.nvim_win_get_cursor(0)[1]
+    if server and now ~= row then
+      row = now
+      client.notify(server, 'lacuna/cursor', client.position(server))
+    end
+  end
+end
+
+local function map_trigger()
+  local key = M.options.keys.trigger
+  if key and vim.fn.maparg(key, 'i') == '' then
+    vim.keymap.set('i', key, function()
+      if wanted(api.nvim_get_current_buf()) then
+        M.engine.trigger()
+      end
+    end, { desc = 'Lacuna: ask by hand' })
+  end
+end
+
+--- Switches suggestions on or off everywhere.
+function M.enable(on)
+  M.enabled = on ~= false
+  for _, bufnr in ipairs(api.nvim_list_bufs()) do
+    if client.of(bufnr) then
+      M.engine.enable(bufnr, M.enabled)
+    end
+  end
+  if M.enabled then
+    attach(api.nvim_get_current_buf())
+  else
+    M.engine.hide()
+  end
+end
+
+--- Stops the servers and starts one for the current buffer.
+function M.restart()
+  M.engine.hide()
+  client.stop()
+  vim.defer_fn(function()
+    attach(api.nvim_get_current_buf())
+  end, 500) -- a server that is stopping still counts as attached for a moment
+end
+
+--- A few words for a status line: "lacuna", "lacuna off", "lacuna ended", or "" where no suggestions belong.
+function M.statusline()
+  local bufnr = api.nvim_get_current_buf()
+  if not M.options or not options.wants(M.options, bufnr) then
+    return ''
+  elseif not wanted(bufnr) then
+    return 'lacuna off'
+  end
+  return client.of(bufnr) and 'lacuna' or 'lacuna ended'
+end
+
+--- What is in force, a line a fact.
+function M.status()
+  local bufnr = api.nvim_get_current_buf()
+  local server = client.of(bufnr)
+  local facts = {
+    'suggestions: ' .. (wanted(bufnr) and 'on' or M.enabled and 'on, but not in this buffer' or 'off'),
+    'server: ' .. (server and ('running, id %d, %s'):format(server.id, server.offset_encoding) or 'not running'),
+    'workspace: ' .. (server and server.config.root_dir or client.root(bufnr, M.options.root_markers)),
+    'ghost text: ' .. M.engine.name,
+  }
+  return vim.list_extend(facts, M.problems)
+end
+
+--- Takes the visible suggestion. Returns false when there is none, for use in a mapping of your own.
+function M.accept()
+  return M.engine ~= nil and M.engine.visible() and M.engine.accept()
+end
+
+--- Whether a suggestion is on the screen.
+function M.visible()
+  return M.engine ~= nil and M.engine.visible()
+end
+
+--- Starts Lacuna with options as :help lacuna-options describes them. A second call replaces the first.
+function M.setup(given)
+  M.options, M.problems = options.resolve(given)
+  for _, problem in ipairs(M.problems) do
+    vim.notify('Lacuna: ' .. problem, vim.log.levels.WARN)
+  end
+  keys.release()
+  local has_builtin = vim.lsp.inline_completion ~= nil
+  M.engine = require(has_builtin and M.options.builtin ~= false and 'lacuna.builtin' or 'lacuna.inline')
+  M.enabled = M.options.enabled
+  api.nvim_set_hl(0, 'LacunaGhost', { default = true, link = 'Comment' })
+
+  local group = api.nvim_create_augroup(GROUP, { clear = true })
+  M.engine.start(M.options, wanted, group)
+  map_trigger()
+  api.nvim_create_autocmd({ 'FileType', 'BufEnter', 'InsertEnter' }, {
+    group = group,
+    callback = function(event)
+      attach(event.buf)
+    end,
+  })
+  api.nvim_create_autocmd({ 'CursorMoved', 'BufEnter' }, { group = group, callback = tell_cursor() })
+  if vim.v.vim_did_enter == 1 then
+    attach(api.nvim_get_current_buf())
+  end
+end
+
+return M

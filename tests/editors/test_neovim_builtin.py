@@ -1,0 +1,76 @@
+"""Lacuna's keys over Neovim 0.12's own inline completion. Runs where LACUNA_TEST_NVIM or the path has a 0.12."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.editors.neovim import Neovim, executable
+
+SERVER = Path(__file__).with_name("scripted_server.py")
+
+
+def _version() -> tuple[int, ...]:
+    said = subprocess.run([executable(), "--version"], capture_output=True, text=True, check=True, timeout=20).stdout
+    return tuple(int(part) for part in said.split()[1].lstrip("v").split("-")[0].split("."))
+
+
+pytestmark = pytest.mark.skipif(_version() < (0, 12), reason="vim.lsp.inline_completion came with Neovim 0.12")
+
+
+@pytest.fixture
+def editor(tmp_path: Path) -> Iterator[Neovim]:
+    """An editor in insert mode that shows `urn left + right` after `ret`."""
+    answers = [
+        {"before": typed, "items": [{"insertText": "return left + right", "take": [len(typed), 0]}]}
+        for typed in ("ret", "return")
+    ]
+    script = {"answers": answers}
+    (tmp_path / "script.json").write_text(json.dumps(script))
+    (tmp_path / "a.py").write_text("")
+    command = [sys.executable, str(SERVER), str(tmp_path / "script.json"), str(tmp_path / "log")]
+    with Neovim(tmp_path, f"{{ cmd = {{ {str(command)[1:-1]} }} }}", (tmp_path / "a.py",)) as nvim:
+        nvim.wait_for_server()
+        nvim.type("iret")
+        nvim.wait_for_ghost("urn left + right")
+        yield nvim
+
+
+def test_neovims_own_ghost_is_taken_with_tab_and_reported(editor: Neovim, tmp_path: Path) -> None:
+    assert not editor.owns()
+    editor.wait_for(lambda: editor.nvim.funcs.maparg("<C-]>", "i"))
+    editor.type("<Tab>")
+    editor.wait_for(lambda: editor.lines() == ["return left + right"])
+    editor.wait_for(lambda: '"method": "workspace/executeCommand"' in (tmp_path / "log").read_text())
+    assert editor.ghost() == ""
+
+
+def test_neovims_own_ghost_is_taken_by_word(editor: Neovim) -> None:
+    editor.wait_for(lambda: editor.nvim.funcs.maparg("<C-]>", "i"))
+    editor.type("<C-Right>")
+    editor.wait_for(lambda: editor.lines() == ["return"])
+    editor.wait_for_ghost(" left + right")
+
+
+def test_neovims_own_ghost_is_dismissed_and_the_keys_given_back(editor: Neovim) -> None:
+    editor.wait_for(lambda: editor.nvim.funcs.maparg("<C-]>", "i"))
+    editor.type("<C-]>")
+    assert editor.ghost() == ""
+    assert editor.nvim.funcs.maparg("<C-]>", "i") == ""
+    editor.nvim.command("inoremap <Tab> [tab]")
+    editor.type("<Tab>")
+    assert editor.lines() == ["ret[tab]"]
+
+
+def test_disabled_neovim_asks_no_more(editor: Neovim, tmp_path: Path) -> None:
+    editor.nvim.command("Lacuna disable")
+    assert editor.ghost() == ""
+    asked = (tmp_path / "log").read_text().count("textDocument/inlineCompletion")
+    editor.type("urn")
+    editor.nvim.command("sleep 400m")
+    assert (tmp_path / "log").read_text().count("textDocument/inlineCompletion") == asked
