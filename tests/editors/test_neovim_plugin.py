@@ -46,7 +46,8 @@ def start(tmp_path: Path) -> Start:
         script, log, file = tmp_path / "script.json", tmp_path / "log", tmp_path / name
         script.write_text(json.dumps({"encoding": encoding, "answers": answers}), "utf-8")
         file.write_bytes(text.encode())
-        setup = f"{{ cmd = {{ {sys.executable!r}, {str(SERVER)!r}, {str(script)!r}, {str(log)!r} }}, builtin = false, {options} }}"
+        command = [sys.executable, str(SERVER), str(script), str(log)]
+        setup = f"{{ cmd = {{ {str(command)[1:-1]} }}, builtin = false, {options} }}"
         editor = Editor(tmp_path, setup, (file,))
         editor.log = log
         return editor
@@ -261,11 +262,7 @@ def test_a_request_by_hand_says_so(start: Start) -> None:
         editor.wait_for_server()
         editor.type("ix")
         editor.type("<M-\\>")
-        editor.wait_for(
-            lambda: (
-                [asked["context"]["triggerKind"] for asked in editor.told("textDocument/inlineCompletion")][-1:] == [1]
-            )
-        )
+        editor.wait_for(lambda: editor.told("textDocument/inlineCompletion")[-1]["context"]["triggerKind"] == 1)
 
 
 def test_the_server_hears_where_the_cursor_rests(start: Start) -> None:
