@@ -14,7 +14,10 @@ and caches. Modules, each of which imports only those above it:
     backend       what an engine asks of whatever runs the network
     cache         KV slots and the longest prefix they share with a prompt
     quantize      float weights to blocks and columns of integers, and back
-    graph         the ONNX graph of a model family
+    storage       a graph's constants: in it, or in a file beside it
+    nodes         what every network is made of, in the precision at hand
+    graph         the ONNX graph of every network that a shape can describe
+    derived       the graph for long prompts: stored, or derived and kept
     onnx_backend  the network in ONNX Runtime
     engine        schedule, run, postprocess
     metrics       counts and times of the service

@@ -19,6 +19,8 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 
 Layout = Literal["spm", "psm", "prefix"]
+Family = Literal["llama", "gptj", "bigcode"]
+Matrix = Literal["q", "k", "v", "o", "gate", "up", "down", "head"]
 
 
 class Fim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -45,7 +47,18 @@ class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The network's sizes, in units of elements; `rope_theta` and `norm_epsilon` as in the llama papers."""
+    """The network: its sizes, in units of elements, and its kind. The defaults are the embedded model's.
+
+    norm: of what is read by attention and feed-forward, by root mean square or by mean and variance.
+    gated: the feed-forward has a gate beside its way up. parallel: attention and feed-forward read
+    the same norm and are added together (GPT-J). biases: which matrices have one, of q, k, v, o,
+    gate, up, down and head. window: the most positions that a position sees, itself included.
+    positions: turned into keys and queries, or learned and added to the embedding.
+    rotary_size: how much of a head is turned, from its start; None is all of it.
+    rotary_interleaved: neighbours are turned together, not the halves of the head.
+    rope: radians a position, for each pair, where `rope_theta` does not say it (scaled RoPE);
+    rope_magnitude: what cos and sin are multiplied by.
+    """
 
     vocab_size: int
     hidden_size: int
@@ -59,24 +72,38 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     norm_epsilon: float = 1e-6
     qk_norm: bool = False
     tied: bool = True
+    norm: Literal["rms", "layer"] = "rms"
+    activation: Literal["silu", "gelu", "gelu_tanh"] = "silu"
+    gated: bool = True
+    parallel: bool = False
+    biases: tuple[Matrix, ...] = ()
+    window: int | None = None
+    positions: Literal["rotary", "learned"] = "rotary"
+    rotary_size: int | None = None
+    rotary_interleaved: bool = False
+    rope: tuple[float, ...] | None = None
+    rope_magnitude: float = 1.0
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of manifest.json.
 
     weights: how the stored weights are coded, see `quantize`: "int8" or "int4" in blocks
-             of 32 along the input, or "fp32".
+             of 32 along the input, or floats of 16 or 32 bits.
+    prefill: what computes long prompts: a second copy of the weights in columns, which is
+             quicker (stored beside the graph or derived from it), or the one graph alone.
     split_lines: the tokenizer never merges across a newline, so lines may be encoded apart.
     """
 
     format: int
     name: str
-    family: Literal["llama"]
+    family: Family
     licence: str
     shape: Shape
     fim: Fim
-    weights: Literal["fp32", "int8", "int4"]
+    weights: Literal["fp32", "fp16", "int8", "int4"]
     files: dict[str, File]
+    prefill: Literal["columns", "same"] = "columns"
     description: str = ""
     split_lines: bool = False
 
@@ -119,6 +146,9 @@ def _check_sense(path: Path, manifest: Manifest) -> None:
         raise ManifestError(
             f"{path}: {shape.heads} heads cannot share {shape.kv_heads} kv_heads; restore the model directory"
         )
+    rotary = shape.rotary_size or shape.head_size
+    if rotary % 2 or rotary > shape.head_size or (shape.rope is not None and len(shape.rope) != rotary // 2):
+        raise ManifestError(f"{path}: rotary_size, rope and head_size do not agree; restore the model directory")
     needed = {"spm": ("prefix", "suffix"), "psm": ("prefix", "suffix", "middle"), "prefix": ()}[fim.layout]
     for name in needed:
         if getattr(fim, name) is None:

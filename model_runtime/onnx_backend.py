@@ -1,32 +1,28 @@
 """A model directory in, a Backend out: the network in ONNX Runtime, on the CPU.
 
 Two sessions share one sequence's keys and values: *generate* (blocks of integers, quick for
-few tokens) and *prefill* (columns of integers, quick for many). The prefill graph is derived
-from the stored one at first start and kept in the cache folder; without a writable cache it
-is derived each time. Knows nothing of text.
+few tokens) and *prefill* (columns of integers, quick for many), see `derived`. Knows nothing
+of text.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from model_runtime import graph
+from model_runtime import derived, graph
 from model_runtime.errors import Cancelled, ModelError
-from model_runtime.manifest import File, Manifest, Shape, digest
+from model_runtime.manifest import Manifest, Shape
 from model_runtime.sampling import Logits
 from model_runtime.sequence import Cancel
 
 _FEW = 12  # tokens up to which the generate kernels beat the prefill kernels
-_DERIVED = 1  # raised when `graph` changes what it derives
 
 
 @dataclass(frozen=True)
@@ -53,9 +49,9 @@ class OnnxBackend:
         count = threads or default_threads()
         generate = _session(directory / graph.GRAPH, count)
         _check_inputs(directory, generate, manifest.shape)
-        if manifest.weights == "fp32":
+        if manifest.prefill == "same" or manifest.weights in ("fp32", "fp16"):
             return cls(manifest, generate, generate)
-        return cls(manifest, generate, _session(_prefill_graph(directory, manifest, cache), count))
+        return cls(manifest, generate, _session(derived.prefill(directory, manifest, cache), count))
 
     @property
     def vocab_size(self) -> int:
@@ -172,37 +168,3 @@ def _check_inputs(directory: Path, session: ort.InferenceSession, shape: Shape) 
             f"{directory / graph.GRAPH} is the graph of another model than manifest.json describes; "
             "restore the model directory"
         )
-
-
-def _prefill_graph(directory: Path, manifest: Manifest, cache: Path) -> Path | bytes:
-    """The prefill graph's file, derived now unless a whole one is there; its bytes where no file can be kept."""
-    stored = manifest.files.get(graph.DATA)
-    key = stored.sha256[:16] if stored else digest(directory / graph.DATA).sha256[:16]
-    path = cache / f"prefill-{key}-{_DERIVED}.onnx"
-    seal = path.with_suffix(".json")
-    try:
-        if msgspec.json.decode(seal.read_bytes(), type=File) == digest(path):
-            return path
-    except (OSError, msgspec.DecodeError):
-        pass  # not there, or not whole: made anew below
-    weights = graph.read_weights(directory, manifest.shape)
-    derived: bytes = graph.build(manifest.shape, weights, "columns").SerializeToString()
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        _write_whole(path, derived)
-        _write_whole(seal, msgspec.json.encode(digest(path)))
-    except OSError:
-        return derived  # no room or no right to keep it: works all the same, and a little slower next time
-    return path
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as stream:
-        try:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        except OSError:
-            os.unlink(stream.name)
-            raise
-    os.replace(stream.name, path)

@@ -1,0 +1,65 @@
+"""A model directory in, its prefill graph out: stored beside the weights, or derived from them and kept.
+
+Long prompts are computed from a second copy of the weights, in columns (see `quantize`). Some
+models bring it along; for the others it is made at first start and kept in the cache folder,
+under a seal that tells a whole file from a broken one. Knows nothing of sessions.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from model_runtime import graph
+from model_runtime.manifest import File, Manifest, digest
+
+_VERSION = 2  # raised when `graph` changes what it derives
+
+
+def prefill(directory: Path, manifest: Manifest, cache: Path) -> Path | bytes:
+    """The prefill graph's file; its bytes where no file can be kept. Raises ModelError."""
+    if graph.PREFILL in manifest.files:
+        return directory / graph.PREFILL
+    stored = manifest.files.get(graph.DATA)
+    key = stored.sha256[:16] if stored else digest(directory / graph.DATA).sha256[:16]
+    path = cache / f"prefill-{key}-{_VERSION}.onnx"
+    if _is_whole(path):
+        return path
+    weights = graph.read_weights(directory, manifest.shape)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache) as workshop:
+            graph.write(Path(workshop) / path.name, manifest.shape, weights, "columns")
+            _keep(Path(workshop), path)
+    except OSError:  # no room or no right to keep it: works all the same, and a little slower next time
+        derived: bytes = graph.build(manifest.shape, weights, "columns").SerializeToString()
+        return derived
+    return path
+
+
+def _seal(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the graph and its data are the ones that were sealed."""
+    try:
+        sealed = msgspec.json.decode(_seal(path).read_bytes(), type=dict[str, File])
+        return bool(sealed) and all(digest(path.with_name(name)) == file for name, file in sealed.items())
+    except (OSError, msgspec.DecodeError):
+        return False
+
+
+def _keep(workshop: Path, path: Path) -> None:
+    """Moves a graph and its data into the cache; the seal comes last."""
+    parts = [graph.data_of(path), path]
+    sealed = {part.name: digest(workshop / part.name) for part in parts}
+    _seal(path).unlink(missing_ok=True)
+    (workshop / "seal").write_bytes(msgspec.json.encode(sealed))
+    for made, kept in [*((part.name, part) for part in parts), ("seal", _seal(path))]:
+        with (workshop / made).open("rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(workshop / made, kept)
