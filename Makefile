@@ -3,7 +3,7 @@
 PYTHON_IN   = .venv/bin/python -I -m
 OUT_OF_TEST = not training and not parity and not vscode and not gpu
 
-.PHONY: help test check format lock clean
+.PHONY: help test check bench format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,9 @@ check: .venv/stamp ## lint, format and types, and who may import whom
 	$(PYTHON_IN) ruff format --check .
 	$(PYTHON_IN) mypy
 	$(PYTHON_IN) pytest -q tests/test_tidy.py
+
+bench: .venv/stamp ## how fast the runtime is on this machine, with random weights
+	$(PYTHON_IN) benchmarks.throughput $(ARGS)
 
 format: .venv/stamp ## write the code as `make check` wants it
 	$(PYTHON_IN) ruff check --fix .
