@@ -1,1 +1,20 @@
-"""Makes the embedded model: named packages in, a model directory out. Offline; nothing of it ships in the wheel."""
+"""Makes the embedded model: named packages in, a model directory out. Offline; nothing of it ships in the wheel.
+
+The story in order; `python -m training` tells it step by step. Modules, each of which imports only those above it:
+
+    sources     the manifest of packages to source files, licence checked
+    filters     one source file to the reason to drop it
+    duplicates  equal files, near-equal files, runs shared with the benchmark
+    corpus      all of that to shards of text
+    vocabulary  text to a byte-level BPE
+    holes       a text to the span of a hole
+    snippets    a package to cross-file snippets for a window
+    samples     a file to samples, laid out as serving lays out
+    run         a RUN.toml to settings
+    rows        samples to shards of equal-length rows
+    checkpoint  named arrays to small pieces and back
+    model       the network, in PyTorch
+    muon        gradients to changed weights
+    train       rows to a checkpoint: stable, then cooled down
+    export      a checkpoint to a model directory
+"""

@@ -1,0 +1,129 @@
+"""The command line of training: `python -m training corpus | tokenizer | rows | train | export`.
+
+Ignores how each step works; says what went wrong in one line and leaves with code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+WORK = Path(__file__).parent / "runs" / "out"
+
+
+def _corpus(options: argparse.Namespace) -> None:
+    from training import corpus
+
+    pins = corpus.fetch_all(options.cache, options.relock)
+    found = corpus.build(pins, options.cache, options.data, options.out, options.workers)
+    print(json.dumps(found, indent=1))
+
+
+def _tokenizer(options: argparse.Namespace) -> None:
+    from training import corpus, vocabulary
+
+    files = corpus.balanced(corpus.read(options.corpus, "train"), options.cap, options.seed)
+    inner = vocabulary.learn(files, options.size, options.budget, options.seed)
+    vocabulary.save(inner, options.out)
+    print(f"{options.out}: {inner.get_vocab_size()} tokens")
+
+
+def _rows(options: argparse.Namespace) -> None:
+    from training import rows, run
+
+    chosen = range(options.first, options.last, options.stride)
+    rows.write(options.corpus, options.role, options.tokenizer, run.read(options.run), options.out, chosen)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from training import run, train
+
+    limits = train.Options(
+        data=options.data,
+        out=options.out,
+        device=options.device,
+        compiled=not options.eager,
+        cooldown=options.cooldown,
+        steps=options.steps,
+        minutes=options.minutes,
+    )
+    place = train.train(run.read(options.run), limits)
+    print(f"stopped at step {place.step} after {place.tokens} tokens; {options.out / train.LATEST}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from training import export
+
+    done = export.export(options.checkpoint, options.tokenizer, options.out, options.name, options.precision)
+    for name, file in done.files.items():
+        print(f"{options.out / name}: {file.bytes} bytes")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training", description="Make the embedded model.")
+    steps = parser.add_subparsers(required=True, metavar="STEP")
+
+    one = steps.add_parser("corpus", help="fetch the named packages, filter them, write shards")
+    one.add_argument("--cache", type=Path, default=WORK / "cache", help="folder of the fetched archives")
+    one.add_argument("--data", type=Path, default=Path("../shared/data"), help="benchmark data to keep out")
+    one.add_argument("--out", type=Path, default=WORK / "corpus")
+    one.add_argument("--workers", type=int, default=2)
+    one.add_argument("--relock", action="store_true", help="take what is newest and write the lock anew")
+    one.set_defaults(step=_corpus)
+
+    one = steps.add_parser("tokenizer", help="learn the byte-level BPE")
+    one.add_argument("--corpus", type=Path, default=WORK / "corpus")
+    one.add_argument("--size", type=int, default=4096, help="tokens, markers included")
+    one.add_argument("--budget", type=int, default=60_000_000, help="bytes of text to learn from")
+    one.add_argument("--cap", type=int, default=1_500_000, help="bytes of one package")
+    one.add_argument("--seed", type=int, default=1)
+    one.add_argument("--out", type=Path, default=WORK / "tokenizer.json")
+    one.set_defaults(step=_tokenizer)
+
+    one = steps.add_parser("rows", help="lay samples out and pack them into shards of token ids")
+    one.add_argument("run", type=Path, metavar="RUN.toml")
+    one.add_argument("--corpus", type=Path, default=WORK / "corpus")
+    one.add_argument("--tokenizer", type=Path, default=WORK / "tokenizer.json")
+    one.add_argument("--out", type=Path, default=WORK / "rows")
+    one.add_argument("--role", choices=("train", "held_out"), default="train")
+    one.add_argument("--first", type=int, default=0, help="number of the first shard")
+    one.add_argument("--last", type=int, default=1, help="number after the last shard")
+    one.add_argument("--stride", type=int, default=1, help="every so many: several processes share the work")
+    one.set_defaults(step=_rows)
+
+    one = steps.add_parser("train", help="train, or go on from the last checkpoint; stop it at any time")
+    one.add_argument("run", type=Path, metavar="RUN.toml")
+    one.add_argument("--data", type=Path, default=WORK / "rows", help="folder of the shards")
+    one.add_argument("--out", type=Path, default=WORK / "checkpoints")
+    one.add_argument("--device", default="cpu")
+    one.add_argument("--eager", action="store_true", help="do not compile")
+    one.add_argument("--cooldown", type=int, metavar="STEPS", help="cool down from here, over so many steps, and end")
+    one.add_argument("--steps", type=int, help="stop after so many steps")
+    one.add_argument("--minutes", type=float, help="stop after so many minutes")
+    one.set_defaults(step=_train)
+
+    one = steps.add_parser("export", help="write the model directory the runtime opens")
+    one.add_argument("checkpoint", type=Path)
+    one.add_argument("--tokenizer", type=Path, default=WORK / "tokenizer.json")
+    one.add_argument("--out", type=Path, default=WORK / "model")
+    one.add_argument("--name", default="lacuna-bootstrap")
+    one.add_argument("--precision", choices=("fp32", "int8", "int4"), default="int8")
+    one.set_defaults(step=_export)
+    return parser
+
+
+def main() -> int:
+    """Run one step; the exit code."""
+    options = _parser().parse_args()
+    try:
+        options.step(options)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"training: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
