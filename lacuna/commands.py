@@ -11,16 +11,21 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from lacuna import settings as configuration
 from lacuna.errors import LacunaError, SettingsError
 from lacuna.settings import Settings
 from model_runtime.errors import LacunaRuntimeError
+
+if TYPE_CHECKING:
+    from lacuna.completion import Outcome
+    from lsp_server.window import Frame
 
 app = typer.Typer(
     name="lacuna",
@@ -83,9 +88,95 @@ def stop(model: Model = None) -> None:
     from lacuna import daemon
 
     settings = _settings(model)
-    with _status("the daemon ends"):
+    with _status() as status:
+        status("the daemon ends")
         ran = asyncio.run(daemon.stop(settings))
     print("stopped" if ran else "no daemon runs")
+
+
+@app.command()
+def complete(
+    position: Annotated[str, typer.Argument(metavar="FILE:LINE:COL", help="Line and column count from 1.")],
+    as_json: Json = False,
+    prompt: Annotated[bool, typer.Option("--show-prompt", help="Print what the model would read.")] = False,
+    hide_rest: Annotated[
+        bool, typer.Option("--hide-rest", help="As if the rest of the line were not written; then show it.")
+    ] = False,
+    model: Model = None,
+    max_tokens: Annotated[int, typer.Option(min=1, max=1024, help="The longest completion.")] = 64,
+    no_daemon: Annotated[bool, typer.Option("--no-daemon", help="Load the model into this process.")] = False,
+) -> None:
+    """Print what belongs at a position in a file."""
+    settings = _settings(model)
+    from lacuna import completion
+    from lacuna.position import locate, without_rest
+
+    cursor = locate(position)
+    rest = cursor.rest if hide_rest else None
+    question = completion.ask(without_rest(cursor) if hide_rest else cursor, max_tokens)
+    if prompt and not as_json:
+        print(f"{completion.show_prompt(question, settings)}▮")
+        return
+    with _status() as status:
+        if no_daemon:
+            status("the model is loaded")
+            outcome = completion.in_process(question, settings)
+        else:
+            outcome = asyncio.run(completion.by_daemon(question, settings, status))
+    if as_json:
+        more = {"rest": rest, "prompt": completion.show_prompt(question, settings) if prompt else None}
+        given = {name: value for name, value in more.items() if value is not None}
+        _print_json({**msgspec.to_builtins(outcome), **given})
+        return
+    _print_outcome(outcome, question.frame, rest)
+
+
+@app.command()
+def doctor(model: Model = None, as_json: Json = False) -> None:
+    """Look whether everything is as it should be; each line says ok, or what to do."""
+    from lacuna import doctor as practice
+
+    settings = _settings(model, check=False)
+    checks = []
+    with _status() as status:
+        for check in practice.examine(settings, status):
+            checks.append(check)
+            if not as_json:
+                print(f"{'ok' if check.ok else 'NO':3} {check.name:12} {check.detail}", flush=True)
+    if as_json:
+        _print_json([msgspec.to_builtins(check) for check in checks])
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+@model_app.command()
+def info(model: Model = None, as_json: Json = False) -> None:
+    """Describe the model that answers."""
+    from lacuna import models
+
+    description = msgspec.to_builtins(models.describe(_settings(model).model_directory))
+    if as_json:
+        _print_json(description)
+        return
+    for name, value in description.items():
+        shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
+        print(f"{name.replace('_', ' '):15} {shown}")
+
+
+def _print_outcome(outcome: Outcome, frame: Frame, rest: str | None) -> None:
+    if rest is not None:
+        print(f"written:  {outcome.completion}\nthere is: {rest}")
+    elif outcome.completion and sys.stdout.isatty():
+        parts = ((frame.left, "dim"), (outcome.completion, "bold green"), (frame.right, "dim"))
+        Console(highlight=False, soft_wrap=True).print(Text.assemble(*parts))
+    elif outcome.completion:
+        print(outcome.completion)
+    if outcome.reason is not None:
+        print(f"lacuna: nothing to show: {outcome.reason}", file=sys.stderr)
+
+
+def _print_json(value: object) -> None:
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 @contextlib.contextmanager
@@ -112,19 +203,29 @@ def _reporting(descriptor: int | None) -> Iterator[Callable[[], None]]:
         raise
 
 
-def _settings(model: Path | None = None, **overrides: float | None) -> Settings:
+def _settings(model: Path | None = None, *, check: bool = True, **overrides: float | None) -> Settings:
     settings = configuration.read()
-    given = {name: value for name, value in overrides.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
     if model is not None:
-        if not model.is_dir():
-            raise SettingsError(f"{model} is no folder; --model takes a model directory, see `lacuna model info`")
-        given["model"] = model.absolute()  # type: ignore[assignment]
+        if check and not model.is_dir():
+            raise SettingsError(f"{model} is no folder; --model takes a model directory")
+        given["model"] = model.absolute()
     return msgspec.structs.replace(settings, **given)
 
 
-def _status(words: str) -> contextlib.AbstractContextManager[object]:
-    """A sign of life on a terminal while something takes long."""
-    return Console(stderr=True).status(words)
+@contextlib.contextmanager
+def _status() -> Iterator[Callable[[str], None]]:
+    """What to call with a word about what takes long. It is shown on a terminal and gone afterwards."""
+    status = Console(stderr=True).status("")
+
+    def show(words: str) -> None:
+        status.update(words)
+        status.start()
+
+    try:
+        yield show
+    finally:
+        status.stop()
 
 
 def _fail(message: str) -> int:

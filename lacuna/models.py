@@ -1,0 +1,57 @@
+"""A model directory in, what is to be known of it out. Loads no weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from model_runtime import manifest
+from model_runtime.manifest import Shape
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What `lacuna model info` tells. parameters: estimated from the shape; bytes: of all files."""
+
+    name: str
+    directory: str
+    embedded: bool
+    family: str
+    licence: str
+    description: str
+    parameters: int
+    bytes: int
+    weights: str
+    context_length: int
+    vocabulary: int
+    layout: str
+    infills: bool
+
+
+def describe(directory: Path) -> Description:
+    """Raises ManifestError, and ChecksumError when a file is missing or has another size."""
+    found = manifest.read(directory)
+    manifest.check_sizes(directory, found)
+    return Description(
+        name=found.name,
+        directory=str(directory),
+        embedded=directory == manifest.embedded(),
+        family=found.family,
+        licence=found.licence,
+        description=found.description,
+        parameters=_parameters(found.shape),
+        bytes=sum(file.bytes for file in found.files.values()),
+        weights=found.weights,
+        context_length=found.shape.context_length,
+        vocabulary=found.shape.vocab_size,
+        layout=found.fim.layout,
+        infills=found.fim.layout != "prefix",
+    )
+
+
+def _parameters(shape: Shape) -> int:
+    """Weights of the matrices of a llama-like network; norms are too few to count."""
+    attention = shape.hidden_size * shape.head_size * 2 * (shape.heads + shape.kv_heads)
+    feed_forward = 3 * shape.hidden_size * shape.ffn_size
+    embedding = shape.vocab_size * shape.hidden_size
+    return shape.layers * (attention + feed_forward) + embedding * (1 if shape.tied else 2)
