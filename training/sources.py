@@ -7,6 +7,7 @@ by version and SHA-256 in the lock. Ignores what the files say: `filters` and `d
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -18,6 +19,7 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.parser import Parser
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -48,6 +50,13 @@ LANGUAGES = {
     ".hpp": "cpp",
     ".hh": "cpp",
 }
+_COPYLEFT = re.compile(r"(?i)GPL|\bMPL|Mozilla|Lesser General|Eclipse|\bEPL|CDDL|Creative")
+_WORDING = {
+    "MIT": "Permission is hereby granted, free of charge",
+    "BSD": "Redistribution and use in source and binary forms",
+    "Apache": "Apache License",
+    "ISC": "Permission to use, copy, modify, and/or distribute",
+}
 STANDARD_LIBRARY = "python-standard-library"
 _LARGEST = 200_000  # bytes: a longer source file is data or generated
 
@@ -67,7 +76,7 @@ class Package:
 
 
 class Pin(msgspec.Struct, frozen=True):
-    """What was got for a package. bytes: of the archive; archive: its file name, without a place."""
+    """What was got for a package. bytes: of the archive; archive: its file name; declared: the licence as it says."""
 
     ecosystem: str
     name: str
@@ -77,6 +86,7 @@ class Pin(msgspec.Struct, frozen=True):
     archive: str
     bytes: int
     sha256: str
+    declared: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,6 +121,8 @@ def fetch(package: Package, cache: Path, pin: Pin | None) -> Pin:
     if archive is None or not archive.exists():
         archive = _download(package, folder, pin.version if pin else None)
     raw = archive.read_bytes()
+    declared = declared_licence(archive)
+    _check_licence(package, declared)
     got = Pin(
         ecosystem=package.ecosystem,
         name=package.name,
@@ -120,10 +132,40 @@ def fetch(package: Package, cache: Path, pin: Pin | None) -> Pin:
         archive=archive.name,
         bytes=len(raw),
         sha256=hashlib.sha256(raw).hexdigest(),
+        declared=declared,
     )
     if pin and pin.sha256 != got.sha256:
         raise SourceError(f"{package.name}: the archive differs from the lock; delete {archive.name} and try again")
     return got
+
+
+def declared_licence(archive: Path) -> str:
+    """What a package says of its licence: its metadata, or else the words of its licence file; "" for nothing."""
+    if archive.suffix != ".whl":
+        with tarfile.open(archive) as packed:
+            for member in packed:
+                if re.fullmatch(r"[^/]+/package\.json", member.name):
+                    stream = packed.extractfile(member)
+                    return str(json.loads(stream.read()).get("license", "")) if stream else ""
+        return ""
+    with zipfile.ZipFile(archive) as opened:
+        names = [name for name in opened.namelist() if ".dist-info/" in name]
+        metadata = Parser().parsestr(opened.read(next(n for n in names if n.endswith("/METADATA"))).decode("utf-8"))
+        classified = [one for one in metadata.get_all("Classifier", []) if one.startswith("License")]
+        said = [metadata["License-Expression"], metadata["License"], *(one.rpartition("::")[2] for one in classified)]
+        found = " ".join(" ".join((one or "").split())[:60] for one in said).strip()
+        texts = [opened.read(name).decode("utf-8", "replace") for name in names if "icense" in name.lower()]
+    named = (licence for licence, words in _WORDING.items() if any(words in " ".join(t.split()) for t in texts))
+    return found or next(named, "")
+
+
+def _check_licence(package: Package, declared: str) -> None:
+    family = package.licence.partition("-")[0].lower()
+    if _COPYLEFT.search(declared) or family not in declared.lower():
+        raise SourceError(
+            f"{package.name}: listed under {package.licence}, says {declared or 'nothing'!r}; "
+            f"correct {MANIFEST.name} or take it out"
+        )
 
 
 def files(pin: Pin, cache: Path) -> Iterator[SourceFile]:
