@@ -15,10 +15,26 @@ those above it:
     index         a root's entries, unsaved buffers over the disk
     symbols       an import to the definitions it binds
     search        a cursor to ranked snippets under a budget
+    lock          one writer for each workspace
+    messages      what the indexing process and its owner say to each other
+    indexer       the indexing process
+    worker        its owner's end of the pipes
 
-The live interface: `index.build(root)` makes an Index (in a worker thread: it reads every file);
-`index.with_buffer(index, path, text)` makes the one that an edit leads to. `search.scope(text,
-offset)` is a key, made in microseconds: as long as it and the path stay the same, so does the
-context. When it changes, `search.context(query, index, count, budget)` finds the snippets, off the
-event loop and ahead of the key; a keystroke only reads what was found for its scope.
+The live interface, for a language server:
+
+    worker = Worker(root, index.directory(cache, root), on_progress)    starts nothing yet
+    worker.changed(path, text)          an open buffer's text, None when closed; paths relative to
+                                        the root, with forward slashes; at pauses, not for every key
+    worker.touched(paths)               files that changed on disk; () to look at all of them
+    key = search.scope(text, offset)    made in microseconds: while it and the path stay the same,
+                                        so does the context, and a keystroke only reads what was
+                                        found for its scope
+    answer = await worker.ranked(Query(path, text, offset, window))    ahead of the key; one at a
+                                        time; keep it under (path, key); ask again when `partial`
+    search.pack(answer.snippets, count, budget)    the most valuable last, as the prompt wants them
+    await worker.close()
+
+Commands and tests do it in one process: `index.build(root)` or `index.opened(root, directory)`,
+then `search.context(query, index, count, budget)`. `signatures.text` is the text of a definition,
+in training as in use. `secrets.mask(text, path)` stars out secrets and keeps every offset.
 """

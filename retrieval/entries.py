@@ -50,6 +50,11 @@ def read(path: str, text: str, mtime: int = 0, size: int | None = None, seconds:
     return Entry(path, language.name, length, mtime, outline.package, known, outline.imports)
 
 
+def blank(path: str, mtime: int, size: int) -> Entry:
+    """The Entry of a file that holds nothing of use (binary, generated): known, so not read again."""
+    return Entry(path, languages.of(path).name, size, mtime, None, (), ())
+
+
 def outlined(text: str, language: languages.Language, seconds: float = PARSE_SECONDS) -> Outline:
     """The outline of a text, empty when parsing it takes too long."""
     try:

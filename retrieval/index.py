@@ -5,7 +5,9 @@ An Index is frozen: an edit makes another one that shares the store. Ignores que
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +16,8 @@ from retrieval import entries, store, workspace
 from retrieval.entries import Entry, Known
 from retrieval.store import Store
 from retrieval.syntax import Import
+
+DATABASE = "index.sqlite"
 
 
 @dataclass(frozen=True)
@@ -46,21 +50,67 @@ class Index:
         return open_ones + tuple(known for known in self.store.named(name) if known.path not in self.buffers)
 
 
-def build(root: Path, progress: Callable[[int, str], None] | None = None) -> Index:
+def build(root: Path, progress: Callable[[int, int], None] | None = None) -> Index:
     """An index of the root in memory, read in this process: for one-shot commands and tests.
 
-    progress(files done, path) is called after each file. Raises WorkspaceError.
+    progress(files done, files in all) is called after each file. Raises WorkspaceError.
     """
-    resolved = workspace.check_root(root)
-    made = store.in_memory()
-    with made.writing():
-        for done, source in enumerate(workspace.files(resolved), start=1):
-            text = workspace.read(resolved, source.path)
-            if text is not None:
-                made.put(entries.read(source.path, text, source.mtime, source.size))
+    index = Index(workspace.check_root(root), store.in_memory())
+    _run(index, progress)
+    return index
+
+
+def opened(root: Path, directory: Path, progress: Callable[[int, int], None] | None = None) -> Index:
+    """The root's index on disk, brought up to date in this process.
+
+    A damaged database is built again. Raises WorkspaceError, StoreError.
+    """
+    index = Index(workspace.check_root(root), store.open_fresh(directory / DATABASE))
+    _run(index, progress)
+    return index
+
+
+def empty() -> Index:
+    """An index that knows nothing, for a file outside every root."""
+    return Index(Path(), store.in_memory())
+
+
+def directory(cache: Path, root: Path) -> Path:
+    """Where under a cache folder the index of a root lives: no name of the root's stands in it."""
+    return cache / "index" / hashlib.sha256(os.fsencode(root.expanduser().resolve())).hexdigest()[:24]
+
+
+def refreshing(index: Index, paths: Iterable[str] | None = None) -> Iterator[tuple[int, int]]:
+    """Brings the store up to date with the disk, file by file; yields (done, all) after each.
+
+    `paths` names the files that may have changed; None looks at the whole root. The caller
+    commits. Files whose size and mtime are as before are not read again.
+    """
+    known = index.store.stamps()
+    if paths is None:
+        there = {source.path: source for source in workspace.files(index.root)}
+        gone = known.keys() - there.keys()
+    else:
+        named = [(path, workspace.admitted(index.root, path)) for path in paths]
+        there = {path: source for path, source in named if source is not None}
+        gone = {path for path, source in named if source is None} & known.keys()
+    for path in gone:
+        index.store.remove(path)
+    changed = [source for source in there.values() if known.get(source.path) != (source.size, source.mtime)]
+    for done, source in enumerate(changed, start=1):
+        text = workspace.read(index.root, source.path)
+        if text is None:
+            index.store.put(entries.blank(source.path, source.mtime, source.size))
+        else:
+            index.store.put(entries.read(source.path, text, source.mtime, source.size))
+        yield done, len(changed)
+
+
+def _run(index: Index, progress: Callable[[int, int], None] | None) -> None:
+    with index.store.writing():
+        for done, total in refreshing(index):
             if progress is not None:
-                progress(done, source.path)
-    return Index(resolved, made)
+                progress(done, total)
 
 
 def with_buffer(index: Index, path: str, text: str) -> Index:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from retrieval.entries import Entry, Known
 from retrieval.errors import StoreBroken, StoreError
@@ -41,6 +42,15 @@ class Store:
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Takes over an open connection; use `open_store` or `in_memory`."""
         self._db = connection
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether it lives in memory alone."""
+        return not self._db.execute("pragma database_list").fetchone()[2]
+
+    def commit(self) -> None:
+        """Makes what was put so far visible to other readers, and lasting."""
+        self._db.commit()
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -121,7 +131,7 @@ class Store:
 def in_memory() -> Store:
     """A store that lives as long as the process; may be used from several threads, one at a time."""
     connection = sqlite3.connect(":memory:", check_same_thread=False)
-    return _prepared(connection)
+    return _prepared(connection, Path(":memory:"))
 
 
 def open_store(path: Path, write: bool = False) -> Store:
@@ -132,25 +142,54 @@ def open_store(path: Path, write: bool = False) -> Store:
     try:
         if write:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            return _prepared(sqlite3.connect(path, check_same_thread=False, timeout=5))
-        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, timeout=5)
+            return _prepared(sqlite3.connect(path, check_same_thread=False, timeout=5), path)
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, check_same_thread=False, timeout=5)
     except (sqlite3.OperationalError, OSError) as error:
         raise StoreError(f"the index {path} cannot be opened ({error}); check the folder's rights") from error
     return _checked(connection, path)
 
 
-def _prepared(connection: sqlite3.Connection) -> Store:
-    connection.execute("pragma journal_mode = wal")
-    connection.execute("pragma synchronous = normal")
-    connection.execute("pragma foreign_keys = on")
-    if connection.execute("pragma user_version").fetchone()[0] == 0:
-        connection.executescript(_TABLES + f"pragma user_version = {SCHEMA};")
-    return _checked(connection, None)
+def open_fresh(path: Path) -> Store:
+    """The store in a file, for writing; one that is damaged or of another version is thrown away and begun anew.
+
+    Raises StoreError when the file cannot be made.
+    """
+    try:
+        return open_store(path, write=True)
+    except StoreBroken:
+        discard(path)
+        return open_store(path, write=True)
 
 
-def _checked(connection: sqlite3.Connection, path: Path | None) -> Store:
+def discard(path: Path) -> None:
+    """Deletes a store's files. Raises StoreError when they cannot be deleted."""
+    for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        try:
+            name.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"the index {name} cannot be deleted ({error}); delete it by hand") from error
+
+
+def _prepared(connection: sqlite3.Connection, path: Path) -> Store:
+    try:
+        connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma synchronous = normal")
+        connection.execute("pragma foreign_keys = on")
+        if connection.execute("pragma user_version").fetchone()[0] == 0:
+            connection.executescript(f"begin; {_TABLES} pragma user_version = {SCHEMA}; commit;")
+    except sqlite3.OperationalError:
+        connection.close()
+        raise
+    except sqlite3.DatabaseError as error:
+        connection.close()
+        raise StoreBroken(f"the index {path} is damaged ({error}); it has to be built again") from error
+    return _checked(connection, path)
+
+
+def _checked(connection: sqlite3.Connection, path: Path) -> Store:
     try:
         version = connection.execute("pragma user_version").fetchone()[0]
+        connection.execute("select count(*) from files").fetchone()
     except sqlite3.DatabaseError as error:
         connection.close()
         raise StoreBroken(f"the index {path} is damaged ({error}); it has to be built again") from error

@@ -76,20 +76,18 @@ def files(root: Path, max_bytes: int = MAX_BYTES) -> Iterator[SourceFile]:
     yield from _walk(resolved, "", _parent_rules(resolved), {os.path.realpath(resolved)}, max_bytes)
 
 
-def admits(root: Path, path: str, max_bytes: int = MAX_BYTES) -> bool:
-    """Whether one file of the root, by its relative path, may be indexed now."""
-    target = root / path
+def admitted(root: Path, path: str, max_bytes: int = MAX_BYTES) -> SourceFile | None:
+    """One file of the root, by its relative path, if it is there and may be indexed."""
     rules, base = list(_parent_rules(root)), ""
-    for folder in [*path.split("/")[:-1], None]:
+    for folder in path.split("/")[:-1]:
         rules.extend(_rules_in(root / base, base))
-        if folder is None:
-            break
         if folder in _SKIPPED_FOLDERS or _is_ignored(base + folder, True, rules):
-            return False
+            return None
         base += folder + "/"
-    if not os.path.realpath(target).startswith(os.path.realpath(root) + os.sep):
-        return False
-    return _is_source(path, rules) and _source(target, path, max_bytes) is not None
+    rules.extend(_rules_in(root / base, base))
+    if not _inside(os.path.realpath(root / path), root) or not _is_source(path, rules):
+        return None
+    return _source(root / path, path, max_bytes)
 
 
 def read(root: Path, path: str) -> str | None:

@@ -13,7 +13,7 @@ from retrieval.errors import WorkspaceError
 def paths(root: Path) -> set[str]:
     found = {one.path for one in workspace.files(root)}
     for path in found:
-        assert workspace.admits(root, path), path
+        assert workspace.admitted(root, path), path
     return found
 
 
@@ -29,8 +29,8 @@ def test_gitignore_and_lacunaignore_hold_at_every_level(tmp_path: Path) -> None:
     for path in ("a.py", "build/b.py", "x.gen.py", "lib/private.py", "lib/keep.gen.py", "lib/deep/private.py"):
         put(tmp_path, path)
     assert paths(tmp_path) == {"a.py", "lib/keep.gen.py"}
-    assert not workspace.admits(tmp_path, "build/b.py")
-    assert not workspace.admits(tmp_path, "lib/private.py")
+    assert not workspace.admitted(tmp_path, "build/b.py")
+    assert not workspace.admitted(tmp_path, "lib/private.py")
 
 
 def test_the_rules_of_the_repository_around_the_root_hold(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_symlinks_neither_loop_nor_lead_out(tmp_path: Path) -> None:
     (root / "one.py").symlink_to(outside / "secret.py")
     (root / "dangling.py").symlink_to(root / "nowhere.py")
     assert paths(root) == {"pkg/a.py"}
-    assert not workspace.admits(root, "one.py")
+    assert not workspace.admitted(root, "one.py")
 
 
 def test_large_binary_minified_and_generated_files_stay_out(tmp_path: Path) -> None:

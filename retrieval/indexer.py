@@ -1,0 +1,202 @@
+"""The indexing process: messages on stdin, answers on stdout, a store on disk. `python -I -m retrieval.indexer`.
+
+Reads the root file by file at low priority, one writer for each workspace (the others read what
+it commits), and answers queries between two files. Ends when its stdin ends, at any moment it may
+be killed: the store's transactions keep it whole. Ignores editors and models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from retrieval import index as indexes
+from retrieval import lock, messages, search, store, workspace
+from retrieval.errors import RetrievalError
+from retrieval.index import Index
+from retrieval.messages import Answer, Ask, Buffer, Failed, Progress
+
+COMMIT_SECONDS = 0.5  # work that a kill may lose
+PROGRESS_SECONDS = 0.2
+RETRY_SECONDS = 2.0  # how often a reader tries to become the writer
+GRACE_SECONDS = 3.0  # after the end of stdin, for the file at hand
+
+
+class Indexer:
+    """One root's index and the work that is still to do on it."""
+
+    def __init__(self, root: Path, directory: Path, out: BinaryIO) -> None:
+        """Raises WorkspaceError, StoreError."""
+        self._root = workspace.check_root(root)
+        self._directory = directory
+        self._out = out
+        self._lock = lock.acquire(directory / "writer.lock")
+        self._index = self._opened()
+        self._work: Iterator[tuple[int, int]] | None = None
+        self._touched: set[str] = set()
+        self._committed = self._reported = self._tried = 0.0
+        if self._lock is not None:
+            self._work = indexes.refreshing(self._index)
+
+    @property
+    def is_working(self) -> bool:
+        """Whether there are files to read."""
+        return self._work is not None or bool(self._touched)
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether this process is the workspace's writer."""
+        return self._lock is not None
+
+    def handle(self, message: messages.ToIndexer) -> None:
+        """One message from the owner."""
+        if isinstance(message, Ask):
+            self._answer(message)
+        elif isinstance(message, Buffer):
+            changed = (
+                indexes.without_buffer(self._index, message.path)
+                if message.text is None
+                else indexes.with_buffer(self._index, message.path, message.text)
+            )
+            self._index = changed
+        elif message.paths:
+            self._touched.update(message.paths)
+        elif self._lock is not None:
+            self._work = indexes.refreshing(self._index)
+
+    def step(self) -> None:
+        """Reads one file, or ends the work at hand; commits and reports now and then."""
+        if self._lock is None:
+            self._touched.clear()  # the writer is told of them too
+        if not self.is_working:
+            return
+        if self._work is None:
+            self._work = indexes.refreshing(self._index, sorted(self._touched))
+            self._touched.clear()
+        done = next(self._work, None)
+        now = time.monotonic()
+        if done is None or now - self._committed > COMMIT_SECONDS:
+            self._index.store.commit()
+            self._committed = time.monotonic()
+        if done is None:
+            self._work = None
+            files = self._index.store.count()
+            self.send(Progress(files, files))
+        elif now - self._reported > PROGRESS_SECONDS:
+            self._reported = now
+            self.send(Progress(*done))
+
+    def idle(self) -> None:
+        """Becomes the writer when the one before has gone."""
+        if self._lock is not None or time.monotonic() - self._tried < RETRY_SECONDS:
+            return
+        self._tried = time.monotonic()
+        self._lock = lock.acquire(self._directory / "writer.lock")
+        if self._lock is not None or self._index.store.is_passing:
+            self._index.store.close()
+            self._index = replace(self._opened(), buffers=self._index.buffers)
+        if self._lock is not None:
+            self._work = indexes.refreshing(self._index)
+
+    def send(self, message: messages.FromIndexer) -> None:
+        """Writes to the owner; a broken pipe ends the process."""
+        self._out.write(messages.frame(message))
+        self._out.flush()
+
+    def close(self) -> None:
+        """Commits and lets go."""
+        self._index.store.commit()
+        self._index.store.close()
+        if self._lock is not None:
+            lock.release(self._lock)
+
+    def _opened(self) -> Index:
+        path = self._directory / indexes.DATABASE
+        if self._lock is not None:
+            return Index(self._root, store.open_fresh(path))
+        for _ in range(10):  # the writer may be about to make it
+            with contextlib.suppress(RetrievalError):
+                return Index(self._root, store.open_store(path))
+            time.sleep(0.1)
+        return Index(self._root, store.in_memory())
+
+    def _answer(self, ask: Ask) -> None:
+        try:
+            snippets = search.rank(ask.query, self._index)
+        except RetrievalError as error:
+            self.send(Failed(ask.id, str(error)))
+        else:
+            self.send(Answer(ask.id, snippets, partial=self.is_working))
+
+
+def serve(root: Path, directory: Path, inbox: BinaryIO, out: BinaryIO) -> None:
+    """Serves one root until `inbox` ends. Raises WorkspaceError, StoreError."""
+    received: queue.SimpleQueue[messages.ToIndexer | None] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(inbox, received), daemon=True).start()
+    indexer = Indexer(root, directory, out)
+    indexer.send(Progress(0, 1 if indexer.is_working else 0, indexer.is_writing))
+    while True:
+        try:
+            message = received.get(timeout=0 if indexer.is_working else RETRY_SECONDS)
+        except queue.Empty:
+            indexer.step()
+        else:
+            if message is None:
+                break
+            indexer.handle(message)
+        indexer.idle()
+    indexer.close()
+
+
+def main() -> int:
+    """The process's entry: `--root DIR --directory DIR`."""
+    parser = argparse.ArgumentParser(prog="retrieval.indexer")
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--directory", type=Path, required=True)
+    options = parser.parse_args()
+    inbox, out = _own_pipes()
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(10)
+    try:
+        serve(options.root, options.directory, inbox, out)
+    except BrokenPipeError:
+        return 0
+    except RetrievalError as error:
+        with contextlib.suppress(OSError):
+            out.write(messages.frame(Failed(None, str(error))))
+            out.flush()
+        return 1
+    return 0
+
+
+def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
+    """stdin and stdout for messages alone: whatever prints, prints to stderr."""
+    inbox, out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return inbox, out
+
+
+def _receive(inbox: BinaryIO, received: queue.SimpleQueue[messages.ToIndexer | None]) -> None:
+    """Reads frames until there are no more; then the process has GRACE_SECONDS to end."""
+    with contextlib.suppress(RetrievalError, OSError):
+        while head := inbox.read(messages.LENGTH):
+            received.put(messages.to_indexer(inbox.read(messages.length(head))))
+    received.put(None)
+    time.sleep(GRACE_SECONDS)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

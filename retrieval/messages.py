@@ -1,0 +1,105 @@
+"""What the indexing process and its owner say to each other: structs in, length-framed bytes out.
+
+A frame is four bytes of length, big-endian, and a msgpack body. Ignores pipes and processes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from retrieval.errors import WorkerError
+from retrieval.search import Query, Snippet
+
+LENGTH = 4
+MOST = 64 * 1024 * 1024  # bytes of one frame; more is a broken pipe, not a message
+
+
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """To the indexer: what may help at this cursor? Answered by one Answer or Failed with the same id."""
+
+    id: int
+    query: Query
+
+
+class Buffer(msgspec.Struct, frozen=True, tag=True):
+    """To the indexer: an open buffer's text, or None when the file on disk speaks again."""
+
+    path: str
+    text: str | None
+
+
+class Touched(msgspec.Struct, frozen=True, tag=True):
+    """To the indexer: these files changed, appeared or went; no paths means: look at all of them."""
+
+    paths: tuple[str, ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True, tag=True):
+    """From the indexer: ranked snippets, best first. `partial` while the first scan goes on."""
+
+    id: int
+    snippets: tuple[Snippet, ...]
+    partial: bool = False
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """From the indexer: an Ask (by id), or with id None the whole index, cannot be served; why and what to do."""
+
+    id: int | None
+    message: str
+
+
+class Progress(msgspec.Struct, frozen=True, tag=True):
+    """From the indexer: so many of so many files are read; `writing` is False where another process does it."""
+
+    done: int
+    total: int
+    writing: bool = True
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every file is read."""
+        return self.done >= self.total
+
+
+ToIndexer = Ask | Buffer | Touched
+FromIndexer = Answer | Failed | Progress
+
+_encoder = msgspec.msgpack.Encoder()
+_to_indexer = msgspec.msgpack.Decoder(ToIndexer)
+_from_indexer = msgspec.msgpack.Decoder(FromIndexer)
+
+
+def frame(message: ToIndexer | FromIndexer) -> bytes:
+    """A message as it goes down a pipe."""
+    body = _encoder.encode(message)
+    return len(body).to_bytes(LENGTH, "big") + body
+
+
+def length(head: bytes) -> int:
+    """The body's length from a frame's first bytes. Raises WorkerError when it cannot be one."""
+    size = int.from_bytes(head, "big")
+    if size > MOST:
+        raise WorkerError(f"a frame of {size} bytes is no message; restart the editor's language server")
+    return size
+
+
+def to_indexer(body: bytes) -> ToIndexer:
+    """The message in a body. Raises WorkerError."""
+    message: ToIndexer = _decoded(_to_indexer, body)
+    return message
+
+
+def from_indexer(body: bytes) -> FromIndexer:
+    """The message in a body. Raises WorkerError."""
+    message: FromIndexer = _decoded(_from_indexer, body)
+    return message
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[Any], body: bytes) -> Any:
+    try:
+        return decoder.decode(body)
+    except msgspec.MsgspecError as error:
+        raise WorkerError(f"the indexing process and its owner are of different versions: {error}") from error

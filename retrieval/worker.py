@@ -1,0 +1,189 @@
+"""The owner's end of an indexing process: start it, tell it of edits, ask it, end it.
+
+Everything is asynchronous and cheap: no file is read and no code parsed on the caller's event
+loop. A process that dies is started again at the next question, and told of the open buffers
+again. Ignores how an index is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from retrieval import messages
+from retrieval.errors import WorkerError
+from retrieval.messages import Answer, Ask, Buffer, Failed, Progress, Touched
+from retrieval.search import Query, Snippet
+
+REST_SECONDS = 5.0  # a process that died is not started again sooner than this
+END_SECONDS = 2.0  # a process whose pipe is closed and that has not ended by then is killed
+ANSWER_SECONDS = 10.0  # a question that takes longer has met a hung process: it is killed
+
+# `python -I -m retrieval.indexer`, from the same files as this process, installed or not.
+_LAUNCH = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module({!r}, run_name='__main__')"
+
+
+def command(root: Path, directory: Path) -> list[str]:
+    """The command line of a root's indexing process: isolated, for our package names are generic."""
+    launch = _LAUNCH.format("retrieval.indexer")
+    package = str(Path(__file__).resolve().parent.parent)
+    return [sys.executable, "-I", "-c", launch, package, "--root", str(root), "--directory", str(directory)]
+
+
+class Worker:
+    """One root's indexing process. Use from one event loop."""
+
+    def __init__(self, root: Path, directory: Path, on_progress: Callable[[Progress], None] | None = None) -> None:
+        """Starts nothing yet: the first `start`, `changed` or `ranked` does. `directory` holds the index on disk."""
+        self._root, self._directory = root, directory
+        self._on_progress = on_progress
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._is_alive = False
+        self._starting = asyncio.Lock()
+        self._started = 0.0
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._ids = itertools.count()
+        self._buffers: dict[str, str] = {}
+        self.progress = Progress(0, 1)
+        self.failure: str | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id while it runs."""
+        return self._process.pid if self._process is not None and self._is_alive else None
+
+    async def start(self) -> None:
+        """Starts the process if it does not run. Raises WorkerError when it cannot, or died moments ago."""
+        async with self._starting:
+            if self.pid is not None:
+                return
+            wait = self._started + REST_SECONDS - time.monotonic()
+            if self._process is not None and wait > 0:
+                raise WorkerError(self.failure or f"the indexing process ended; it starts again in {wait:.0f} s")
+            await self._spawn()
+
+    async def ranked(self, query: Query) -> Answer:
+        """Ranked snippets for a cursor, best first. Ask one question at a time; the newest counts.
+
+        Raises WorkerError when the process cannot answer.
+        """
+        await self.start()
+        number = next(self._ids)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting[number] = answer
+        try:
+            self._send(Ask(number, query))
+            return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        except TimeoutError:
+            self._kill()
+            raise WorkerError(f"the indexing process did not answer within {ANSWER_SECONDS:.0f} s") from None
+        finally:
+            self._waiting.pop(number, None)
+
+    def changed(self, path: str, text: str | None) -> None:
+        """An open buffer has this text now; None: it was closed and the disk speaks. Not for every key."""
+        if text is None:
+            self._buffers.pop(path, None)
+        else:
+            self._buffers[path] = text
+        self._send(Buffer(path, text))
+
+    def touched(self, paths: Iterable[str]) -> None:
+        """These files, relative to the root, changed on disk."""
+        self._send(Touched(tuple(paths)))
+
+    async def close(self) -> None:
+        """Ends the process; it is killed if it does not end by itself."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        await _end(process)
+        if self._reader is not None:
+            self._reader.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reader
+
+    async def _spawn(self) -> None:
+        self._started = time.monotonic()
+        self.failure = None
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *command(self._root, self._directory),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+        except OSError as error:
+            raise WorkerError(f"the indexing process cannot be started: {error}") from error
+        self._is_alive = True
+        self._reader = asyncio.create_task(self._read(self._process))
+        for path, text in self._buffers.items():
+            self._send(Buffer(path, text))
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        try:
+            while True:
+                size = messages.length(await process.stdout.readexactly(messages.LENGTH))
+                self._receive(messages.from_indexer(await process.stdout.readexactly(size)))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        except WorkerError as error:
+            self.failure = str(error)
+            process.kill()
+        if process is self._process:
+            self._is_alive = False
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(
+                    WorkerError(self.failure or "the indexing process ended; it will be started again")
+                )
+        await _end(process)
+
+    def _receive(self, message: messages.FromIndexer) -> None:
+        if isinstance(message, Progress):
+            self.progress = message
+            if self._on_progress is not None:
+                self._on_progress(message)
+        elif isinstance(message, Failed) and message.id is None:
+            self.failure = message.message
+        else:
+            assert message.id is not None
+            answer = self._waiting.get(message.id)
+            if answer is None or answer.done():
+                return
+            if isinstance(message, Answer):
+                answer.set_result(message)
+            else:
+                answer.set_exception(WorkerError(message.message))
+
+    def _send(self, message: messages.ToIndexer) -> None:
+        if self._process is not None and self._process.stdin is not None and self._is_alive:
+            with contextlib.suppress(ConnectionError, RuntimeError):
+                self._process.stdin.write(messages.frame(message))
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Closes the process's stdin, on which it ends; kills it when it does not."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        await asyncio.wait_for(process.wait(), END_SECONDS)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+__all__ = ["Answer", "Progress", "Query", "Snippet", "Worker"]

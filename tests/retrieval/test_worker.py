@@ -1,0 +1,189 @@
+"""The indexing process and its owner: real processes, real pipes, a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from retrieval import index, store
+from retrieval.errors import StoreBroken, WorkerError
+from retrieval.search import Query
+from retrieval.worker import Worker
+from tests.retrieval.checking import write
+
+FILES = """
+=== a.py
+def helper(x: int) -> int: pass
+=== b.py
+from a import helper
+"""
+USE = "from a import helper\nhelper"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    write(tmp_path / "root", FILES)
+    return tmp_path / "root"
+
+
+@pytest_asyncio.fixture
+async def worker(root: Path, tmp_path: Path) -> AsyncIterator[Worker]:
+    made = Worker(root, tmp_path / "index")
+    yield made
+    await made.close()
+
+
+async def settled(worker: Worker) -> None:
+    """Waits until every file is read."""
+    await worker.start()
+    async with asyncio.timeout(20):
+        while not worker.progress.is_complete:
+            await asyncio.sleep(0.01)
+
+
+async def names(worker: Worker, text: str = USE, path: str = "b.py") -> list[str]:
+    answer = await worker.ranked(Query(path, text, len(text)))
+    return [name for snippet in answer.snippets for name in snippet.names]
+
+
+async def until(worker: Worker, text: str, expected: list[str], touched: tuple[str, ...] = ()) -> None:
+    """Asks until the answer is the expected one."""
+    async with asyncio.timeout(20):
+        while await names(worker, text) != expected:
+            worker.touched(touched)
+            await asyncio.sleep(0.01)
+
+
+async def test_a_question_is_answered_from_another_process(worker: Worker) -> None:
+    await settled(worker)
+    assert await names(worker) == ["helper"]
+    assert worker.pid not in (None, os.getpid())
+
+
+async def test_a_buffer_overrides_the_disk_until_it_is_closed(worker: Worker) -> None:
+    await settled(worker)
+    worker.changed("a.py", "def other(): pass\n")
+    assert await names(worker) == []
+    assert await names(worker, "from a import other\nother") == ["other"]
+    worker.changed("a.py", None)
+    assert await names(worker) == ["helper"]
+
+
+async def test_a_changed_a_new_and_a_deleted_file_are_noticed(worker: Worker, root: Path) -> None:
+    await settled(worker)
+    (root / "a.py").write_text("def changed(): pass\n")
+    (root / "new.py").write_text("def fresh(): pass\n")
+    worker.touched(["a.py", "new.py"])
+    await until(worker, "from a import changed\nfrom new import fresh\nchanged", ["changed", "fresh"])
+    (root / "new.py").unlink()
+    worker.touched(["new.py"])
+    await until(worker, "from a import changed\nfrom new import fresh\nchanged", ["changed"])
+
+
+async def test_a_second_start_reads_nothing_again(worker: Worker, root: Path, tmp_path: Path) -> None:
+    await settled(worker)
+    await worker.close()
+    kept = index.Index(root, store.open_store(tmp_path / "index" / index.DATABASE))
+    assert list(index.refreshing(kept)) == []
+    kept.store.close()
+
+
+async def test_one_process_writes_and_another_reads(worker: Worker, root: Path, tmp_path: Path) -> None:
+    await settled(worker)
+    second = Worker(root, tmp_path / "index")
+    try:
+        assert await names(second) == ["helper"]
+        assert second.progress.writing is False
+        await worker.close()  # the reader becomes the writer
+        (root / "a.py").write_text("def later(): pass\n")
+        await until(second, "from a import later\nlater", ["later"], touched=("a.py",))
+    finally:
+        await second.close()
+
+
+async def test_a_killed_process_is_started_again_and_told_of_the_buffers(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.worker.REST_SECONDS", 0.0)
+    await settled(worker)
+    worker.changed("a.py", "def other(): pass\n")
+    first = worker.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    async with asyncio.timeout(10):
+        while worker.pid is not None:
+            await asyncio.sleep(0.01)
+    assert await names(worker, "from a import other\nother") == ["other"]
+    assert worker.pid != first
+
+
+async def test_the_process_ends_when_its_owner_does(worker: Worker) -> None:
+    await settled(worker)
+    process = worker._process
+    assert process is not None
+    assert process.stdin is not None
+    process.stdin.close()
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+async def test_a_missing_root_is_told_and_not_tried_again_at_once(tmp_path: Path) -> None:
+    worker = Worker(tmp_path / "nowhere", tmp_path / "index")
+    try:
+        with pytest.raises(WorkerError, match="not a directory"):
+            await worker.ranked(Query("a.py", "x", 1))
+        with pytest.raises(WorkerError, match="not a directory"):
+            await worker.ranked(Query("a.py", "x", 1))
+    finally:
+        await worker.close()
+
+
+async def test_an_index_killed_at_any_moment_stays_whole(root: Path, tmp_path: Path) -> None:
+    for number in range(40):
+        body = "\n".join(f"def f{number}_{n}(x: int): return x" for n in range(50))
+        (root / f"m{number}.py").write_text(body)
+    expected = {f"m{number}.py": 50 for number in range(40)} | {"a.py": 1, "b.py": 0}
+    chance = random.Random(7)
+    database = tmp_path / "index" / index.DATABASE
+    for _ in range(6):
+        worker = Worker(root, tmp_path / "index")
+        await worker.start()
+        await asyncio.sleep(chance.uniform(0.05, 0.5))
+        if worker.pid is not None:
+            os.kill(worker.pid, signal.SIGKILL)
+        await worker.close()
+        if database.exists():
+            with sqlite3.connect(database) as connection:
+                assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+    last = Worker(root, tmp_path / "index")
+    await settled(last)
+    await last.close()
+    kept = store.open_store(database)
+    assert {path: len(kept.definitions(path)) for path in kept.stamps()} == expected
+
+
+def test_a_damaged_database_is_found_and_built_again(root: Path, tmp_path: Path) -> None:
+    index.opened(root, tmp_path / "index").store.close()
+    path = tmp_path / "index" / index.DATABASE
+    path.write_bytes(b"not a database at all" * 500)
+    with pytest.raises(StoreBroken, match="damaged"):
+        store.open_store(path)
+    again = index.opened(root, tmp_path / "index")
+    assert again.store.count() == 2
+
+
+def test_a_database_of_another_version_is_built_again(root: Path, tmp_path: Path) -> None:
+    index.opened(root, tmp_path / "index").store.close()
+    path = tmp_path / "index" / index.DATABASE
+    with sqlite3.connect(path) as connection:
+        connection.execute("pragma user_version = 9999")
+    with pytest.raises(StoreBroken, match="schema 9999"):
+        store.open_store(path)
+    assert index.opened(root, tmp_path / "index").store.count() == 2
