@@ -22,7 +22,6 @@ from lsp_server.suggestion import Plan, Suggestion
 from lsp_server.window import Frame
 from model_runtime import manifest
 from model_runtime.protocol import Chunk, Done, InfillRequest, prompt
-from model_runtime.tokenizer import Tokenizer
 from retrieval import languages
 
 MOST_LINES = 10
@@ -128,6 +127,8 @@ def in_process(question: Question, settings: Settings) -> Outcome:
 
 def show_prompt(question: Question, settings: Settings) -> str:
     """The prompt as the model reads it, markers included. Raises ModelError and PromptError."""
+    from model_runtime.tokenizer import Tokenizer  # slow to import
+
     directory = settings.model_directory
     described = manifest.read(directory)
     tokenizer = Tokenizer.load(directory, vocab_size=described.shape.vocab_size, split_lines=described.split_lines)

@@ -92,9 +92,11 @@ class Service:
             return Problem("overloaded", str(error))
 
     def end(self) -> None:
-        """Take no more requests; the server lets what runs finish."""
-        self.state = "draining"
-        self.ended()
+        """Take no more requests; let what runs finish, within DRAIN_SECONDS."""
+        if self.state != "draining":
+            self.state = "draining"
+            asyncio.get_running_loop().call_later(DRAIN_SECONDS, self.lane.abandon_all)
+            self.ended()
 
     async def _answer_health(self, _: Request) -> Response:
         return _json(self.health())
@@ -252,5 +254,5 @@ def _config(application: Starlette) -> uvicorn.Config:
         server_header=False,
         date_header=False,
         timeout_keep_alive=3600,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS + 2,  # a client that does not read its answer holds nothing up
     )

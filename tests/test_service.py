@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import socket
 import tempfile
 import threading
@@ -15,7 +16,7 @@ import httpx
 import msgspec
 import pytest
 
-from model_runtime import lane, protocol
+from model_runtime import lane, protocol, service
 from model_runtime.client import Client, Endpoint
 from model_runtime.engine import Engine
 from model_runtime.errors import ModelError, Overloaded, ProtocolMismatch, Refused, Unreachable
@@ -310,6 +311,18 @@ async def test_a_drain_lets_what_runs_finish_and_takes_no_more(path: str) -> Non
     assert engine.closed
 
 
+async def test_a_drain_does_not_wait_for_ever(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "DRAIN_SECONDS", 0.1)
+    engine = ScriptedEngine()
+    async with served(path, lambda: engine) as client:
+        running = asyncio.create_task(collect(client, ask()))
+        await begun(engine)
+        await client.drain()
+        assert (await running)[1].finish == "cancelled"
+    assert engine.finished == ["cancelled"]
+    assert engine.closed
+
+
 async def test_the_service_ends_when_idle(path: str) -> None:
     async with served(path, open_scripted, idle_exit=0.2) as client:
         await collect(client, ask())
@@ -403,6 +416,33 @@ async def test_a_typed_key_costs_its_own_tokens(path: str, tmp_path: Path) -> No
     assert cold.usage.reused == 0
     assert warm.usage.prompt_tokens == cold.usage.prompt_tokens + 1
     assert warm.usage.prefilled <= 4
+
+
+async def test_random_cancels_leave_nothing_behind(path: str, tmp_path: Path) -> None:
+    model = tiny.write(tmp_path / "model")
+    chance = random.Random(7)
+    endings: list[str] = []
+
+    async def type_away(client: Client, name: str) -> None:
+        for key in range(12):
+            request = ask(name, typed="a" * key, max_tokens=chance.randrange(24))
+            try:
+                async with asyncio.timeout(chance.choice([0.0, 0.001, 0.01, PATIENCE])):
+                    endings.append((await collect(client, request))[1].finish)
+            except TimeoutError:
+                endings.append("gone")
+
+    async with served(path, lambda: Engine.open(model, cache=tmp_path / "cache")) as client:
+        others = [Client(client.endpoint) for _ in range(7)]
+        await asyncio.gather(*(type_away(one, str(at)) for at, one in enumerate([client, *others])))
+        _, done = await collect(client, ask("last", max_tokens=3))
+        for other in others:
+            await other.close()
+        metrics = (await raw(client, "GET", "/metrics")).text
+    assert done.usage.generated == 3
+    assert len(endings) == 8 * 12
+    assert {"gone", "length"} <= set(endings) <= {"gone", "length", "end", "cancelled"}
+    assert "lacuna_waiting 0.0" in metrics
 
 
 async def until_taken(client: Client, count: int) -> None:
