@@ -262,7 +262,8 @@ def test_a_request_by_hand_says_so(start: Start) -> None:
         editor.wait_for_server()
         editor.type("ix")
         editor.type("<M-\\>")
-        editor.wait_for(lambda: editor.told("textDocument/inlineCompletion")[-1]["context"]["triggerKind"] == 1)
+        requests = "textDocument/inlineCompletion"
+        editor.wait_for(lambda: [told["context"]["triggerKind"] for told in editor.told(requests)][-1:] == [1])
 
 
 def test_the_server_hears_where_the_cursor_rests(start: Start) -> None:
