@@ -38,6 +38,14 @@ def sign(descriptor: int) -> None:
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
 
 
+def is_at(descriptor: int, path: Path) -> bool:
+    """Whether the lock that is held is still the one at the path: folders get cleaned."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
+
+
 def holder(path: Path) -> int | None:
     """The process that signed last, whether or not it still lives."""
     try:

@@ -38,7 +38,7 @@ def run(settings: Settings, *, lock_descriptor: int | None = None, ready: Callab
     lock.sign(held)
     log.to_file(where.log)
     try:
-        _serve(settings, where, ready)
+        _serve(settings, where, held, ready)
     except (LacunaError, LacunaRuntimeError) as error:
         _log.error("cannot serve: %s", error)
         raise
@@ -49,7 +49,7 @@ def run(settings: Settings, *, lock_descriptor: int | None = None, ready: Callab
         os.close(held)
 
 
-def _serve(settings: Settings, where: Place, ready: Callable[[], None]) -> None:
+def _serve(settings: Settings, where: Place, held: int, ready: Callable[[], None]) -> None:
     directory = settings.model_directory
     name = manifest.read(directory).name  # before anything slow: a wrong path is told at once
     identity = Identity(build.identify(directory), name)
@@ -66,8 +66,9 @@ def _serve(settings: Settings, where: Place, ready: Callable[[], None]) -> None:
         with _runner() as runner:
             runner.run(serving)
     finally:
-        with contextlib.suppress(OSError):
-            where.socket.unlink()
+        if lock.is_at(held, where.lock):  # else another daemon's socket may be there
+            with contextlib.suppress(OSError):
+                where.socket.unlink()
         listener.close()
     _log.info("ended")
 

@@ -318,6 +318,21 @@ async def test_an_idle_daemon_ends_by_itself(user: Settings) -> None:
     await client.close()
 
 
+async def test_a_daemon_whose_folder_was_cleaned_does_not_harm_the_next(user: Settings) -> None:
+    where = place.find(user)
+    first = await daemon.connect(user)
+    pid = (await first.health()).pid
+    for path in where.folder.iterdir():
+        path.unlink()
+    second = await daemon.connect(user)
+    assert (await second.health()).pid != pid
+    assert (await first.drain()).pid == pid
+    await until(lambda: not Path(f"/proc/{pid}").exists())
+    await complete(second)
+    await first.close()
+    await second.close()
+
+
 async def test_a_second_daemon_in_the_foreground_is_refused(user: Settings) -> None:
     client = await daemon.connect(user)
     pid = (await client.health()).pid
