@@ -17,10 +17,12 @@ from lacuna import daemon
 from lacuna.position import Cursor
 from lacuna.settings import Settings
 from lsp_server import suggestion, window
+from lsp_server.scope import outline
 from lsp_server.session import Snapshot
 from lsp_server.suggestion import Plan, Suggestion
 from lsp_server.window import Frame
 from model_runtime import manifest
+from model_runtime.prompt import Snippet
 from model_runtime.protocol import Chunk, Done, InfillRequest, prompt
 from retrieval import languages
 
@@ -81,7 +83,9 @@ def ask(cursor: Cursor, max_tokens: int) -> Question:
         cursor=cursor.place,
         by_hand=True,
     )
-    frame = window.renewed(snapshot)
+    frame = window.frame(snapshot, None)
+    above = outline(snapshot.lines, frame.anchor.start.line, snapshot.cursor)
+    frame = window.settled(frame, (Snippet(snapshot.path, above),) if above else ())
     wanted = suggestion.plan(frame, MOST_LINES)
     anchor = frame.anchor
     request = InfillRequest(
