@@ -4,7 +4,8 @@
     ├── ModelError            something is wrong with a model directory
     │   ├── ManifestError     manifest.json is missing, broken, or of another format
     │   ├── ChecksumError     a file of the model is not the file the manifest names
-    │   └── TokenizerError    tokenizer.json does not belong to the manifest
+    │   ├── TokenizerError    tokenizer.json does not belong to the manifest
+    │   └── CheckpointError   what is to be imported is missing, broken, or of an unknown kind
     ├── PromptError           the request cannot be laid out
     ├── Cancelled             somebody asked for the work to stop
     ├── Overloaded            the queue is full; come back later
@@ -35,6 +36,10 @@ class ChecksumError(ModelError):
 
 class TokenizerError(ModelError):
     """tokenizer.json cannot be read or does not belong to the manifest."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint that is to be imported is missing, broken, or of a kind that cannot be."""
 
 
 class PromptError(LacunaRuntimeError):

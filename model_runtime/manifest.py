@@ -18,16 +18,32 @@ from model_runtime.errors import ChecksumError, ManifestError
 FORMAT = 1
 MANIFEST = "manifest.json"
 
-Layout = Literal["spm", "psm", "prefix"]
+Layout = Literal["spm", "psm", "spm2", "mask", "prefix"]
 Family = Literal["llama", "gptj", "bigcode"]
 Matrix = Literal["q", "k", "v", "o", "gate", "up", "down", "head"]
+
+_NEEDED: dict[Layout, tuple[str, ...]] = {
+    "spm": ("prefix", "suffix"),
+    "psm": ("prefix", "suffix", "middle"),
+    "spm2": ("prefix", "suffix", "middle"),
+    "mask": ("middle",),
+    "prefix": (),
+}
 
 
 class Fim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a model is asked for a middle. Token strings; None where the model has no such token.
 
     layout: "spm" suffix, prefix, and the middle goes on from the prefix (ours);
-            "psm" prefix, suffix, middle; "prefix" the model cannot infill.
+            "psm" prefix, suffix, middle; "spm2" both markers, suffix, the middle marker,
+            prefix (the other suffix–prefix–middle of Bavarian et al. 2022);
+            "mask" prefix, mask, suffix, separators, mask (CodeGen 2), where `middle` is the
+            mask; "prefix" the model cannot infill.
+    begin: what every prompt begins with. separators: see "mask".
+    path_in_prefix: the file's path follows the prefix marker, not the file marker.
+    heading: for models without file and context markers, the line of text that stands before
+             a snippet and before the prefix, `{path}` for its path; None for no such line
+             and no snippets.
     """
 
     layout: Layout
@@ -37,6 +53,16 @@ class Fim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     middle: str | None = None
     file: str | None = None
     context: str | None = None
+    begin: str | None = None
+    separators: tuple[str, ...] = ()
+    path_in_prefix: bool = False
+    heading: str | None = None
+
+    @property
+    def markers(self) -> tuple[str, ...]:
+        """Every marker there is, the ends included."""
+        single = (self.begin, self.context, self.file, self.prefix, self.suffix, self.middle)
+        return tuple(dict.fromkeys([*(one for one in single if one), *self.separators, *self.end]))
 
 
 class File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,8 +175,7 @@ def _check_sense(path: Path, manifest: Manifest) -> None:
     rotary = shape.rotary_size or shape.head_size
     if rotary % 2 or rotary > shape.head_size or (shape.rope is not None and len(shape.rope) != rotary // 2):
         raise ManifestError(f"{path}: rotary_size, rope and head_size do not agree; restore the model directory")
-    needed = {"spm": ("prefix", "suffix"), "psm": ("prefix", "suffix", "middle"), "prefix": ()}[fim.layout]
-    for name in needed:
+    for name in _NEEDED[fim.layout]:
         if getattr(fim, name) is None:
             raise ManifestError(f"{path}: layout {fim.layout} needs the token fim.{name}; restore the model directory")
     for name in manifest.files:

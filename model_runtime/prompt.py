@@ -77,7 +77,12 @@ def lay_out(infill: Infill, encoder: Encoder, fim: Fim, limit: int) -> Prompt:
 
 @dataclass(frozen=True)
 class _Parts:
-    """The infill in token ids. head: before the anchor; tail: since, where the layout keeps them apart."""
+    """The infill in token ids. head: before the anchor; tail: since, where the layout keeps them apart.
+
+    markers: how many stand beside these parts, or somewhat more.
+    """
+
+    markers: int
 
     snippets: list[list[int]]
     header: list[int]
@@ -87,16 +92,18 @@ class _Parts:
 
     @property
     def length(self) -> int:
-        """Tokens in all, with room for three markers."""
+        """Tokens in all."""
         texts = (*self.snippets, self.header, self.suffix, self.head, self.tail)
-        return sum(map(len, texts)) + 3
+        return sum(map(len, texts)) + self.markers
 
 
 def _encoded(infill: Infill, encoder: Encoder, fim: Fim) -> _Parts:
-    apart = fim.layout == "psm"
+    apart = fim.layout in ("psm", "mask")
+    knows_snippets = fim.context is not None or fim.heading is not None
     return _Parts(
-        snippets=[_snippet(fim, snippet, encoder) for snippet in infill.context] if fim.context else [],
-        header=_header(fim.file, infill.path, encoder),
+        markers=3 + len(fim.separators) + (fim.begin is not None),
+        snippets=[_snippet(fim, snippet, encoder) for snippet in infill.context] if knows_snippets else [],
+        header=_header(fim, fim.file, infill.path, encoder),
         suffix=encoder.encode(infill.suffix) if fim.layout != "prefix" else [],
         head=encoder.encode(infill.prefix if apart else infill.prefix + infill.typed),
         tail=encoder.encode(infill.typed) if apart else [],
@@ -105,6 +112,7 @@ def _encoded(infill: Infill, encoder: Encoder, fim: Fim) -> _Parts:
 
 def _cut(parts: _Parts, limit: int) -> _Parts:
     kept = _Parts(
+        markers=parts.markers,
         snippets=_last_that_fit(parts.snippets, limit // 4),
         header=parts.header[: limit // 8],
         suffix=parts.suffix[: limit // 4],
@@ -115,24 +123,43 @@ def _cut(parts: _Parts, limit: int) -> _Parts:
 
 
 def _arrange(fim: Fim, encoder: Encoder, parts: _Parts) -> list[int]:
-    begin = [token for snippet in parts.snippets for token in snippet] + parts.header
-    if fim.layout == "prefix" or fim.prefix is None or fim.suffix is None:
-        return begin + parts.head
-    head = [encoder.special(fim.prefix), *parts.head]
-    suffix = [encoder.special(fim.suffix), *parts.suffix]
-    if fim.layout == "spm":
-        return begin + suffix + head
-    middle = [encoder.special(fim.middle)] if fim.middle is not None else []
-    return begin + head + suffix + middle + parts.tail
+    def marker(name: str | None) -> list[int]:
+        return [] if name is None else [encoder.special(name)]
+
+    about = [token for snippet in parts.snippets for token in snippet] + parts.header
+    outside = _outside(fim, parts, len(about))
+    begin, head = marker(fim.begin) + about[:outside], about[outside:] + parts.head
+    prefix, suffix, middle = marker(fim.prefix), marker(fim.suffix), marker(fim.middle)
+    separators = [token for name in fim.separators for token in marker(name)]
+    match fim.layout:
+        case "prefix":
+            return begin + head
+        case "spm":
+            return begin + suffix + parts.suffix + prefix + head
+        case "spm2":
+            return begin + prefix + suffix + parts.suffix + middle + head
+        case "psm":
+            return begin + prefix + head + suffix + parts.suffix + middle + parts.tail
+        case "mask":
+            return begin + head + middle + parts.suffix + separators + middle + parts.tail
 
 
-def _header(marker: str | None, path: str, encoder: Encoder) -> list[int]:
+def _outside(fim: Fim, parts: _Parts, length: int) -> int:
+    """How much of what is said about files stands before the prefix and its marker; the rest begins the prefix."""
+    if fim.heading is not None:
+        return 0
+    return length - len(parts.header) + 1 if fim.path_in_prefix and parts.header else length
+
+
+def _header(fim: Fim, marker: str | None, path: str, encoder: Encoder) -> list[int]:
+    if fim.heading is not None:
+        return encoder.encode(fim.heading.replace("{path}", path) + "\n")
     return [] if marker is None else [encoder.special(marker), *encoder.encode(path + "\n")]
 
 
 def _snippet(fim: Fim, snippet: Snippet, encoder: Encoder) -> list[int]:
     text = snippet.text if snippet.text.endswith("\n") else snippet.text + "\n"
-    return _header(fim.context, snippet.path, encoder) + encoder.encode(text)
+    return _header(fim, fim.context, snippet.path, encoder) + encoder.encode(text)
 
 
 def _last_that_fit(snippets: Sequence[list[int]], room: int) -> list[list[int]]:

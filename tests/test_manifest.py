@@ -96,7 +96,10 @@ def test_heads_that_cannot_share_are_refused(tmp_path: Path) -> None:
         manifest.read(write(tmp_path, lambda one: one["shape"].update(kv_heads=3)))
 
 
-@pytest.mark.parametrize(("layout", "token"), [("spm", "prefix"), ("spm", "suffix"), ("psm", "middle")])
+@pytest.mark.parametrize(
+    ("layout", "token"),
+    [("spm", "prefix"), ("spm", "suffix"), ("psm", "middle"), ("spm2", "middle"), ("mask", "middle")],
+)
 def test_a_layout_without_its_token_is_refused(tmp_path: Path, layout: str, token: str) -> None:
     def change(one: dict[str, Any]) -> None:
         one["fim"].update(layout=layout, middle="<|middle|>")

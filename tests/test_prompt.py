@@ -37,6 +37,33 @@ PSM = Fim(
 )
 BARE_PSM = Fim(layout="psm", end=("<EOT>",), prefix="<PRE>", suffix="<SUF>", middle="<MID>")
 PREFIX = Fim(layout="prefix", end=("<|endoftext|>",))
+STARCODER2 = Fim(
+    layout="psm",
+    end=("<|endoftext|>", "<file_sep>"),
+    prefix="<fim_prefix>",
+    suffix="<fim_suffix>",
+    middle="<fim_middle>",
+    file="<file_sep>",
+    context="<file_sep>",
+    path_in_prefix=True,
+)
+CODELLAMA = Fim(
+    layout="spm2",
+    end=("▁<EOT>", "</s>"),
+    begin="<s>",
+    prefix="▁<PRE>",
+    suffix="▁<SUF>",
+    middle="▁<MID>",
+    heading="# {path}",
+)
+CODEGEN2 = Fim(
+    layout="mask",
+    end=("<eom>",),
+    middle="<mask_1>",
+    separators=("<|endoftext|>", "<sep>"),
+    heading="# {path}",
+)
+CODEGEN = Fim(layout="prefix", end=("<|endoftext|>",), heading="# {path}")
 
 INFILL = Infill(
     path="app/main.py",
@@ -102,6 +129,49 @@ def test_a_family_without_file_markers_gets_neither_path_nor_snippets() -> None:
 
 def test_a_family_that_cannot_infill_reads_the_prefix_alone() -> None:
     check(INFILL, PREFIX, "def area(r):\n    return PI")
+
+
+def test_a_path_may_belong_into_the_prefix() -> None:
+    check(
+        INFILL,
+        STARCODER2,
+        "<file_sep>app/far.py\nTAU = 6.28\n"
+        "<file_sep>app/near.py\nPI = 3.14\n"
+        "<file_sep><fim_prefix>app/main.py\ndef area(r):\n    return "
+        "<fim_suffix> * r\n"
+        "<fim_middle>PI",
+    )
+
+
+def test_both_markers_before_the_suffix_and_headings_within_the_prefix() -> None:
+    check(
+        INFILL,
+        CODELLAMA,
+        "<s>▁<PRE>▁<SUF> * r\n"
+        "▁<MID># app/far.py\nTAU = 6.28\n"
+        "# app/near.py\nPI = 3.14\n"
+        "# app/main.py\ndef area(r):\n    return PI",
+    )
+
+
+def test_a_mask_stands_in_the_gap_and_asks_for_it_after_the_suffix() -> None:
+    check(
+        INFILL,
+        CODEGEN2,
+        "# app/far.py\nTAU = 6.28\n"
+        "# app/near.py\nPI = 3.14\n"
+        "# app/main.py\ndef area(r):\n    return "
+        "<mask_1> * r\n"
+        "<|endoftext|><sep><mask_1>PI",
+    )
+
+
+def test_a_family_that_cannot_infill_reads_headings_and_the_prefix() -> None:
+    check(
+        Infill("a.py", "x = ", "\n", typed="1", context=(Snippet("b.py", "y = 2"),)),
+        CODEGEN,
+        "# b.py\ny = 2\n# a.py\nx = 1",
+    )
 
 
 def test_a_sample_without_a_gap_has_an_empty_suffix() -> None:
@@ -189,7 +259,7 @@ TEXTS = st.builds(lambda line, times: line * times, LINES, st.integers(0, 60))
 SNIPPETS = st.lists(st.builds(Snippet, st.sampled_from(["a.py", "b/c.py"]), TEXTS), max_size=4).map(tuple)
 INFILLS = st.builds(Infill, st.just("dir/file.py"), TEXTS, TEXTS, TEXTS, SNIPPETS)
 LIMITS = st.integers(2 * STEP, 1200)
-FIMS = st.sampled_from([SPM, PSM, BARE_PSM, PREFIX])
+FIMS = st.sampled_from([SPM, PSM, BARE_PSM, PREFIX, STARCODER2, CODELLAMA, CODEGEN2, CODEGEN])
 
 
 @given(INFILLS, FIMS, LIMITS)
