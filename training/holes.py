@@ -17,6 +17,7 @@ from dataclasses import dataclass
 _KINDS = {"rest": 30, "lines": 24, "line": 14, "inside": 10, "node": 12, "block": 5, "span": 5}
 _LONGEST = 1600  # characters in a hole
 _TRIES = 12
+_AT_COLUMN_0 = 0.2  # share of whole lines whose indentation is missing too
 _OPEN = re.compile(r"[(\[{\"']")
 _CLOSING = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'"}
 _WORD = re.compile(r"\w")
@@ -98,15 +99,15 @@ def _rest(one: Outline, rng: random.Random) -> tuple[int, int]:
 
 def _whole_line(one: Outline, rng: random.Random) -> tuple[int, int]:
     number = rng.choice(one.filled)
-    _, first, end = _bounds(one, number)
-    return first, end
+    start, first, end = _bounds(one, number)
+    return start if rng.random() < _AT_COLUMN_0 else first, end
 
 
 def _lines(one: Outline, rng: random.Random) -> tuple[int, int]:
     number, place = _cursor(one, rng)
-    _, first, _ = _bounds(one, number)
+    start, first, _ = _bounds(one, number)
     if rng.random() < 0.5:
-        place = first  # after the newline and the indentation
+        place = start if rng.random() < _AT_COLUMN_0 else first
     last = min(number + rng.choice((1, 1, 1, 2, 2, 3, 4, 5)), len(one.starts) - 1)
     while last > number and not _line(one.text, one.starts, last).strip():
         last -= 1
