@@ -7,7 +7,9 @@ those above it:
     languages     a file's name to its language
     secrets       keys, tokens and passwords in a text, starred out
     workspace     the files of a root that may be indexed
-    syntax        definitions, imports and references of a text; does an edit break it
+    syntax        a text's tree: does an edit break it, which block is around
+    clauses       an import statement to the names it binds
+    outlines      definitions, imports and references of a text
     signatures    the text that stands for a definition in a prompt
     entries       everything an index keeps about one file
     modules       an import to the paths it may mean

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retrieval import languages, secrets, signatures, syntax
+from retrieval import languages, outlines, secrets, signatures
 from retrieval.errors import ParseTimeout
-from retrieval.syntax import Definition, Import, Outline
+from retrieval.outlines import Definition, Import, Outline
 
 PARSE_SECONDS = 2.0  # a file that needs longer is data
 
@@ -58,6 +58,6 @@ def blank(path: str, mtime: int, size: int) -> Entry:
 def outlined(text: str, language: languages.Language, seconds: float = PARSE_SECONDS) -> Outline:
     """The outline of a text, empty when parsing it takes too long."""
     try:
-        return syntax.outline(text, language, seconds)
+        return outlines.read(text, language, seconds)
     except ParseTimeout:
-        return syntax.EMPTY
+        return outlines.EMPTY

@@ -14,8 +14,8 @@ from types import MappingProxyType
 
 from retrieval import entries, store, workspace
 from retrieval.entries import Entry, Known
+from retrieval.outlines import Import
 from retrieval.store import Store
-from retrieval.syntax import Import
 
 DATABASE = "index.sqlite"
 

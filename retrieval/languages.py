@@ -167,6 +167,18 @@ _GRAMMARS: dict[str, tuple[str, str, str]] = {  # language: (wheel's module, fun
     "javascript": ("tree_sitter_javascript", "language", "javascript"),
     "typescript": ("tree_sitter_typescript", "language_typescript", "typescript"),
     "tsx": ("tree_sitter_typescript", "language_tsx", "typescript"),
+    "go": ("tree_sitter_go", "language", "go"),
+    "rust": ("tree_sitter_rust", "language", "rust"),
+    "java": ("tree_sitter_java", "language", "java"),
+    "c": ("tree_sitter_c", "language", "c"),
+    "cpp": ("tree_sitter_cpp", "language", "cpp"),
+    "csharp": ("tree_sitter_c_sharp", "language", "csharp"),
+    "ruby": ("tree_sitter_ruby", "language", "ruby"),
+    "php": ("tree_sitter_php", "language_php", "php"),
+    "kotlin": ("tree_sitter_kotlin", "language", "kotlin"),
+    "scala": ("tree_sitter_scala", "language", "scala"),
+    "lua": ("tree_sitter_lua", "language", "lua"),
+    "bash": ("tree_sitter_bash", "language", "bash"),
 }
 
 _INTERPRETERS = {

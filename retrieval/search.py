@@ -17,7 +17,7 @@ from retrieval import entries, languages, secrets, symbols
 from retrieval.entries import Known
 from retrieval.index import Index
 from retrieval.languages import Language
-from retrieval.syntax import Outline
+from retrieval.outlines import Outline
 
 NEAR_LINES = 20  # the lines before the cursor whose names count
 MOST = 40  # ranked snippets

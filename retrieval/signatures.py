@@ -8,7 +8,7 @@ Ignores other files, and everything inside bodies.
 from __future__ import annotations
 
 from retrieval.languages import Language
-from retrieval.syntax import CONTAINERS, Definition, Outline
+from retrieval.outlines import CONTAINERS, Definition, Outline
 
 MAX_CHARS = 1200
 MAX_MEMBERS = 24
@@ -55,8 +55,9 @@ def _members(definition: Definition, outline: Outline) -> list[tuple[int, Defini
             continue
         if member.name.startswith("__") and member.name.endswith("__") and member.name not in _SPOKEN_DUNDERS:
             continue
-        seen[member.name] = seen.get(member.name, 0) + 1
-        if seen[member.name] <= (1 if member.kind == "field" else 2):
+        for key in (member.name, "\n" + member.signature):
+            seen[key] = seen.get(key, 0) + 1
+        if seen["\n" + member.signature] == 1 and seen[member.name] <= (1 if member.kind == "field" else 2):
             found.append((rank, member))
     return found
 

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from retrieval.entries import Entry, Known
 from retrieval.errors import StoreBroken, StoreError
-from retrieval.syntax import Definition, Import
+from retrieval.outlines import Definition, Import
 
 SCHEMA = 1
 _TABLES = """

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from retrieval import modules
 from retrieval.entries import Known
 from retrieval.index import Index
-from retrieval.syntax import Import
+from retrieval.outlines import Import
 
 _HOPS = 6  # re-exports of re-exports; more than this is a loop
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retrieval import languages, syntax
+from retrieval import languages, outlines
 from tests.retrieval.checking import check
 
 SOURCE = """
@@ -23,7 +23,7 @@ const LIMIT = 3;
 
 
 def test_signatures_docs_and_parents_are_read() -> None:
-    outline = syntax.outline(SOURCE, languages.LANGUAGES["typescript"])
+    outline = outlines.read(SOURCE, languages.LANGUAGES["typescript"])
     assert [(d.path, d.kind, d.signature, d.doc) for d in outline.definitions] == [
         ("Box", "class", "class Box<T> extends Base implements Lid", "The box."),
         ("Box.size", "field", "private size: number", None),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from retrieval import languages, syntax
+from retrieval import languages, outlines, syntax
 
 FULL = [one for one in languages.LANGUAGES.values() if one.full]
 
@@ -43,4 +43,4 @@ def test_an_editors_language_names_are_understood() -> None:
 @pytest.mark.parametrize("language", FULL, ids=lambda one: one.name)
 def test_every_query_compiles_against_its_pinned_grammar(language: languages.Language) -> None:
     syntax.ready(language)
-    assert syntax.outline("", language) == syntax.EMPTY
+    assert outlines.read("", language) == outlines.EMPTY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from retrieval import languages, syntax
+from retrieval import languages, outlines, syntax
 from tests.retrieval.checking import check
 
 PYTHON = languages.LANGUAGES["python"]
@@ -29,7 +29,7 @@ class Box(Base):
 
 
 def test_signatures_docs_and_parents_are_read() -> None:
-    found = [(d.path, d.kind, d.signature, d.doc) for d in syntax.outline(SOURCE, PYTHON).definitions if not d.local]
+    found = [(d.path, d.kind, d.signature, d.doc) for d in outlines.read(SOURCE, PYTHON).definitions if not d.local]
     assert found == [
         ("LIMIT", "constant", "LIMIT: int = 3", None),
         ("area", "function", "@property def area(width, height: int = 3) -> int:", "The area."),
@@ -41,13 +41,13 @@ def test_signatures_docs_and_parents_are_read() -> None:
 
 
 def test_the_scopes_around_a_line_are_told_outermost_first() -> None:
-    outline = syntax.outline(SOURCE, PYTHON)
+    outline = outlines.read(SOURCE, PYTHON)
     inner = next(n for n, line in enumerate(SOURCE.split("\n")) if "inner" in line)
-    assert [d.path for d in syntax.enclosing(outline, inner)] == ["area", "area.inner"]
+    assert [d.path for d in outlines.enclosing(outline, inner)] == ["area", "area.inner"]
 
 
 def test_broken_code_still_has_an_outline() -> None:
-    outline = syntax.outline("def ok(a): pass\nclass Bro(\n  def x(:\n\ndef fine(): pass\n", PYTHON)
+    outline = outlines.read("def ok(a): pass\nclass Bro(\n  def x(:\n\ndef fine(): pass\n", PYTHON)
     assert "ok" in [d.name for d in outline.definitions]
 
 
