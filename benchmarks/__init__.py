@@ -7,4 +7,12 @@ Modules, each of which imports only those above it:
     verdict     whether a program with its test passes, locked down
     infill      how often a model fills gaps rightly, beside the baselines
     throughput  how fast the runtime is, on random weights of a given size
+    footprint   a process's memory and processor time
+    lsp_client  a language server over stdio, and when each message went and came
+    editor      what an editor does to a file by itself: closers, indentation
+    typist      the keys that write a function, with a person's typos and pauses
+    workspace   a package's copy with functions taken out
+    samples     one request each: classes, percentiles, thresholds
+    sitting     a person writes functions in front of a server
+    latency     how long each key waits for its answer, and what it costs
 """

@@ -1,0 +1,222 @@
+"""A person at the keyboard in front of the real `lacuna --stdio`: how long each key waits, and what it costs.
+
+    python -m benchmarks.latency [--json] [--root PACKAGE_DIR] [--minutes 5] [--lines 50000] [--gate]
+
+Functions of a real package (httpx by default, which no model of ours was trained on) are written again in a copy of
+it, key by key: typos and their correction, jumps between two functions, closers that the editor inserts, Enter
+between braces, suggestions accepted. The server and the daemon are the real ones, in folders of their own.
+What the words of the report mean stands in `samples`; Linux only, as memory and time come from /proc.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import random
+import shlex
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lacuna
+from benchmarks import footprint, lsp_client, samples, sitting
+from benchmarks.editor import Editor
+from benchmarks.lsp_client import Client
+from benchmarks.samples import Threshold
+from benchmarks.sitting import Sitting
+from benchmarks.workspace import Workspace, copied, enlarged, package
+
+QUIET, IDLE = 30.0, 10.0  # seconds after the last key, and then of watching
+OPTIONS = {"timings": True}
+SERVER = shlex.join([sys.executable, str(Path(lacuna.__file__).with_name("__main__.py")), "--stdio"])
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Whose memory and time is measured."""
+
+    editor: int
+    daemon: int | None
+
+    def cpu_seconds(self) -> float:
+        """Of both and of whatever they started."""
+        roots = [self.editor] + ([self.daemon] if self.daemon else [])
+        return sum(
+            map(footprint.cpu_seconds, {*roots, *(child for root in roots for child in footprint.children(root))})
+        )
+
+    def memory(self) -> dict[str, float | None]:
+        """In MB: each of the two, what of the daemon's is no mapped file, and the editor's child processes."""
+        children = [footprint.resident_mb(child) for child in footprint.children(self.editor) if child != self.daemon]
+        daemon = self.daemon
+        return {
+            "editor": round(footprint.resident_mb(self.editor), 1),
+            "daemon": round(footprint.resident_mb(daemon), 1) if daemon else None,
+            "daemon_anonymous": round(footprint.anonymous_mb(daemon), 1) if daemon else None,
+            "editor_children": round(sum(children), 1),
+        }
+
+
+def _processes(client: Client, runtime: Path) -> Processes:
+    ours = footprint.with_environment("LACUNA_RUNTIME_DIR", str(runtime))
+    family = {client.process.pid, *footprint.children(client.process.pid)}
+    daemons = [pid for pid, command in ours.items() if " serve" in command and pid not in family]
+    daemons += [pid for pid, command in ours.items() if " serve" in command and pid in family]
+    return Processes(client.process.pid, daemons[0] if daemons else None)
+
+
+async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The whole session, as a report."""
+    with tempfile.TemporaryDirectory(prefix="lacuna-latency-") as name, _ended(Path(name) / "run") as runtime:
+        folder = Path(name)
+        source = arguments.root or package("httpx")
+        make = enlarged(source, folder, arguments.lines, arguments.seed) if arguments.lines else None
+        workspace = make or copied(source, folder, arguments.seed)
+        environment = {**os.environ, "LACUNA_RUNTIME_DIR": str(runtime)}
+        environment |= {f"XDG_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
+        desk: Sitting | None = None
+
+        def hear(method: str, params: Any) -> None:
+            if desk is not None:
+                desk.hear(method, params)
+
+        try:
+            client = await lsp_client.start(
+                shlex.split(arguments.server),
+                environment=environment,
+                root=workspace.root,
+                options=OPTIONS,
+                errors=folder / "stderr",
+                notified=hear,
+            )
+            desk = Sitting(client, workspace.root, random.Random(arguments.seed))
+            try:
+                return await _sit(desk, workspace, runtime, arguments)
+            finally:
+                await lsp_client.stop(client)
+        finally:
+            sys.stderr.write((folder / "stderr").read_text("utf-8", "replace"))
+
+
+async def _sit(desk: Sitting, workspace: Workspace, runtime: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    first = await _first_answer(desk, workspace)
+    processes = _processes(desk.client, runtime)
+    cpu, began = processes.cpu_seconds(), time.perf_counter()
+    await sitting.write(desk, workspace, arguments.minutes * 60)
+    typed, cpu = time.perf_counter() - began, processes.cpu_seconds() - cpu
+    await asyncio.sleep(QUIET)
+    idle_cpu, idle_began = processes.cpu_seconds(), time.perf_counter()
+    await asyncio.sleep(IDLE)
+    idle = (processes.cpu_seconds() - idle_cpu) / (time.perf_counter() - idle_began)
+    memory = processes.memory()
+    sitting.settle(desk)
+    await sitting.probe(desk)
+    taken = desk.samples
+    return {
+        "minutes": round(typed / 60, 2),
+        "seed": arguments.seed,
+        "lines": arguments.lines,
+        "first_answer_ms": first,
+        "typed": {"keys": desk.keys, "requests": len(taken), "accepted": desk.accepted, "jumps": desk.jumps},
+        "timed": sum(sample.timing is not None for sample in taken),
+        "unprobed": sum(sample.unknown for sample in taken),
+        "classes": samples.classes(taken),
+        "warm_and_through": samples.together(taken),
+        "reasons": samples.reasons(taken),
+        "stages": samples.stages(taken),
+        "memory_mb": memory,
+        "cpu": {"typing_s_per_min": round(cpu / typed * 60, 2), "idle_percent": round(100 * idle, 2)},
+    }
+
+
+async def _first_answer(desk: Sitting, workspace: Workspace) -> float | None:
+    """Milliseconds from opening a file to the first answer, the daemon's start included. Not part of the session."""
+    path = next(path for path in sorted(workspace.root.rglob("*.py")) if path != workspace.holes[0].path)
+    began = time.perf_counter()
+    desk.open(path, Editor(path.read_text("utf-8").split("\n")))
+    end = len(desk.editors[path].lines) - 1
+    position = {"line": end, "character": 0}
+    params = {"textDocument": {"uri": path.as_uri()}, "position": position, "context": {"triggerKind": 1}}
+    await desk.client.ask("textDocument/inlineCompletion", params, 120.0)
+    took = round((time.perf_counter() - began) * 1000, 1)
+    desk.client.notify("textDocument/didClose", {"textDocument": {"uri": path.as_uri()}})
+    del desk.editors[path]
+    return took
+
+
+@contextlib.contextmanager
+def _ended(runtime: Path) -> Iterator[Path]:
+    """A folder for the daemon; afterwards whatever runs there is ended."""
+    runtime.mkdir(mode=0o700)
+    try:
+        yield runtime
+    finally:
+        for pid in footprint.with_environment("LACUNA_RUNTIME_DIR", str(runtime)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+
+def table(report: dict[str, Any], verdicts: Sequence[Threshold]) -> str:
+    """The report for people."""
+    typed = report["typed"]
+    said = (
+        f"{typed['keys']} keys in {report['minutes']} min, {typed['requests']} requests, {typed['jumps']} jumps, "
+        f"{typed['accepted']} suggestions taken; first answer after {report['first_answer_ms']} ms"
+    )
+    ranks = "".join(f"{name:>8}" for name in ("p50", "p95", "p99"))
+    lines = [said, "", f"{'class':9}{'asked':>7}{'cut off':>9}{'shown':>7}{'share':>7}{'due':>6}{'≤150':>7}{ranks}"]
+    for name, one in {**report["classes"], "w+t": report["warm_and_through"]}.items():
+        ms = one["latency_ms"]
+        cells = (one["shown_share"], one["due_within_150_ms"], ms["p50"], ms["p95"], ms["p99"])
+        share, prompt, *times = ("-" if cell is None else cell for cell in cells)
+        asked = one["requests"] - one["skipped"]
+        lines.append(
+            f"{name:9}{asked:>7}{one['superseded']:>9}{one['shown']:>7}{share!s:>7.6}{one['due']:>6}{prompt!s:>7.6}"
+            + "".join(f"{time:>8}" for time in times)
+        )
+    lines += ["", f"{'ms':16}{'n':>7}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}"]
+    for name, one in report["stages"].items():
+        lines.append(f"{name:16}{one['n']:>7}" + "".join(f"{one[rank]!s:>9}" for rank in ("p50", "p95", "p99", "max")))
+    lines += ["", "nothing shown because: " + ", ".join(f"{why} {n}" for why, n in report["reasons"].items())]
+    lines += [f"memory in MB: {report['memory_mb']}", f"CPU: {report['cpu']}", ""]
+    for one in verdicts:
+        bound = "≥" if one.least else "≤"
+        lines.append(f"{'ok' if one.kept else 'NO':3} {one.name:44}{one.measured!s:>10}  {bound} {one.limit:g}")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; the exit code is 0 unless --gate is given and a threshold is not kept."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.latency", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--root", type=Path, help="folder of the package to write in; httpx by default")
+    parser.add_argument("--minutes", type=float, default=5.0, help="minutes of typing")
+    parser.add_argument("--lines", type=int, default=0, help="write in one file of so many lines")
+    parser.add_argument("--seed", type=int, default=1, help="another seed types other functions")
+    parser.add_argument("--server", default=SERVER, help="the server's command line")
+    parser.add_argument("--gate", action="store_true", help="exit with 1 when a threshold is not kept")
+    arguments = parser.parse_args(argv)
+    try:
+        report = asyncio.run(measure(arguments))
+    except (OSError, RuntimeError, TimeoutError) as error:
+        print(f"latency: {error or 'no answer in time'}", file=sys.stderr)
+        return 1
+    verdicts = samples.thresholds(report, huge=bool(arguments.lines))
+    if arguments.json:
+        marks = {one.name: {"measured": one.measured, "limit": one.limit, "kept": one.kept} for one in verdicts}
+        print(json.dumps({**report, "thresholds": marks}, indent=2))
+    else:
+        print(table(report, verdicts))
+    return int(arguments.gate and not all(one.kept for one in verdicts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
