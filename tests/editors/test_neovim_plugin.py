@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.editors.neovim import Neovim, alive, children
+from tests.editors.neovim import PLUGIN, Neovim, alive, children
 
 SERVER = Path(__file__).with_name("scripted_server.py")
 
@@ -338,3 +339,19 @@ def test_checkhealth_says_what_is_in_force(adding: Editor) -> None:
     assert "ghost text: Lacuna's own" in report
     assert sys.executable in report
     assert "ERROR" not in report
+
+
+def test_the_help_names_every_option_key_and_command(adding: Editor, tmp_path: Path) -> None:
+    page = (PLUGIN / "doc" / "lacuna.txt").read_text("utf-8")
+    defaults = adding.lua("return require('lacuna.options').defaults")
+    types = adding.lua("return vim.tbl_keys(require('lacuna.options').types)")
+    assert [name for name in types if f"\n    {name} " not in page] == []
+    for name, key in defaults["keys"].items():
+        assert f"{name} = '{key}'".replace("\\", "\\\\") in page
+    commands = adding.nvim.funcs.getcompletion("Lacuna ", "cmdline")
+    assert len(commands) == 5
+    assert [name for name in commands if f":Lacuna {name} " not in page] == []
+    shutil.copytree(PLUGIN / "doc", tmp_path / "doc")
+    adding.nvim.command(f"helptags {tmp_path / 'doc'}")
+    adding.nvim.command(f"set runtimepath^={tmp_path}")
+    adding.nvim.command("help lacuna-options")

@@ -84,13 +84,14 @@ function M.attach(bufnr, options, on_exit)
     complain(text:format(STARTS))
     return false
   end
+  local settings = next(options.settings) and options.settings or vim.empty_dict() -- {} would travel as a list
   local id = vim.lsp.start({
     name = NAME,
     cmd = options.cmd,
     root_dir = M.root(bufnr, options.root_markers),
     capabilities = capabilities(),
-    init_options = next(options.settings) and options.settings or nil,
-    settings = { lacuna = options.settings },
+    init_options = settings,
+    settings = { lacuna = settings },
     on_exit = function(code, signal)
       M.last_exit = { code = code, signal = signal }
       vim.schedule(function()

@@ -30,7 +30,8 @@ M.defaults = {
 --- Prose and lists of files: nobody wants code there unless they ask by naming filetypes.
 M.prose = { '', 'gitcommit', 'gitrebase', 'hgcommit', 'help', 'mail', 'man', 'qf', 'svn', 'text' }
 
-local types = {
+--- What type each option may have.
+M.types = {
   cmd = { 'table', 'function' },
   root_markers = { 'table' },
   filetypes = { 'table', 'nil' },
@@ -44,7 +45,7 @@ local types = {
 function M.resolve(given)
   local problems, known = {}, {}
   for name, value in pairs(given or {}) do
-    local allowed = types[name]
+    local allowed = M.types[name]
     if not allowed then
       table.insert(problems, ('there is no option %q; see :help lacuna-options'):format(name))
     elseif not vim.tbl_contains(allowed, type(value)) then
