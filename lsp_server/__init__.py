@@ -10,4 +10,19 @@ those above it:
     scope         the definitions around the cursor
     window        what the model sees of the file, in pieces that keep still
     suggestion    what the model wrote → what is shown
+    context       what is known from elsewhere, found once for a scope
+    indexing      the repositories' related code, by processes of their own
+    link          the way to the service
+    generation    one request to the model and its text as it grows
+    memory        earlier generations, for typing through
+    desk          what outlives a request
+    completion    the pipeline
+    ahead         what makes the next key quick, done in a pause
+    journal       what became of what was shown
+    timing        where the time of an answer went
+    transport     bytes on a pipe ↔ whole messages
+    wire          the protocol's types ↔ ours, and what pygls gets wrong mended
+    server        the protocol's handlers
+
+Start with `server.run(connect, indexing)`; `connect` is awaited for a `link.Service`.
 """

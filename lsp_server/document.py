@@ -121,6 +121,14 @@ def content(line: str) -> str:
     return line[:-1] if line.endswith("\r") else line
 
 
+def word_before(text: str, at: int) -> str:
+    """The letters, digits and underscores that end at `at`; empty where none do."""
+    start = at
+    while start > 0 and (text[start - 1].isalnum() or text[start - 1] == "_"):
+        start -= 1
+    return text[start:at]
+
+
 def ending(lines: tuple[str, ...], at: int) -> str:
     """The line ending in use near line `at`: its own, else that of the line before, else \\n."""
     for line in (lines[at], lines[at - 1] if at else ""):

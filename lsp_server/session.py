@@ -130,7 +130,7 @@ class Session:
         found = self._open.get(uri)
         if found is None or not found.trusted:
             return None
-        root, path = self._locate(uri)
+        root, path = self.locate(uri)
         idle = float("inf") if found.edited is None else (time.monotonic() if now is None else now) - found.edited
         return Snapshot(
             uri=uri,
@@ -150,11 +150,16 @@ class Session:
         found = self._open.get(uri)
         return None if found is None else found.version
 
+    def lines(self, uri: str) -> tuple[str, ...]:
+        """The lines of an open document, with their endings."""
+        return self._open[uri].document.freeze()
+
     def position(self, uri: str, place: Place) -> Position:
         """A place of an open document as the editor names it."""
         return self._open[uri].document.position(place)
 
-    def _locate(self, uri: str) -> tuple[str | None, str]:
+    def locate(self, uri: str) -> tuple[str | None, str]:
+        """The workspace folder that holds a file, and the file's path in it; None and its name where none does."""
         path = local_path(uri)
         if path is None:
             return None, PurePosixPath(unquote(urlsplit(uri).path)).name or "untitled"

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 
+from lsp_server.document import word_before
 from lsp_server.scope import indentation
 from lsp_server.window import Frame
 
 _MARKER = re.compile(r"<\|[a-z_▁]+\|>|<｜[^\n>]{1,40}｜>|</?fim_\w+>|<(?:PRE|SUF|MID|EOT|fim-\w+)>|<\|?endoftext\|?>")
-_WORD_AT_END = re.compile(r"\w+$")
-_LOOSE_AT_END = re.compile(r"[\s(\[{<.,=+\-*/%&|^~:!?@'\"`\\$#]+$")
+_LOOSE = " \t([{<.,=+-*/%&|^~:!?@'\"`\\$#"  # a text that ends with these wants to go on
 _OPENER = re.compile(r"(?:[:{(\[]|=>|->|\b(?:do|then|begin))$")
 _OPENS_HERE = re.compile(r"(?:[:{]|=>|\b(?:do|then|begin))$")  # `f(` asks for arguments, not for a block
 _CLOSING_LINE = re.compile(r"[)\]}]+[;,]?|end\b.*")
@@ -82,7 +82,8 @@ def shape(raw: str, finish: str | None, frame: Frame, wanted: Plan) -> Suggestio
     else:
         text, whole = _block(raw, finish, frame, wanted)
     if not text.strip():
-        return Nothing("the line is complete" if raw.startswith("\n") else "nothing to add", whole)
+        complete = raw.startswith("\n") or (not raw and finish == "stop")
+        return Nothing("the line is complete" if complete else "nothing to add", whole)
     return Suggestion(text, whole)
 
 
@@ -91,7 +92,7 @@ def _line(raw: str, finish: str | None, frame: Frame) -> tuple[str, bool]:
     text, newline, _ = raw.partition("\n")
     ended = bool(newline) or finish in ("end", "stop")
     if not ended:
-        text = _LOOSE_AT_END.sub("", _WORD_AT_END.sub("", text))
+        text = _whole_words(text)
     cut = _before_closer(text, frame)
     text = cut if cut != text else _without_overlap(text, frame.right)
     if not frame.right.strip() or frame.right == frame.inserted:
@@ -111,7 +112,7 @@ def _block(raw: str, finish: str | None, frame: Frame, wanted: Plan) -> tuple[st
     while kept and not kept[-1].strip():
         kept.pop()
     if not kept and not stopped:  # not one line is complete: its words will do
-        return (_LOOSE_AT_END.sub("", _WORD_AT_END.sub("", raw)) if len(lines) == 1 else ""), finish is not None
+        return (_whole_words(raw) if len(lines) == 1 else ""), finish is not None
     kept = [_restyled(line, frame) if at or not frame.left.strip() else line for at, line in enumerate(kept)]
     return "\n".join(line.rstrip() for line in kept), stopped or finish is not None
 
@@ -133,6 +134,11 @@ def _inside(lines: list[str], frame: Frame, wanted: Plan) -> tuple[list[str], bo
                 return ([*kept, line] if closes and any(one.strip() for one in kept) else kept), True
         kept.append(line)
     return kept, False
+
+
+def _whole_words(text: str) -> str:
+    """The text without the word at its end, which may be half a word, and without what only leads to it."""
+    return text[: len(text) - len(word_before(text, len(text)))].rstrip(_LOOSE)
 
 
 def _before_closer(text: str, frame: Frame) -> str:
@@ -197,8 +203,8 @@ def _marks(text: str, quote: str | None) -> Iterator[tuple[int, str, str | None]
                 quote = None
                 yield at, character, None
         elif character in _QUOTES:
-            word = _WORD_AT_END.search(text, 0, at)
-            if word is None or word.group().lower() in _STRING_PREFIXES:  # else an apostrophe: don't
+            word = word_before(text, at)
+            if not word or word.lower() in _STRING_PREFIXES:  # else an apostrophe: don't
                 quote = character
                 yield at, character, quote
         elif character in "([{" or character in _CLOSERS:

@@ -86,9 +86,9 @@ def frame(snapshot: Snapshot, anchor: Anchor | None) -> Frame:
     return kept or _fresh(snapshot, anchor)
 
 
-def renewed(snapshot: Snapshot) -> Frame:
-    """The cursor's frame under a new anchor, whatever the old one was."""
-    return _fresh(snapshot, None)
+def renewed(snapshot: Snapshot, anchor: Anchor | None) -> Frame:
+    """The cursor's frame under a new anchor, though the old one still holds."""
+    return _fresh(snapshot, anchor)
 
 
 def settled(one: Frame, context: tuple[Snippet, ...]) -> Frame:
@@ -111,6 +111,14 @@ def shifted(anchor: Anchor, change: Change) -> Anchor | None:
     return replace(anchor, start=Place(moved, anchor.start.column))
 
 
+def between(lines: tuple[str, ...], start: Place, end: Place) -> str:
+    """The text from start to end, \\n between its lines."""
+    if start.line == end.line:
+        return lines[end.line][start.column : end.column]
+    first, last = lines[start.line][start.column :], lines[end.line][: end.column]
+    return _plain("".join((first, *lines[start.line + 1 : end.line], last)))
+
+
 def _held(snapshot: Snapshot, anchor: Anchor) -> Frame | None:
     """The frame under this anchor; None when the cursor or an edit has left it."""
     if anchor.uri != snapshot.uri or anchor.start > snapshot.cursor:
@@ -118,7 +126,7 @@ def _held(snapshot: Snapshot, anchor: Anchor) -> Frame | None:
     inserted = _inserted(snapshot, anchor)
     if inserted is None:
         return None
-    before = _between(snapshot.lines, anchor.start, snapshot.cursor)
+    before = between(snapshot.lines, anchor.start, snapshot.cursor)
     if len(before) > FULL:
         return None
     if before.startswith(anchor.prefix):
@@ -138,7 +146,7 @@ def _fresh(snapshot: Snapshot, old: Anchor | None) -> Frame:
     right = content(lines[cursor.line])[cursor.column :]
     closers = right if _CLOSERS.fullmatch(right) else ""
     suffix, to_end = _suffix(lines, Place(cursor.line, cursor.column + len(closers)))
-    prefix = _between(lines, start, cursor)
+    prefix = between(lines, start, cursor)
     anchor = Anchor(snapshot.uri, snapshot.path, start, prefix, suffix, to_end, scope(lines, cursor))
     return _framed(snapshot, anchor, prefix, "", closers, fresh=True)
 
@@ -176,7 +184,7 @@ def _worth_keeping(lines: tuple[str, ...], start: Place, cursor: Place) -> bool:
     """Whether an old beginning still gives a window neither too long nor much shorter than a fresh one."""
     if cursor.line - start.line > 2 * PREFIX_LINES:
         return False
-    length = len(_between(lines, start, cursor))
+    length = len(between(lines, start, cursor))
     return length <= TIRED and (length >= FRESH // 2 or start == Place(0, 0))
 
 
@@ -222,13 +230,6 @@ def _after(lines: tuple[str, ...], cursor: Place, length: int) -> tuple[str, boo
         parts.append(_plain(text))
         length -= len(parts[-1])
     return "".join(parts), True
-
-
-def _between(lines: tuple[str, ...], start: Place, end: Place) -> str:
-    if start.line == end.line:
-        return lines[end.line][start.column : end.column]
-    first, last = lines[start.line][start.column :], lines[end.line][: end.column]
-    return _plain("".join((first, *lines[start.line + 1 : end.line], last)))
 
 
 def _plain(text: str) -> str:

@@ -1,0 +1,62 @@
+"""A Snapshot in, a prompt that the service has already read out: what makes the next key quick, done in a pause.
+
+The task is cancelled by whatever the user does next; what was read until then is not lost. Answers nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+
+from lsp_server import desk as desks
+from lsp_server import window
+from lsp_server.desk import Desk
+from lsp_server.session import Snapshot
+from lsp_server.window import Frame
+
+LOOKUP = 2.0  # seconds the search for snippets may take when nobody waits
+PREFILL = 2.0  # seconds of prefill in one pause
+
+
+async def prepare(snapshot: Snapshot, desk: Desk) -> None:
+    """Make the next request at the snapshot's cursor a quick one.
+
+    Sets the anchor there, or renews one that is tired or lacks its context. An anchor that still answers is only
+    replaced once the new one has been read. Raises what `Link.middle` raises.
+    """
+    if not snapshot.settings.allows(snapshot.language) or _busy(desk):
+        return
+    old = desk.anchors.get(snapshot.uri)
+    frame = window.frame(snapshot, old)
+    answers = not frame.fresh
+    tired = answers and window.is_tired(frame, snapshot)
+    if answers and not tired and snapshot.uri not in desk.lacking:
+        return
+    if answers:
+        frame = window.renewed(snapshot, old)
+    context = await desk.contexts.of(snapshot, frame, LOOKUP)
+    if answers and not tired and old is not None and old.context == context.snippets:
+        desk.lacking.discard(snapshot.uri)
+        return
+    frame = window.settled(frame, context.snippets)
+    if not answers:
+        desk.place(frame.anchor, lacking=context.late)
+    if not _busy(desk):
+        await _read(frame, desk)
+        desk.place(frame.anchor, lacking=context.late)
+
+
+async def look(snapshot: Snapshot, desk: Desk) -> None:
+    """Find the snippets for the snapshot's cursor, so that a later request there has them at once."""
+    if snapshot.settings.allows(snapshot.language):
+        await desk.contexts.of(snapshot, window.frame(snapshot, None), LOOKUP)
+
+
+def _busy(desk: Desk) -> bool:
+    """Whether a generation runs, which a prefill would supersede at the service."""
+    return desk.running is not None and desk.running.running
+
+
+async def _read(frame: Frame, desk: Desk) -> None:
+    async with aclosing(desk.link.middle(desks.infill(frame, desk, tokens=0, seconds=PREFILL))) as events:
+        async for _ in events:
+            pass

@@ -1,0 +1,124 @@
+"""A Snapshot in, an Answer out: the pipeline, to be read from top to bottom.
+
+Each stage makes a new frozen value of the one before; what outlives a request lies on the Desk. Cancelling the task
+is the only signal from the side. Knows nothing of the protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from lsp_server import desk as desks
+from lsp_server import suggestion, trigger, window
+from lsp_server.desk import Desk
+from lsp_server.generation import Generation
+from lsp_server.memory import Recall
+from lsp_server.session import Snapshot
+from lsp_server.suggestion import Nothing, Suggestion
+from lsp_server.window import Frame
+
+PARTIAL = 0.150  # seconds after the request when the first valid partial goes out
+GRACE = 0.080  # seconds a partial that became valid later may still grow
+LOOKUP = 0.010  # seconds a request waits for snippets that were not found ahead
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said to the editor, and what it took. text: None for nothing, and then why in `reason`.
+
+    source: "memory" when an earlier generation said it already, "model", or "skip" when neither was asked.
+    debounce, waited: seconds waited for another key, and for the model. fresh: under an anchor set just now.
+    generation: what the text is from.
+    """
+
+    text: str | None
+    source: Literal["memory", "model", "skip"]
+    reason: str | None = None
+    debounce: float = 0.0
+    waited: float = 0.0
+    fresh: bool = False
+    generation: Generation | None = None
+
+
+async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
+    """The answer to a request at the snapshot's cursor. received: seconds of time.monotonic()."""
+    verdict = trigger.decide(snapshot)
+    if isinstance(verdict, trigger.Skip):
+        return Answer(None, "skip", verdict.reason)
+
+    frame = desks.framed(snapshot, desk)
+    recall = desk.memory.recall(frame)
+    if recall is not None and (remembered := _remembered(recall, frame)) is not None:
+        return remembered
+
+    debounce = 0.0
+    if recall is None or not recall.generation.running:
+        debounce = await _pause(verdict.wait)
+        frame = await _anchored(snapshot, frame, desk)
+        recall = Recall(desks.begin(snapshot, frame, desk), "")
+
+    began = time.monotonic()
+    outcome = await _best(recall, frame, snapshot, received)
+    if outcome is None:  # what was being written goes on otherwise than the user did
+        recall = Recall(desks.begin(snapshot, frame, desk), "")
+        outcome = await _best(recall, frame, snapshot, received)
+    waited = time.monotonic() - began
+
+    text = outcome.text if isinstance(outcome, Suggestion) else None
+    reason = outcome.reason if isinstance(outcome, Nothing) else None
+    return Answer(text, "model", reason, debounce, waited, frame.fresh, recall.generation)
+
+
+def _remembered(recall: Recall, frame: Frame) -> Answer | None:
+    """An answer from what was generated before; None when more of that may come, or the rest of it is of no use."""
+    generation = recall.generation
+    outcome = suggestion.shape(recall.rest, generation.finish, frame, generation.wanted)
+    if isinstance(outcome, Suggestion) and outcome.whole:
+        return Answer(outcome.text, "memory", generation=generation)
+    if isinstance(outcome, Nothing) and not generation.running and not recall.typed:
+        return Answer(None, "memory", outcome.reason, generation=generation)
+    return None
+
+
+async def _pause(seconds: float) -> float:
+    """Wait for another key, which would cancel this. Returns the seconds it took."""
+    if seconds == 0.0:
+        return 0.0
+    began = time.monotonic()
+    await asyncio.sleep(seconds)
+    return time.monotonic() - began
+
+
+async def _anchored(snapshot: Snapshot, frame: Frame, desk: Desk) -> Frame:
+    """The frame with its anchor's context, waited for a little."""
+    if frame.anchor.context is None:
+        context = await desk.contexts.of(snapshot, frame, LOOKUP)
+        frame = window.settled(frame, context.snippets)
+        desk.place(frame.anchor, lacking=context.late)
+    return frame
+
+
+async def _best(recall: Recall, frame: Frame, snapshot: Snapshot, received: float) -> Suggestion | Nothing | None:
+    """What is there when it is complete, or when it is time. None when the generation contradicts what was typed."""
+    generation = recall.generation
+    deadline = received + snapshot.settings.patience(snapshot.by_hand)
+    valid: float | None = None
+    while True:
+        now = time.monotonic()
+        if not generation.agrees(recall.typed):
+            return None
+        if generation.failure is not None and not recall.rest:
+            return Nothing(str(generation.failure), whole=True)
+        outcome = suggestion.shape(recall.rest, generation.finish, frame, generation.wanted)
+        if outcome.whole or not generation.running:
+            return outcome
+        due = deadline
+        if isinstance(outcome, Suggestion):
+            valid = valid or now
+            due = min(deadline, max(received + PARTIAL, valid + GRACE))
+        if now >= due:
+            return outcome if isinstance(outcome, Suggestion) else Nothing("no suggestion in time", whole=False)
+        await generation.news(due - now)

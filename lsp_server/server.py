@@ -1,0 +1,488 @@
+"""The protocol's handlers in, the pipeline's answers out: who is told what, when, and what supersedes what.
+
+Everything runs on one event loop; stdin has a thread of its own. The composition root hands in how to reach a
+service and where to find related code; this package starts neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Literal
+
+import msgspec
+from lsprotocol import types
+from pygls.lsp.server import LanguageServer
+
+from lsp_server import ahead, wire
+from lsp_server import desk as desks
+from lsp_server.completion import Answer, complete
+from lsp_server.context import Contexts
+from lsp_server.desk import Desk
+from lsp_server.document import Position, ending
+from lsp_server.indexing import Indexing
+from lsp_server.journal import Journal
+from lsp_server.link import Connect, Link
+from lsp_server.options import SECTION, Settings, resolve
+from lsp_server.session import Session, Snapshot
+from lsp_server.timing import measure
+from lsp_server.transport import Reader, Writer
+from model_runtime.errors import LacunaRuntimeError
+
+REST = 0.400  # seconds without a key after which there is time to prepare
+CURSOR_REST = 0.150  # seconds the cursor stands still before its place is prepared
+THINKING = 0.150  # seconds after which a request that waits is shown to wait
+LAST_WORDS = 2.0  # seconds for what is under way when the pipe has ended
+
+SUPERSEDED = Answer(None, "skip", "superseded")
+UNKNOWN = Answer(None, "skip", "the document is not open, or an edit of it was lost")
+
+Kind = Literal["inline", "menu"]
+
+
+@dataclass
+class _Pending:
+    """A request that is being answered."""
+
+    uri: str
+    kind: Kind
+    task: asyncio.Task[Answer]
+    superseded: bool = False
+
+
+class Server(LanguageServer):
+    """One editor's server. `connect` and `indexing` are as for `run`."""
+
+    protocol: wire.LacunaProtocol
+
+    def __init__(self, connect: Connect, indexing: Indexing | None, version: str, base: Settings) -> None:
+        super().__init__("lacuna", version, protocol_cls=wire.LacunaProtocol, max_workers=1)
+        self.protocol.host = self
+        self.session = Session(base)
+        self.journal = Journal()
+        self.link = Link(connect, self._link_changed)
+        self.desk = Desk(self.link, Contexts(None if indexing is None else indexing.find))
+        self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._indexing = indexing
+        self._base = base
+        self._initial: object = None
+        self._pending: dict[int | str, _Pending] = {}
+        self._answered: dict[int | str, tuple[Answer, int, float]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._resting: asyncio.TimerHandle | None = None
+        self._ahead: asyncio.Task[None] | None = None
+        self._told: set[str] = set()
+        self._rested: dict[str, int] = {}
+        self._status: tuple[str, str | None] | None = None
+        _register(self)
+
+    # What the editor asks
+
+    async def answer(
+        self, uri: str, at: Position, kind: Kind, *, by_hand: bool = False
+    ) -> tuple[Answer, Snapshot | None]:
+        """The answer to a request, and the snapshot it is for."""
+        received, identifier = self.protocol.arrived, self.protocol.msg_id
+        assert identifier is not None
+        self._stir()
+        self._supersede(lambda one: one.kind == kind)
+        snapshot = self.session.snapshot(uri, at, by_hand=by_hand)
+        if snapshot is None:
+            return UNKNOWN, None
+        if by_hand:
+            self.link.forgive()
+        pending = _Pending(uri, kind, asyncio.create_task(complete(snapshot, self.desk, received)))
+        self._pending[identifier] = pending
+        waiting = asyncio.get_running_loop().call_later(THINKING, self._tell_status)
+        try:
+            answer = await pending.task
+        except asyncio.CancelledError:
+            if not pending.superseded:
+                if self.session.version(uri) == snapshot.version:
+                    self.desk.stop()  # nobody typed on, so nobody wants the rest of it either
+                raise
+            answer = SUPERSEDED
+        finally:
+            waiting.cancel()
+            del self._pending[identifier]
+        if self.session.settings.timings:
+            self._answered[identifier] = (answer, snapshot.version, received)
+        if not pending.superseded:
+            self._rest(uri, at, REST)
+        self._tell_status()
+        return answer, snapshot
+
+    async def inline_completion(self, params: types.InlineCompletionParams) -> list[types.InlineCompletionItem]:
+        """Ghost text."""
+        by_hand = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
+        at = wire.position(params.position)
+        answer, snapshot = await self.answer(params.text_document.uri, at, "inline", by_hand=by_hand)
+        if answer.text is None or snapshot is None:
+            return []
+        return [wire.inline_item(*self._shown(answer.text, snapshot), params.position)]
+
+    async def completion(self, params: types.CompletionParams) -> types.CompletionList:
+        """The same for editors that have a menu only."""
+        at = wire.position(params.position)
+        answer, snapshot = await self.answer(params.text_document.uri, at, "menu")
+        if answer.text is None or snapshot is None:
+            return types.CompletionList(is_incomplete=True, items=[])
+        text, number = self._shown(answer.text, snapshot)
+        start = self.session.position(snapshot.uri, wire.word_start(snapshot))
+        item = wire.menu_item(text, number, snapshot, params.position, start)
+        return types.CompletionList(is_incomplete=True, items=[item])
+
+    def _shown(self, text: str, snapshot: Snapshot) -> tuple[str, int]:
+        """The text with the document's line endings, and the number of the suggestion."""
+        number = self.journal.show(snapshot.uri, snapshot.cursor, text)
+        return text.replace("\n", ending(snapshot.lines, snapshot.cursor.line)), number
+
+    # What the editor tells
+
+    def initialize(self, params: types.InitializeParams) -> None:
+        """The first message: settings, folders, encoding."""
+        self._initial = params.initialization_options
+        self.session.encoding = wire.encoding(self.workspace.position_encoding)
+        folders = [folder.uri for folder in params.workspace_folders or ()]
+        for uri in folders or ([params.root_uri] if params.root_uri else []):
+            self.session.add_folder(uri)
+        self._configure(self._initial)
+        document = params.capabilities.text_document
+        has_ghosts = document is not None and document.inline_completion is not None
+        wanted = self.session.settings.completion
+        if wanted or (wanted is None and not has_ghosts):
+            _register_menu(self)
+
+    async def initialized(self) -> None:
+        """The editor is ready: connect, so that the first key finds a service, and ask for the configuration."""
+        self._spawn(self._warm())
+        workspace = self.client_capabilities.workspace
+        if workspace is None:
+            return
+        wishes = []
+        changed, watched = workspace.did_change_configuration, workspace.did_change_watched_files
+        if changed is not None and changed.dynamic_registration:
+            wishes.append(types.Registration("configuration", types.WORKSPACE_DID_CHANGE_CONFIGURATION))
+        if self._indexing is not None and watched is not None and watched.dynamic_registration:
+            everything = types.DidChangeWatchedFilesRegistrationOptions([types.FileSystemWatcher("**/*")])
+            wishes.append(types.Registration("files", types.WORKSPACE_DID_CHANGE_WATCHED_FILES, everything))
+        if wishes:
+            self._spawn(self.client_register_capability_async(types.RegistrationParams(wishes)))
+        await self._pull()
+
+    async def configured(self, params: types.DidChangeConfigurationParams) -> None:
+        """The configuration changed: ask for it where the editor can be asked, else take what it sent."""
+        sent = params.settings
+        if not await self._pull() and isinstance(sent, dict) and SECTION in sent:
+            self._configure(self._initial, sent[SECTION])
+
+    def opened(self, params: types.DidOpenTextDocumentParams) -> None:
+        """A document is shown: what is related to it is looked for already."""
+        document = params.text_document
+        self.session.open(document.uri, document.language_id, document.version, document.text)
+        desks.closed(document.uri, self.desk)
+        snapshot = self.session.snapshot(document.uri, Position(0, 0))
+        if snapshot is not None:
+            self._spawn(ahead.look(snapshot, self.desk))
+
+    def changed(self, params: types.DidChangeTextDocumentParams) -> None:
+        """A document was edited: who waits for an answer about it is told there is none."""
+        uri, version = params.text_document.uri, params.text_document.version
+        self._stir()
+        self._supersede(lambda one: one.uri == uri)
+        changes = self.session.change(uri, version, wire.edits(params))
+        for change in changes:
+            self.journal.edited(uri, change)
+            desks.edited(uri, change, self.session.lines(uri), self.desk)
+        if changes:
+            self._rest(uri, self.session.position(uri, changes[-1].end), REST)
+
+    def closed(self, params: types.DidCloseTextDocumentParams) -> None:
+        """A document is no longer shown."""
+        uri = params.text_document.uri
+        self._supersede(lambda one: one.uri == uri)
+        snapshot = self.session.snapshot(uri, Position(0, 0))
+        self.session.close(uri)
+        desks.closed(uri, self.desk)
+        self._rested.pop(uri, None)
+        if self._indexing is not None and snapshot is not None:
+            self._indexing.closed(snapshot.root, snapshot.path)
+
+    def touched(self, uri: str) -> None:
+        """A file changed on disk."""
+        if self._indexing is not None:
+            self._indexing.touched(*self.session.locate(uri))
+
+    def moved(self, params: Any) -> None:
+        """The cursor went somewhere: its place is prepared if it stays there."""
+        found = wire.cursor(params)
+        if found is not None:
+            self._rest(*found, CURSOR_REST)
+
+    def accepted(self, *arguments: Any) -> None:
+        """The editor ran an item's command."""
+        if arguments and isinstance(arguments[0], int):
+            self.journal.accept(arguments[0])
+
+    def missed(self, method: str, uri: str | None) -> None:
+        """A notification could not be read. If it was an edit, the text is not known any more."""
+        if method == types.TEXT_DOCUMENT_DID_CHANGE and uri is not None:
+            self.session.distrust(uri)
+            self._supersede(lambda one: one.uri == uri)
+            self._show(
+                "Lacuna could not read an edit and is quiet in this file; close and open it again, and report this",
+                types.MessageType.Warning,
+            )
+        else:
+            self._log(f"a {method} of the editor could not be read")
+
+    def replied(self, identifier: int | str) -> None:
+        """The answer to a request has been written."""
+        found = self._answered.pop(identifier, None)
+        if found is not None:
+            self._spawn(self._tell_timing(identifier, *found, written=time.monotonic()))
+
+    def shut(self) -> None:
+        """The editor is about to leave: nobody waits any longer."""
+        self._supersede(lambda one: True)
+
+    def left(self) -> None:
+        """The editor said exit."""
+        self.shut()
+        self._spawn(self._finish())
+
+    def ended(self) -> None:
+        """The pipe ended: whoever was asked something still answers it."""
+        self._spawn(self._finish())
+
+    # What is said to the editor
+
+    def failed(self, error: BaseException) -> None:
+        """Something of ours raised what it should not: a line without a word of the user's code."""
+        where = traceback.extract_tb(error.__traceback__)
+        place = f" at {PurePath(where[-1].filename).name}:{where[-1].lineno}" if where else ""
+        self._log(f"{type(error).__name__}{place}: please report this", types.MessageType.Error)
+
+    def _link_changed(self) -> None:
+        if self.link.problem is not None:
+            self._show(f"Lacuna: {self.link.problem}", types.MessageType.Error)
+        self._tell_status()
+
+    def _show(self, message: str, kind: types.MessageType) -> None:
+        """A message to the user, once."""
+        if message not in self._told:
+            self._told.add(message)
+            self.window_show_message(types.ShowMessageParams(kind, message))
+
+    def _log(self, message: str, kind: types.MessageType = types.MessageType.Warning) -> None:
+        self.window_log_message(types.LogMessageParams(kind, f"Lacuna: {message}"))
+
+    def _tell_status(self) -> None:
+        """The state for a status bar, when it is another one, to an editor that wants it."""
+        if not self.session.settings.status:
+            return
+        status: tuple[str, str | None] = ("ready", None)
+        if not self.session.settings.enabled:
+            status = ("off", None)
+        elif self.link.problem is not None:
+            status = ("error", self.link.problem)
+        elif self._pending:
+            status = ("thinking", None)
+        if status != self._status:
+            self._status = status
+            self.protocol.notify(wire.STATUS, {"state": status[0], "reason": status[1]})
+
+    async def _tell_timing(
+        self, identifier: int | str, answer: Answer, version: int, received: float, *, written: float
+    ) -> None:
+        if answer.source == "model" and answer.generation is not None:
+            await answer.generation.over()
+        timing = measure(answer, identifier=identifier, version=version, received=received, written=written)
+        self.protocol.notify(wire.TIMING, msgspec.to_builtins(timing))
+
+    # What goes on by itself
+
+    def _configure(self, *layers: object) -> None:
+        settings, problems = resolve(*layers, base=self._base)
+        self.session.settings = settings
+        for problem in problems:
+            self._show(f"Lacuna: {problem}", types.MessageType.Warning)
+        self._tell_status()
+
+    async def _pull(self) -> bool:
+        """Ask the editor for its configuration. False when it cannot be asked."""
+        workspace = self.client_capabilities.workspace
+        if workspace is None or not workspace.configuration:
+            return False
+        items = types.ConfigurationParams([types.ConfigurationItem(section=SECTION)])
+        with contextlib.suppress(Exception):  # an editor that promises and then refuses keeps the defaults
+            found = await self.workspace_configuration_async(items)
+            self._configure(self._initial, *found[:1])
+        return True
+
+    async def _warm(self) -> None:
+        with contextlib.suppress(LacunaRuntimeError):  # the link tells of its problem itself
+            await self.link.open()
+        self._tell_status()
+
+    def _supersede(self, which: Callable[[_Pending], bool]) -> None:
+        """Pending requests that something newer has made pointless are answered with nothing, now."""
+        for pending in self._pending.values():
+            if which(pending):
+                pending.superseded = True
+                pending.task.cancel()
+
+    def _stir(self) -> None:
+        """The user does something: what was to be done in a pause has to wait."""
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+        if self._ahead is not None:
+            self._ahead.cancel()
+            self._ahead = None
+
+    def _rest(self, uri: str, at: Position, seconds: float) -> None:
+        """Prepare this place if nothing happens for so long."""
+        self._stir()
+        self._resting = asyncio.get_running_loop().call_later(seconds, self._prepare, uri, at)
+
+    def _prepare(self, uri: str, at: Position) -> None:
+        snapshot = self.session.snapshot(uri, at)
+        if snapshot is None:
+            return
+        if self._indexing is not None and self._rested.get(uri) != snapshot.version:
+            self._rested[uri] = snapshot.version
+            self._indexing.rested(snapshot)
+        self._ahead = self._spawn(self._look_ahead(snapshot))
+
+    async def _look_ahead(self, snapshot: Snapshot) -> None:
+        with contextlib.suppress(LacunaRuntimeError):  # the next request will meet it and say so
+            await ahead.prepare(snapshot, self.desk)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ran)
+        return task
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed(error)
+
+    async def _finish(self) -> None:
+        until = time.monotonic() + LAST_WORDS
+        while self._pending and time.monotonic() < until:
+            await asyncio.wait({one.task for one in self._pending.values()}, timeout=until - time.monotonic())
+            await asyncio.sleep(0)
+        if not self.finished.done():
+            self.finished.set_result(0 if self.protocol.orderly else 1)
+
+    def start_tcp(self, host: str, port: int) -> None:
+        """Not offered: pygls would give all its clients one writer and end with the first of them."""
+        raise NotImplementedError("a server serves one editor, on stdin and stdout")
+
+    async def close(self) -> None:
+        """Give everything back."""
+        self._stir()
+        self.desk.stop()
+        self.desk.contexts.close()
+        for task in self._tasks:
+            task.cancel()
+        await self.link.close()
+        if self._indexing is not None:
+            await self._indexing.close()
+
+
+def run(connect: Connect, indexing: Indexing | None = None, *, version: str = "0") -> int:
+    """Serve one editor on stdin and stdout until it leaves. Returns the exit code.
+
+    connect: gives a service, starting one if need be. indexing: where related code is looked for; None for nowhere.
+    LACUNA_TIMINGS in the environment sends `lacuna/timing` to an editor that did not ask for it.
+    """
+    wire.hush()
+    output = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever else prints must not print into the protocol
+    gc.collect()
+    gc.freeze()  # what is imported stays: no collection has to walk it in the midst of a key
+    base = Settings(timings=bool(os.environ.get("LACUNA_TIMINGS")))
+    with contextlib.suppress(KeyboardInterrupt):
+        return asyncio.run(_serve(lambda: Server(connect, indexing, version, base), output))
+    return 130
+
+
+async def _serve(make: Callable[[], Server], output: Any) -> int:
+    loop = asyncio.get_running_loop()
+    server = make()
+    server.protocol.rehearse()
+    loop.set_exception_handler(lambda _, context: server.failed(context.get("exception") or RuntimeError()))
+    server.protocol.set_writer(Writer(output, server.ended))
+    Reader(sys.stdin.fileno(), loop, server.protocol.receive, server.ended).start()
+    try:
+        return await server.finished
+    finally:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                await server.close()
+
+
+def _register(server: Server) -> None:
+    """pygls takes plain functions only, so each handler is named here once."""
+
+    @server.feature(types.INITIALIZE)
+    def initialize(params: types.InitializeParams) -> None:
+        server.initialize(params)
+
+    @server.feature(types.INITIALIZED)
+    async def initialized(_: types.InitializedParams) -> None:
+        await server.initialized()
+
+    @server.feature(types.SHUTDOWN)
+    def shutdown(_: None) -> None:
+        server.shut()
+
+    @server.feature(types.TEXT_DOCUMENT_INLINE_COMPLETION, types.InlineCompletionOptions())
+    async def inline_completion(params: types.InlineCompletionParams) -> list[types.InlineCompletionItem]:
+        return await server.inline_completion(params)
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_CONFIGURATION)
+    async def configured(params: types.DidChangeConfigurationParams) -> None:
+        await server.configured(params)
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
+    def watched(params: types.DidChangeWatchedFilesParams) -> None:
+        for change in params.changes:
+            server.touched(change.uri)
+
+    @server.feature(types.TEXT_DOCUMENT_DID_SAVE)
+    def saved(params: types.DidSaveTextDocumentParams) -> None:
+        server.touched(params.text_document.uri)
+
+    @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    def folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
+        for folder in params.event.removed:
+            server.session.remove_folder(folder.uri)
+        for folder in params.event.added:
+            server.session.add_folder(folder.uri)
+
+    @server.feature(wire.CURSOR)
+    def moved(params: Any) -> None:
+        server.moved(params)
+
+    @server.command(wire.ACCEPTED)
+    def accepted(*arguments: Any) -> None:
+        server.accepted(*arguments)
+
+
+def _register_menu(server: Server) -> None:
+    @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=list(".([{:=,")))
+    async def completion(params: types.CompletionParams) -> types.CompletionList:
+        return await server.completion(params)
