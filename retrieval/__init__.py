@@ -11,10 +11,11 @@ those above it:
     clauses       an import statement to the names it binds
     outlines      definitions, imports and references of a text
     signatures    the text that stands for a definition in a prompt
+    projects      what go.mod, Cargo.toml, package.json and tsconfig.json say of imports
     entries       everything an index keeps about one file
-    modules       an import to the paths it may mean
     store         entries in SQLite
     index         a root's entries, unsaved buffers over the disk
+    modules       a module's name to the files it means
     symbols       an import to the definitions it binds
     search        a cursor to ranked snippets under a budget
     lock          one writer for each workspace

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retrieval import languages, outlines, secrets, signatures
+from retrieval import languages, outlines, projects, secrets, signatures
 from retrieval.errors import ParseTimeout
 from retrieval.outlines import Definition, Import, Outline
+from retrieval.projects import Project
 
 PARSE_SECONDS = 2.0  # a file that needs longer is data
 
@@ -36,6 +37,7 @@ class Entry:
     package: str | None
     definitions: tuple[Known, ...]
     imports: tuple[Import, ...]
+    project: Project | None = None
 
 
 def read(path: str, text: str, mtime: int = 0, size: int | None = None, seconds: float = PARSE_SECONDS) -> Entry:
@@ -47,7 +49,8 @@ def read(path: str, text: str, mtime: int = 0, size: int | None = None, seconds:
         Known(path, one, signatures.text(one, outline, language)) for one in outline.definitions if not one.local
     )
     length = len(text) if size is None else size
-    return Entry(path, language.name, length, mtime, outline.package, known, outline.imports)
+    project = projects.read(path, text)
+    return Entry(path, language.name, length, mtime, outline.package, known, outline.imports, project)
 
 
 def blank(path: str, mtime: int, size: int) -> Entry:

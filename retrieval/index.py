@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from types import MappingProxyType
 from retrieval import entries, store, workspace
 from retrieval.entries import Entry, Known
 from retrieval.outlines import Import
+from retrieval.projects import Project
 from retrieval.store import Store
 
 DATABASE = "index.sqlite"
@@ -43,6 +45,25 @@ class Index:
     def imports(self, path: str) -> tuple[Import, ...]:
         """What a file imports."""
         return self.buffers[path].imports if path in self.buffers else self.store.imports(path)
+
+    def in_package(self, package: str) -> tuple[str, ...]:
+        """The files that say they belong to a package or namespace, buffers first."""
+        open_ones = tuple(path for path, entry in self.buffers.items() if entry.package == package)
+        return open_ones + tuple(path for path in self.store.in_package(package) if path not in self.buffers)
+
+    def in_folder(self, folder: str) -> tuple[str, ...]:
+        """The files that lie directly in a folder."""
+        open_ones = (path for path in self.buffers if posixpath.dirname(path) == folder)
+        return tuple(dict.fromkeys((*open_ones, *self.store.in_folder(folder))))
+
+    def called(self, name: str) -> tuple[str, ...]:
+        """The files of this name, wherever they lie."""
+        open_ones = (path for path in self.buffers if posixpath.basename(path) == name)
+        return tuple(dict.fromkeys((*open_ones, *self.store.called(name))))
+
+    def projects(self) -> tuple[Project, ...]:
+        """What the project files say."""
+        return self.store.projects()
 
     def named(self, name: str) -> tuple[Known, ...]:
         """The definitions of a name, buffers first."""

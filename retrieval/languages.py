@@ -38,7 +38,7 @@ _TABLE: tuple[tuple[str, str | None, tuple[str, str] | None, str], ...] = (
     ("javascript", "//", _C, ".js .mjs .cjs .jsx"),
     ("typescript", "//", _C, ".ts .mts .cts"),
     ("tsx", "//", _C, ".tsx"),
-    ("go", "//", _C, ".go"),
+    ("go", "//", _C, ".go go.mod go.work"),
     ("rust", "//", _C, ".rs"),
     ("java", "//", _C, ".java"),
     ("c", "//", _C, ".c .h"),

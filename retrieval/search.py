@@ -165,8 +165,9 @@ def _near(text: str, offset: int) -> dict[str, float]:
     end = offset
     for distance in range(NEAR_LINES):
         start = text.rfind("\n", 0, end) + 1
-        for match in _NAME.finditer(text, start, end):
-            near.setdefault(match[0], math.exp(-distance / NEAR_LINES))
+        names = [match[0] for match in _NAME.finditer(text, start, end)]
+        for rank, name in enumerate(reversed(names)):
+            near.setdefault(name, math.exp(-(distance + rank / len(names)) / NEAR_LINES))
         if start == 0:
             break
         end = start - 1
@@ -175,10 +176,8 @@ def _near(text: str, offset: int) -> dict[str, float]:
 
 def _imported(here: _Here, index: Index) -> Iterable[Snippet]:
     for one in here.outline.imports:
-        for bound in symbols.bindings(one, here.query.path, here.language.name, index):
+        for bound in symbols.bindings(one, here.query.path, here.language.name, index, here.counts):
             if bound.known is not None:
-                if one.name == "*" and bound.alias not in here.counts:
-                    continue
                 yield _snippet(bound.known, _import_score(bound.alias, here), "import")
             else:
                 yield from _of_module(bound, here, index)
@@ -188,7 +187,7 @@ def _of_module(bound: symbols.Binding, here: _Here, index: Index) -> Iterable[Sn
     """The definitions of a module bound as a whole that the text names as `alias.name`."""
     used = re.findall(rf"\b{re.escape(bound.alias)}(?:\.|::|->)(\w+)", here.query.text)
     for name in dict.fromkeys(used):
-        for known in symbols.lookup(bound.path, name, index):
+        for known in symbols.lookup(bound.paths, name, index):
             yield _snippet(known, _import_score(name, here), "import")
 
 
@@ -234,6 +233,8 @@ _FAMILIES = {"javascript": "js", "typescript": "js", "tsx": "js", "vue": "js", "
 
 
 def _snippet(known: Known, score: float, source: Source) -> Snippet:
+    if known.definition.kind in symbols.OPEN:
+        score *= 0.6  # what a module holds is worth more than the module
     return Snippet(known.path, known.text, score, source, (known.definition.path,))
 
 

@@ -7,21 +7,26 @@ and what is done with them.
 
 from __future__ import annotations
 
+import posixpath
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
+
 from retrieval.entries import Entry, Known
 from retrieval.errors import StoreBroken, StoreError
 from retrieval.outlines import Definition, Import
+from retrieval.projects import Project
 
-SCHEMA = 1
+SCHEMA = 2
 _TABLES = """
 create table files (
-  id integer primary key, path text not null unique, language text not null, size integer not null,
-  mtime integer not null, package text);
+  id integer primary key, path text not null unique, folder text not null, name text not null,
+  language text not null, size integer not null, mtime integer not null, package text);
+create table projects (file integer not null references files on delete cascade, content text not null);
 create table definitions (
   file integer not null references files on delete cascade, name text not null, kind text not null, parent text,
   first integer not null, last integer not null, signature text not null, doc text, text text not null);
@@ -31,6 +36,9 @@ create table imports (
 create index definitions_by_name on definitions (name);
 create index definitions_by_file on definitions (file);
 create index imports_by_file on imports (file);
+create index projects_by_file on projects (file);
+create index files_by_folder on files (folder);
+create index files_by_name on files (name);
 create index files_by_package on files (package) where package is not null;
 """
 _KNOWN = "select f.path, d.name, d.kind, d.parent, d.first, d.last, d.signature, d.doc, d.text from definitions d"
@@ -42,6 +50,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Takes over an open connection; use `open_store` or `in_memory`."""
         self._db = connection
+        self._projects: tuple[tuple[int, int], tuple[Project, ...]] | None = None
 
     @property
     def is_passing(self) -> bool:
@@ -62,8 +71,8 @@ class Store:
         """Replaces what is known about the entry's file."""
         self.remove(entry.path)
         cursor = self._db.execute(
-            "insert into files (path, language, size, mtime, package) values (?, ?, ?, ?, ?)",
-            (entry.path, entry.language, entry.size, entry.mtime, entry.package),
+            "insert into files (path, folder, name, language, size, mtime, package) values (?, ?, ?, ?, ?, ?, ?)",
+            (entry.path, *posixpath.split(entry.path), entry.language, entry.size, entry.mtime, entry.package),
         )
         file = cursor.lastrowid
         self._db.executemany(
@@ -74,6 +83,9 @@ class Store:
             "insert into imports values (?, ?, ?, ?, ?, ?)",
             ((file, one.module, one.name, one.alias, one.line, one.reexport) for one in entry.imports),
         )
+        if entry.project is not None:
+            content = msgspec.json.encode(entry.project).decode()
+            self._db.execute("insert into projects values (?, ?)", (file, content))
 
     def remove(self, path: str) -> None:
         """Forgets a file."""
@@ -103,7 +115,8 @@ class Store:
     def imports(self, path: str) -> tuple[Import, ...]:
         """What a file imports."""
         rows = self._db.execute(
-            "select module, name, alias, line, reexport from imports i join files f on f.id = i.file where f.path = ?",
+            "select i.module, i.name, i.alias, i.line, i.reexport from imports i join files f on f.id = i.file"
+            " where f.path = ?",
             (path,),
         )
         return tuple(Import(module, name, alias, line, bool(again)) for module, name, alias, line, again in rows)
@@ -111,6 +124,22 @@ class Store:
     def in_package(self, package: str) -> tuple[str, ...]:
         """The files that say they belong to a package or namespace."""
         return tuple(path for (path,) in self._db.execute("select path from files where package = ?", (package,)))
+
+    def in_folder(self, folder: str) -> tuple[str, ...]:
+        """The files that lie directly in a folder."""
+        return tuple(path for (path,) in self._db.execute("select path from files where folder = ?", (folder,)))
+
+    def called(self, name: str) -> tuple[str, ...]:
+        """The files of this name, wherever they lie."""
+        return tuple(path for (path,) in self._db.execute("select path from files where name = ?", (name,)))
+
+    def projects(self) -> tuple[Project, ...]:
+        """What the project files say."""
+        version = (self._db.execute("pragma data_version").fetchone()[0], self._db.total_changes)
+        if self._projects is None or self._projects[0] != version:
+            rows = self._db.execute("select content from projects")
+            self._projects = version, tuple(msgspec.json.decode(content, type=Project) for (content,) in rows)
+        return self._projects[1]
 
     def count(self) -> int:
         """How many files are known."""

@@ -5,6 +5,7 @@ Ignores which of them a cursor needs; that is `search`'s business.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from retrieval import modules
@@ -13,71 +14,101 @@ from retrieval.index import Index
 from retrieval.outlines import Import
 
 _HOPS = 6  # re-exports of re-exports; more than this is a loop
+_STAR_HOPS = 3  # includes of includes
+OPEN = frozenset({"module", "namespace"})  # what these hold is as good as top-level
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What an import's alias stands for: a definition, or (`known` None) a whole module at `path`."""
+    """What an import's alias stands for: a definition, or (`known` None) a whole module, in these files."""
 
     alias: str
-    path: str
+    paths: tuple[str, ...]
     known: Known | None
 
 
-def bindings(one: Import, path: str, language: str, index: Index) -> tuple[Binding, ...]:
-    """What an import in the file `path` binds; empty when it leads out of the workspace."""
-    target = resolve(one.module, path, language, index)
+def bindings(
+    one: Import, path: str, language: str, index: Index, wanted: Container[str] | None = None
+) -> tuple[Binding, ...]:
+    """What an import in the file `path` binds; empty when it leads out of the workspace.
+
+    Of an import of everything, only the `wanted` names (None: all of them).
+    """
+    paths = modules.files(one.module, path, language, index)
     if one.name is None:
-        return (Binding(one.alias, target, None),) if target else ()
+        return (Binding(one.alias, paths, None),) if paths else ()
     if one.name == "*":
-        return tuple(Binding(k.definition.name, k.path, k) for k in exported(target, index)) if target else ()
-    if target:
-        known = lookup(target, one.name, index)
-        if known:
-            return tuple(Binding(one.alias, k.path, k) for k in known)
+        return tuple(Binding(k.definition.name, (k.path,), k) for k in exported(paths, index, wanted))
+    known = lookup(paths, one.name, index)
+    if known:
+        return tuple(Binding(one.alias, (k.path,), k) for k in known)
     deeper = modules.submodule(one.module, one.name, language)
-    inner = resolve(deeper, path, language, index) if deeper else None
-    return (Binding(one.alias, inner, None),) if inner else ()
+    inner = modules.files(deeper, path, language, index) if deeper else ()
+    return (Binding(one.alias, inner, None),) if inner and inner != paths else ()
 
 
-def resolve(module: str, path: str, language: str, index: Index) -> str | None:
-    """The workspace file that a module name means in the file `path`, or None."""
-    if not module:
-        return path
-    return next((one for one in modules.candidates(module, path, language) if one != path and index.has(one)), None)
+def lookup(paths: tuple[str, ...], name: str, index: Index, hops: int = _HOPS) -> tuple[Known, ...]:
+    """The definitions that `name` means in any of the files: top-level, re-exported, or else anywhere inside."""
+    inside: list[Known] = []
+    for path in paths:
+        for known in index.definitions(path):
+            if known.definition.name == name:
+                inside.append(known)
+    outer = tuple(known for known in inside if known.definition.parent is None)
+    if outer or hops == 0:
+        return outer
+    for path in paths:
+        found = _re_exported(path, name, index, hops - 1)
+        if found:
+            return found
+    return tuple(inside[:4])
 
 
-def lookup(path: str, name: str, index: Index, hops: int = _HOPS) -> tuple[Known, ...]:
-    """The top-level definitions that `name` means in a file, through its re-exports."""
-    here = tuple(k for k in index.definitions(path) if k.definition.name == name and k.definition.parent is None)
-    if here or hops == 0:
-        return here
+def exported(
+    paths: tuple[str, ...], index: Index, wanted: Container[str] | None, hops: int = _STAR_HOPS
+) -> tuple[Known, ...]:
+    """What the files offer to an import of everything, through what they import of everything in turn."""
+    found: dict[tuple[str, str], Known] = {}
+    seen: set[str] = set()
+    while paths and hops:
+        hops -= 1
+        deeper: list[str] = []
+        for path in paths:
+            seen.add(path)
+            for known in _offered(path, index):
+                if wanted is None or known.definition.name in wanted:
+                    found.setdefault((known.path, known.definition.path), known)
+            language = index.language(path) or ""
+            for one in index.imports(path):
+                if one.name == "*" and one.alias == "*":
+                    deeper.extend(modules.files(one.module, path, language, index))
+        paths = tuple(dict.fromkeys(path for path in deeper if path not in seen))
+    return tuple(found.values())
+
+
+def _offered(path: str, index: Index) -> tuple[Known, ...]:
+    known = index.definitions(path)
+    open_ones = {k.definition.path for k in known if k.definition.kind in OPEN}
+    return tuple(
+        k
+        for k in known
+        if (k.definition.parent is None or k.definition.parent in open_ones) and not k.definition.name.startswith("_")
+    )
+
+
+def _re_exported(path: str, name: str, index: Index, hops: int) -> tuple[Known, ...]:
     language = index.language(path) or ""
-    for one in index.imports(path):
+    imports = index.imports(path)
+    for one in imports:
         if one.alias == name and one.name not in (None, "*"):
-            target = resolve(one.module, path, language, index)
-            found = lookup(target, one.name or name, index, hops - 1) if target else ()
+            target = modules.files(one.module, path, language, index)
+            found = lookup(target, one.name or name, index, hops) if target else ()
             if found:
                 return found
-    for one in index.imports(path):
+    for one in imports:
         if one.name == "*" and one.alias == "*":
-            target = resolve(one.module, path, language, index)
-            found = lookup(target, name, index, hops - 1) if target else ()
+            target = modules.files(one.module, path, language, index)
+            found = tuple(k for k in lookup(target, name, index, min(hops, _STAR_HOPS)) if k.definition.parent is None)
             if found:
                 return found
     return ()
-
-
-def exported(path: str, index: Index, hops: int = 2) -> tuple[Known, ...]:
-    """Every top-level definition that a file offers to `import *`."""
-    here = tuple(
-        k for k in index.definitions(path) if k.definition.parent is None and not k.definition.name.startswith("_")
-    )
-    if hops == 0:
-        return here
-    language = index.language(path) or ""
-    for one in index.imports(path):
-        target = resolve(one.module, path, language, index) if one.name == "*" and one.alias == "*" else None
-        if target:
-            here += exported(target, index, hops - 1)
-    return here

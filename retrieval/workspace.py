@@ -35,6 +35,7 @@ _SKIPPED_NAMES = re.compile(
     re.IGNORECASE,
 )
 _DATA = frozenset({"csv", "diff", "json", "text"})  # recognised, but nothing in them helps code
+_PROJECT_FILE = re.compile(r"(?:.*/)?(?:package\.json|[tj]sconfig(?:\.[\w.-]+)?\.json|go\.mod|Cargo\.toml)$")
 _GENERATED = re.compile(
     rb"(?i)@generated|do not edit(?:\b|$)|(?:auto-?generated|automatically generated|code generated) (?:by|from|file)"
 )
@@ -145,6 +146,8 @@ def _walk(root: Path, base: str, inherited: tuple[_Rules, ...], seen: set[str], 
 
 
 def _is_source(path: str, rules: list[_Rules] | tuple[_Rules, ...]) -> bool:
+    if _PROJECT_FILE.match(path):
+        return not _is_ignored(path, False, rules)
     if _SKIPPED_NAMES.search(path) or not languages.recognised(path):
         return False
     return languages.of(path).name not in _DATA and not _is_ignored(path, False, rules)

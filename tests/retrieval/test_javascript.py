@@ -58,8 +58,8 @@ def test_named_default_and_namespace_imports_resolve() -> None:
         b.two▮
         """,
         "src/b/index.js::two",
-        "src/a.ts::Main",
         "src/a.ts::one",
+        "src/a.ts::Main",
     )
 
 
