@@ -23,9 +23,10 @@ from lsp_server.session import Edit, Snapshot
 ACCEPTED = "lacuna.accepted"
 CURSOR, STATUS, TIMING = "lacuna/cursor", "lacuna/status", "lacuna/timing"
 
-PARSE_ERROR, INVALID_REQUEST, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32602, -32603
-NOT_INITIALIZED, CANCELLED = -32002, -32800
+PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
+INTERNAL_ERROR, NOT_INITIALIZED, CANCELLED = -32603, -32002, -32800
 
+_CANCEL = types.CANCEL_REQUEST
 _LABEL = 60  # characters
 
 
@@ -89,6 +90,8 @@ class LacunaProtocol(LanguageServerProtocol):
             refusal = INVALID_REQUEST, "the server is shutting down"
         elif known == (method == types.INITIALIZE):
             refusal = INVALID_REQUEST if known else NOT_INITIALIZED, "initialize comes first, and once"
+        elif method not in self.fm.builtin_features and method not in self.fm.features and method != _CANCEL:
+            refusal = METHOD_NOT_FOUND, "there is no such method here"
         if refusal is not None and "id" in data:
             self._refuse(_identifier(data), *refusal)
         return refusal is None
@@ -116,7 +119,7 @@ class LacunaProtocol(LanguageServerProtocol):
 
     def _refuse(self, identifier: int | str | None, code: int, message: str) -> None:
         """An error reply."""
-        self._send_data(types.ResponseErrorMessage(id=identifier, error=types.ResponseError(code, message)))
+        self._send_data({"jsonrpc": "2.0", "id": identifier, "error": {"code": code, "message": message}})
 
     def _send_response(
         self, msg_id: int | str, result: Any | None = None, error: types.ResponseError | None = None

@@ -29,13 +29,23 @@ def framed(message: object) -> bytes:
 class Editor:
     """The client of one server. `answers` and `script` are as serve.py has them."""
 
-    def __init__(self, folder: Path, *answers: dict[str, Any], env: dict[str, str] | None = None, **script: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *answers: dict[str, Any],
+        env: dict[str, str] | None = None,
+        command: list[str] | None = None,
+        **script: Any,
+    ) -> None:
         self.log = folder / "service.log"
         told = folder / "script.json"
         told.write_text(json.dumps({"answers": answers, **script}), "utf-8")
-        command = [sys.executable, str(SERVE), str(told), str(self.log)]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env
+            command or [sys.executable, str(SERVE), str(told), str(self.log)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=env,
         )
         self.received: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self.seen: list[dict[str, Any]] = []
