@@ -16,6 +16,14 @@ def main() -> None:
     if arguments == ["--version"]:
         print(f"lacuna {__version__}")
         return
+    if "--stdio" in arguments[:1]:  # what follows it are things that editors add for themselves
+        from lacuna import editor
+        from lacuna.errors import SettingsError
+
+        try:
+            sys.exit(editor.run())
+        except SettingsError as error:
+            sys.exit(f"lacuna: {error}")
     from lacuna import commands
 
     sys.exit(commands.run(arguments))

@@ -69,7 +69,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
     path = location(environment)
     options = _Options(**{**_from_file(path), **_from_environment(environment)})
     return Settings(
-        cache=_folder(environment, "LACUNA_CACHE_DIR", "XDG_CACHE_HOME", ".cache"),
+        cache=cache(environment),
         model=None if options.model is None else Path(options.model),
         threads=options.threads,
         idle_exit=IDLE_EXIT if options.idle_exit is None else options.idle_exit,
@@ -82,6 +82,11 @@ def location(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the settings file is, or would be."""
     named = _path(environment, "LACUNA_CONFIG")
     return named or _folder(environment, "", "XDG_CONFIG_HOME", ".config") / "config.toml"
+
+
+def cache(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where what can be made again is kept. Raises SettingsError when there is no home."""
+    return _folder(environment, "LACUNA_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
 
 
 def _from_file(path: Path) -> dict[str, Any]:

@@ -1,0 +1,22 @@
+"""The language server, composed: this user's daemon behind it, this user's indexes beside it.
+
+Settings are read anew with each attempt to connect, so that a mistake in them is told in the editor, which
+stays usable, and mending it is enough.
+"""
+
+from __future__ import annotations
+
+from lacuna import __version__, daemon
+from lacuna import settings as configuration
+from lsp_server import server
+from lsp_server.indexing import Indexing
+from model_runtime.client import Client
+
+
+def run() -> int:
+    """Serve one editor on stdin and stdout until it leaves. Returns the exit code."""
+    return server.run(_connect, Indexing(configuration.cache()), version=__version__)
+
+
+async def _connect() -> Client:
+    return await daemon.connect(configuration.read())
