@@ -40,8 +40,16 @@ class Settings(msgspec.Struct, frozen=True):
 
     @property
     def model_directory(self) -> Path:
-        """The model that answers."""
-        return self.model or manifest.embedded()
+        """The model that answers. Raises SettingsError when none was named and this installation holds none."""
+        if self.model is not None:
+            return self.model
+        embedded = manifest.embedded()
+        if not (embedded / manifest.MANIFEST).is_file():
+            raise SettingsError(
+                f"there is no model in {embedded}; install Lacuna again, or name a model directory "
+                "with --model, LACUNA_MODEL or in the settings"
+            )
+        return embedded
 
     def to_environment(self) -> dict[str, str]:
         """Variables from which `read` makes these settings again, in a process of ours."""

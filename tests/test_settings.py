@@ -18,11 +18,19 @@ def read(tmp_path: Path, text: str | None = None, **environment: str) -> setting
     return settings.read({"HOME": str(tmp_path), "LACUNA_CONFIG": str(path), **environment})
 
 
-def test_without_a_file_the_embedded_model_answers(tmp_path: Path) -> None:
+def test_without_a_file_the_embedded_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "embedded", lambda: tmp_path)
+    (tmp_path / manifest.MANIFEST).write_text("{}")
     found = read(tmp_path)
     assert found.model is None
-    assert found.model_directory == manifest.embedded()
+    assert found.model_directory == tmp_path
     assert found.idle_exit == settings.IDLE_EXIT
+
+
+def test_an_installation_without_its_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifest, "embedded", lambda: tmp_path)
+    with pytest.raises(SettingsError, match=r"no model in .*; install Lacuna again, or name .* LACUNA_MODEL"):
+        _ = read(tmp_path).model_directory
 
 
 def test_the_file_is_read(tmp_path: Path) -> None:
