@@ -3,25 +3,32 @@
 Knows nothing of editors, repositories or of any file outside its model directories
 and caches. Modules, each of which imports only those above it:
 
-    errors        every exception a caller may catch, as one tree
-    manifest      a model directory's description: shapes, FIM tokens, checksums
-    tokenizer     text to token ids and back, whole or as a stream
-    prompt        the only fill-in-the-middle layout
-    protocol      what service and client say to each other
-    sampling      log-probabilities to one token
-    ngrams        the memory of a workspace: what followed these tokens before
-    sequence      the state of one generation
-    backend       what an engine asks of whatever runs the network
-    cache         KV slots and the longest prefix they share with a prompt
-    quantize      float weights to blocks and columns of integers, and back
-    storage       a graph's constants: in it, or in a file beside it
-    nodes         what every network is made of, in the precision at hand
-    graph         the ONNX graph of every network that a shape can describe
-    derived       the graph for long prompts: stored, or derived and kept
-    onnx_backend  the network in ONNX Runtime
-    engine        schedule, run, postprocess
-    metrics       counts and times of the service
-    lane          the queue before one engine
-    service       the engine behind HTTP
-    client        the other end of that HTTP
+    errors         every exception a caller may catch, as one tree
+    manifest       a model directory's description: shapes, FIM tokens, checksums
+    tokenizer      text to token ids and back, whole or as a stream
+    prompt         the only fill-in-the-middle layout
+    protocol       what service and client say to each other
+    sampling       log-probabilities to one token
+    ngrams         the memory of a workspace: what followed these tokens before
+    sequence       the state of one generation
+    backend        what an engine asks of whatever runs the network
+    cache          KV slots and the longest prefix they share with a prompt
+    quantize       float weights to blocks and columns of integers, and back
+    storage        a graph's constants: in it, or in a file beside it
+    nodes          what every network is made of, in the precision at hand
+    graph          the ONNX graph of every network that a shape can describe
+    derived        the graph for long prompts: stored, or derived and kept
+    onnx_backend   the network in ONNX Runtime
+    engine         schedule, run, postprocess
+    pickled        the tensors of a PyTorch file, without PyTorch
+    checkpoint     the tensors of a Hugging Face folder
+    configuration  the values of its config.json
+    rope           how fast its heads turn with the position
+    families       the network that it is, and where its weights lie
+    vocabulary     its tokenizer, its markers and how it is asked to infill
+    importer       all that in, a model directory out
+    metrics        counts and times of the service
+    lane           the queue before one engine
+    service        the engine behind HTTP
+    client         the other end of that HTTP
 """

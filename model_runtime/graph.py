@@ -148,6 +148,9 @@ class StoredWeights(Mapping[str, Floats]):
             found = from_blocks(Blocks(8 if found.shape[-1] == 32 else 4, found, scales.reshape(found.shape[:2])))
         return found.astype(np.float32, copy=False)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._forms  # without reading it
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._forms)
 

@@ -84,15 +84,16 @@ class FileConstants(Constants):
             self._journal.close()
 
     def keep(self, names: Sequence[str], make: Callable[[], Sequence[Array]]) -> None:
-        """As Constants.keep; an array of some size goes to the data file at once. Raises OSError."""
+        """As Constants.keep; arrays of some size go to the data file at once, and together. Raises OSError."""
         if all(name in self._tensors for name in names):
+            self._tensors |= {name: self._tensors.pop(name) for name in names}  # the order is that of the calls
             return
-        written: list[Entry] = []
-        for name, array in zip(names, make(), strict=True):
-            if array.nbytes < _INLINE_BELOW:
+        arrays = dict(zip(names, make(), strict=True))
+        if all(array.nbytes < _INLINE_BELOW for array in arrays.values()):
+            for name, array in arrays.items():
                 self._tensors[name] = numpy_helper.from_array(array, name)
-            else:
-                written.append(self._write(name, np.ascontiguousarray(array)))
+            return
+        written = [self._write(name, np.ascontiguousarray(array)) for name, array in arrays.items()]
         self._note(written)
 
     def _note(self, entries: Sequence[Entry]) -> None:
@@ -146,6 +147,9 @@ class Stored(Mapping[str, Array]):
             return found.reshape(dims)
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from error
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors  # without reading it
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from model_runtime.errors import TokenizerError
 
 FILE = "tokenizer.json"
 _LINES_KEPT = 20_000  # encoded lines remembered; a typed key re-encodes only its own line
+_TEXTS_KEPT = 32  # encoded texts remembered where lines cannot be told apart
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 class Tokenizer:
-    """A byte-level BPE read from tokenizer.json.
+    """A byte-level or byte-fallback BPE read from tokenizer.json.
 
     split_lines: promise of the manifest that no token spans a newline and what follows it,
     so that a text is the sum of its lines and an edit costs one line.
@@ -27,7 +30,7 @@ class Tokenizer:
         self._inner = inner
         self._split_lines = split_lines
         self._bytes = _token_bytes(inner)
-        self._encode_piece = lru_cache(maxsize=_LINES_KEPT)(self._encode_uncached)
+        self._encode_piece = lru_cache(maxsize=_LINES_KEPT if split_lines else _TEXTS_KEPT)(self._encode_uncached)
 
     @classmethod
     def load(cls, directory: Path, *, vocab_size: int, split_lines: bool = False) -> Tokenizer:
@@ -112,15 +115,29 @@ def _byte_of_character() -> dict[str, int]:
 
 
 def _token_bytes(inner: HuggingFaceTokenizer) -> list[bytes]:
-    table = _byte_of_character()
-    added = {token for token, one in inner.get_added_tokens_decoder().items() if one.special}
     vocabulary = inner.get_vocab(with_added_tokens=True)
+    spell = _fallback_bytes if "<0x0A>" in vocabulary else _level_bytes(_byte_of_character())
     found = [b""] * (max(vocabulary.values(), default=-1) + 1)
     for text, token in vocabulary.items():
-        if token in added:
-            continue
-        if all(character in table for character in text):
-            found[token] = bytes(table[character] for character in text)
-        else:
-            found[token] = text.encode()
+        found[token] = spell(text)
+    for token, one in inner.get_added_tokens_decoder().items():
+        found[token] = b"" if one.special else one.content.encode()
     return found
+
+
+def _level_bytes(table: dict[str, int]) -> Callable[[str], bytes]:
+    """Byte-level: each character stands for a byte."""
+
+    def spell(text: str) -> bytes:
+        if all(character in table for character in text):
+            return bytes(table[character] for character in text)
+        return text.encode()
+
+    return spell
+
+
+def _fallback_bytes(text: str) -> bytes:
+    """Byte-fallback, as SentencePiece writes it: ▁ is a space, <0x0A> a byte, all else is itself (Kudo 2018)."""
+    if (found := _BYTE.fullmatch(text)) is not None:
+        return bytes([int(found[1], 16)])
+    return text.replace("▁", " ").encode()
