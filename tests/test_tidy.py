@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import re
 import subprocess
-from collections.abc import Iterator
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -155,6 +158,35 @@ def test_a_module_imports_only_modules_listed_above_it(package: str) -> None:
             if {top, other} <= set(order) and order.index(other) > order.index(top):
                 wrong.append(f"{name} imports {other}, which is listed below it")
     assert not wrong
+
+
+@cache
+def installed() -> Mapping[str, list[str]]:
+    """Module → the distributions that hold it, in this environment."""
+    return importlib.metadata.packages_distributions()
+
+
+def declared(*extras: str) -> set[str]:
+    """Names of the distributions that pyproject.toml asks for, without and with these extras."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = [*project["dependencies"], *(one for extra in extras for one in project["optional-dependencies"][extra])]
+    return {re.split(r"[^\w.-]", one)[0].lower().replace("_", "-") for one in wanted}
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [*((name, ("cpu",)) for name in SHIPPED), ("training", ("cpu", "train", "dev")), ("benchmarks", ("cpu", "dev"))],
+)
+def test_each_library_is_a_declared_dependency(folder: str, extras: tuple[str, ...]) -> None:
+    found = installed()
+    undeclared = set()
+    for name, path in modules().items():
+        tops = {target.split(".")[0] for target in imported(path)} if is_within(name, folder) else set()
+        for top in tops - set(PACKAGES) - {"tests"} - sys.stdlib_module_names:
+            distributions = {one.lower().replace("_", "-") for one in found.get(top, [top])}
+            if not distributions & declared(*extras):
+                undeclared.add(f"{name} imports {top}")
+    assert not undeclared
 
 
 @pytest.mark.parametrize("library", sorted(HOMES))
