@@ -1,15 +1,19 @@
 # What a contributor types. `make` alone lists it all.
 
 PYTHON_IN   = .venv/bin/python -I -m
+TRAINING_IN = .venv-train/bin/python -I -m
 OUT_OF_TEST = not training and not parity and not vscode and not gpu
 
-.PHONY: help test check bench format lock clean
+.PHONY: help test test-training check bench format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 test: .venv/stamp ## the tests, without torch, a GPU or an editor to drive
 	$(PYTHON_IN) pytest -m "$(OUT_OF_TEST)" $(ARGS)
+
+test-training: .venv-train/stamp ## the tests that train, with torch: a large download
+	$(TRAINING_IN) pytest -m training $(ARGS)
 
 check: .venv/stamp ## lint, format and types, and who may import whom
 	$(PYTHON_IN) ruff check .
@@ -28,8 +32,12 @@ lock: ## choose the newest versions that fit pyproject.toml (needs uv)
 	scripts/lock
 
 clean: ## remove the environment and every build product
-	rm -rf .venv dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-train dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .venv/stamp: requirements/dev.txt pyproject.toml scripts/environment
 	@scripts/environment .venv requirements/dev.txt
+	@touch $@
+
+.venv-train/stamp: requirements/train.txt pyproject.toml scripts/environment
+	@scripts/environment .venv-train requirements/train.txt
 	@touch $@
