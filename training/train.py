@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -94,7 +95,12 @@ def _loop(
     stream = _stream(run, options.data, place)
     first = place
     while not _over(place, first, options, began, stop):
-        batches = [next(stream) for _ in range(run.steps.accumulate)]
+        batches = list(islice(stream, run.steps.accumulate))
+        if len(batches) < run.steps.accumulate:
+            print(
+                f"no shard {place.shard + 1} in {options.data}: write more with `python -m training rows`", flush=True
+            )
+            break
         heard += [_learn(run, options.device, decoder, kernels, [batch for batch, _ in batches])]
         scale = factor(place, run.steps.warmup)
         optimizer.step(run.rates.matrices * scale, run.rates.others * scale)
@@ -149,10 +155,12 @@ def _tensors(batch: Batch, middle_weight: float, device: str) -> tuple[Tensor, T
 
 
 def _stream(run: Run, data: Path, place: Place) -> Iterator[tuple[Batch, Place]]:
-    """Batches from the place on, each with the place after it."""
+    """Batches from the place on, each with the place after it; ends where the shards do."""
     shard, skip = place.shard, place.batch
-    while True:
-        found = rows.load(rows.shard_path(data, "train", shard))
+    if not rows.shard_path(data, "train", shard).exists():
+        raise FileNotFoundError(f"no shard {shard} in {data}; write it with `python -m training rows`")
+    while (path := rows.shard_path(data, "train", shard)).exists():
+        found = rows.load(path)
         for number, batch in enumerate(rows.batches(found, run.steps.batch, run.seed + shard)):
             if number >= skip:
                 yield batch, replace(place, shard=shard, batch=number + 1)

@@ -1,0 +1,119 @@
+"""Training itself, at toy size on the CPU: from made-up packages to a model the engine serves. Needs torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch comes with the `train` extra; `make test-training` brings it")
+
+from benchmarks import infill  # noqa: E402
+from benchmarks.infill_tasks import Task  # noqa: E402
+from model_runtime.engine import Engine  # noqa: E402
+from model_runtime.sequence import Cancel  # noqa: E402
+from tests import training_sources  # noqa: E402
+from training import checkpoint, corpus, export, model, muon, rows, run, train, vocabulary  # noqa: E402
+
+pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
+torch.set_num_threads(1)  # a toy waits longer for a second thread than it computes
+TOY = run.read(Path(run.__file__).parent / "runs" / "toy.toml")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Corpus, tokenizer and rows of the toy run."""
+    home = tmp_path_factory.mktemp("toy")
+    contents = {file.path: file.text for file in training_sources.files()}
+    pins = [training_sources.wheel(home / "cache", "pack", "train", contents)]
+    corpus.build(pins, home / "cache", training_sources.benchmark(home / "data"), home / "corpus", workers=1)
+    vocabulary.save(vocabulary.learn(corpus.read(home / "corpus", "train"), 512, 10**6, 1), home / "tokenizer.json")
+    rows.write(home / "corpus", "train", home / "tokenizer.json", TOY, home / "rows", range(80))
+    return home
+
+
+def options(made: Path, out: Path) -> train.Options:
+    return train.Options(data=made / "rows", out=out, compiled=False)
+
+
+def test_a_run_stopped_and_resumed_is_bit_for_bit_the_run_that_went_on(made: Path, tmp_path: Path) -> None:
+    whole = train.train(TOY, replace(options(made, tmp_path / "whole"), steps=14, cooldown=20))
+    train.train(TOY, replace(options(made, tmp_path / "halved"), steps=5, cooldown=20))
+    halved = train.train(TOY, replace(options(made, tmp_path / "halved"), steps=9))
+    assert whole == halved and whole.step == 14
+    one, other = (checkpoint.load(tmp_path / name / train.LATEST)[0] for name in ("whole", "halved"))
+    assert set(one) == set(other)
+    for name, array in one.items():
+        assert np.array_equal(array, other[name]), name
+
+
+def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
+    assert train.factor(train.Place(step=0), 4) == 0.25
+    assert train.factor(train.Place(step=1000), 4) == 1
+    cooling = train.Place(step=1000, cool_from=1000, cool_steps=100)
+    assert [train.factor(replace(cooling, step=step), 4) for step in (1000, 1050, 1100)] == [1, 0.5, 0]
+
+
+def test_the_chunked_loss_is_the_plain_cross_entropy_and_so_is_its_slope() -> None:
+    torch.manual_seed(0)
+    hidden = torch.randn(5000, 32, requires_grad=True)
+    embed = torch.randn(128, 32, requires_grad=True)
+    targets, weights = torch.randint(0, 128, (5000,)), torch.rand(5000)
+    plain = torch.nn.functional.cross_entropy(hidden @ embed.T, targets, reduction="none")
+    wanted = torch.autograd.grad((plain * weights).sum(), (hidden, embed))
+    total, each = model.loss(hidden, embed, targets, weights, model.Kernels(compiled=False))
+    found = torch.autograd.grad(total, (hidden, embed))
+    assert torch.allclose(each, plain, atol=1e-4)
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
+
+
+def test_an_orthogonal_matrix_has_singular_values_near_one() -> None:
+    torch.manual_seed(0)
+    for size in ((3, 64, 192), (2, 192, 64)):
+        values = torch.linalg.svdvals(muon.orthogonal(torch.randn(size)).float())
+        assert float(values.min()) > 0.5 and float(values.max()) < 1.5
+
+
+def test_a_checkpoint_of_another_shape_is_refused_by_name(made: Path, tmp_path: Path) -> None:
+    train.train(TOY, replace(options(made, tmp_path), steps=1))
+    import msgspec
+
+    other = msgspec.structs.replace(TOY, shape=msgspec.structs.replace(TOY.shape, ffn_size=192))
+    with pytest.raises(ValueError, match="does not fit lacuna-toy: layers"):
+        train.train(other, replace(options(made, tmp_path), steps=1))
+
+
+def test_the_toy_run_learns_is_exported_and_serves(made: Path, tmp_path: Path) -> None:
+    train.train(TOY, replace(options(made, tmp_path / "run"), steps=60, cooldown=60))
+    log = [json.loads(line) for line in (tmp_path / "run" / train.LOG).read_text().splitlines()]
+    assert log[0]["text"] > 4 > 2.5 > log[-1]["text"]
+    export.export(tmp_path / "run" / train.LATEST, made / "tokenizer.json", tmp_path / "model", "toy", "fp32")
+    engine = Engine.open(tmp_path / "model", cache=tmp_path / "derived", threads=1)
+    tasks = []
+    for file in corpus.read(made / "corpus", "train"):
+        before, line, after = file.text.partition("            return self.")
+        if line:
+            value, rest = after.split("\n", 1)
+            tasks.append(Task("toy", file.path, file.path, before[-400:] + line, value, "\n" + rest[:200], 1))
+    found = infill.score(tasks, "model", infill.model_filler(engine), run_tests=False)
+    engine.close()
+    assert found.similar > 0.3
+
+
+def test_the_engine_computes_what_training_computed(made: Path, tmp_path: Path) -> None:
+    train.train(TOY, replace(options(made, tmp_path / "run"), steps=10))
+    shape, weights = export.weights(tmp_path / "run" / train.LATEST)
+    export.export(tmp_path / "run" / train.LATEST, made / "tokenizer.json", tmp_path / "model", "toy", "fp32")
+    decoder = model.Decoder(shape)
+    decoder.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    tokens = [2, 40, 41, 3, 50, 4, *range(100, 300)]
+    wanted = decoder(torch.tensor([tokens]))[0, -1].detach().numpy()
+    engine = Engine.open(tmp_path / "model", cache=tmp_path / "derived", threads=1)
+    backend = engine._backend
+    found = backend.step(backend.new_store(), tokens, 0, Cancel())
+    engine.close()
+    assert np.allclose(found, wanted, atol=2e-3)
