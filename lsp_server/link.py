@@ -75,8 +75,8 @@ class Link:
                 async with aclosing(service.infill(request)) as events:  # type: ignore[type-var]
                     async for event in events:
                         silent = False
+                        self._clear()
                         yield event
-                self._clear()
                 return
             except Unreachable:
                 self._drop(service)

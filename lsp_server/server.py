@@ -175,7 +175,7 @@ class Server(LanguageServer):
             everything = types.DidChangeWatchedFilesRegistrationOptions([types.FileSystemWatcher("**/*")])
             wishes.append(types.Registration("files", types.WORKSPACE_DID_CHANGE_WATCHED_FILES, everything))
         if wishes:
-            self._spawn(self.client_register_capability_async(types.RegistrationParams(wishes)))
+            self._spawn(self._wish(wishes))
         await self._pull()
 
     async def configured(self, params: types.DidChangeConfigurationParams) -> None:
@@ -327,6 +327,10 @@ class Server(LanguageServer):
             found = await self.workspace_configuration_async(items)
             self._configure(self._initial, *found[:1])
         return True
+
+    async def _wish(self, wishes: list[types.Registration]) -> None:
+        with contextlib.suppress(Exception):  # an editor that promises and then refuses tells of less, no more
+            await self.client_register_capability_async(types.RegistrationParams(wishes))
 
     async def _warm(self) -> None:
         with contextlib.suppress(LacunaRuntimeError):  # the link tells of its problem itself

@@ -1,0 +1,393 @@
+"""The pipeline: what is asked of the model for which key, and what is shown when."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lsp_server import ahead
+from lsp_server.completion import Answer
+from lsp_server.context import Retrieved
+from lsp_server.document import Position
+from lsp_server.options import Settings
+from lsp_server.session import Snapshot
+from lsp_server.window import Frame
+from model_runtime.errors import LacunaRuntimeError, Unreachable
+from model_runtime.prompt import Snippet
+from tests.lsp.pipeline import LONG_AGO, Typing
+
+RETURN = "def add(left, right):\n    return <caret>\n"
+SUM = {"before": "return ", "text": "left + right\n"}
+SLOW = {**SUM, "each": 0.05}
+NEVER = {**SUM, "first": 60.0}
+
+Make = Callable[..., Typing]
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    made: list[Typing] = []
+
+    def one(text: str, *answers: dict[str, Any], **options: Any) -> Typing:
+        made.append(Typing(tmp_path, text, *answers, **options))
+        return made[-1]
+
+    yield one
+    for typing in made:
+        await typing.close()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(15):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
+# Memory
+
+
+async def test_typing_through_a_suggestion_costs_one_request(make: Make) -> None:
+    typing = make(RETURN, SUM)
+    assert await typing.ghost() == "left + right"
+    for at, key in enumerate("left + righ", start=1):
+        typing.type(key)
+        answer = await typing.answer()
+        assert answer.text == "left + right"[at:].lstrip() or answer.text == "left + right"[at:]
+        assert answer.source == "memory"
+    assert len(typing.asked) == 1
+
+
+async def test_backspacing_into_a_suggestion_costs_no_request(make: Make) -> None:
+    typing = make(RETURN, SUM)
+    await typing.ghost()
+    typing.type("left +")
+    assert await typing.ghost() == " right"
+    typing.backspace(4)
+    assert (await typing.answer()).source == "memory"
+    assert await typing.ghost() == "ft + right"
+    typing.backspace(2)
+    assert await typing.ghost() == "left + right"
+    assert len(typing.asked) == 1
+
+
+async def test_a_closer_that_the_editor_inserts_is_typed_through(make: Make) -> None:
+    typing = make("x = <caret>\n", {"before": "x = ", "text": "call(left, right)\n"})
+    assert await typing.ghost() == "call(left, right)"
+    typing.type("call")
+    typing.type("(", ")")
+    answer = await typing.answer()
+    assert (answer.text, answer.source) == ("left, right", "memory")
+
+
+async def test_another_word_than_the_suggested_asks_the_model(make: Make) -> None:
+    typing = make(RETURN, {"before": "return r", "text": "ight\n"}, SUM)
+    await typing.ghost()
+    typing.type("r")
+    answer = await typing.answer()
+    assert (answer.text, answer.source) == ("ight", "model")
+    assert len(typing.asked) == 2
+
+
+async def test_an_edit_of_the_suffix_makes_memory_forget(make: Make) -> None:
+    typing = make(RETURN + "other = 1\n", SUM)
+    await typing.ghost()
+    typing.edit(Position(2, 0), Position(2, 5), "more")
+    assert (await typing.answer()).source == "model"
+
+
+async def test_coming_back_is_answered_from_memory(make: Make) -> None:
+    typing = make(RETURN + "\n\nvalue = <caret>\n".replace("<caret>", ""), SUM)
+    here = typing.cursor
+    await typing.ghost()
+    typing.cursor = Position(4, 8)
+    await typing.ghost()
+    typing.cursor = here
+    answer = await typing.answer()
+    assert (answer.text, answer.source) == ("left + right", "memory")
+
+
+async def test_nothing_to_add_is_remembered_too(make: Make) -> None:
+    typing = make("x = 1<caret>\n")
+    assert await typing.ghost() is None
+    assert (await typing.answer()).source == "memory"
+    assert len(typing.asked) == 1
+
+
+# The prompt
+
+
+async def test_each_key_only_appends_to_what_the_service_has_read(make: Make) -> None:
+    typing = make(RETURN + "\nrest = 1\n", {"before": "", "text": "zzz\n"})
+    for key in "total = left(":
+        typing.type(key, ")" if key == "(" else "")
+        await typing.ghost()
+    first = typing.asked[0]
+    for one, other in zip(typing.asked, typing.asked[1:], strict=False):
+        assert (one.context, one.path, one.suffix, one.prefix) == (
+            first.context,
+            first.path,
+            first.suffix,
+            first.prefix,
+        )
+        assert other.typed.startswith(one.typed)
+
+
+async def test_a_request_asks_for_a_line_or_for_a_block(make: Make) -> None:
+    line = make(RETURN, SUM)
+    await line.ghost()
+    assert line.asked[0].max_lines == 1
+    block = make(
+        "def add(left, right):\n    <caret>\n", {"before": "    ", "text": "a = 1\n    return a\n\n\nx = 2\ny\n"}
+    )
+    assert await block.ghost() == "a = 1\n    return a"
+    assert block.asked[0].max_lines == 10
+
+
+async def test_a_block_is_not_written_beyond_its_end(make: Make) -> None:
+    text = "a = 1\n    return a\n" + "b()\n" * 40
+    typing = make("def add(left, right):\n    <caret>\n", {"before": "    ", "text": text, "each": 0.005})
+    assert await typing.ghost() == "a = 1\n    return a"
+    await until(lambda: typing.services.cancelled == 1)
+
+
+# The deadline
+
+
+async def test_a_partial_goes_out_when_it_is_time(make: Make) -> None:
+    typing = make(RETURN, {**SUM, "text": "left + right" + " + other" * 200})
+    typing.services.script["answers"][0]["each"] = 0.01
+    answer = await typing.answer()
+    assert answer.text is not None
+    assert "left + right".startswith(answer.text) or answer.text.startswith("left + right")
+    assert answer.generation is not None
+    assert answer.generation.running, "it goes on for the next key"
+
+
+async def test_the_next_key_goes_on_with_what_is_being_written(make: Make) -> None:
+    typing = make(RETURN, SLOW)
+    first = await typing.answer(received=LONG_AGO)
+    await until(lambda: first.generation is not None and len(first.generation.text) > 1)
+    typing.type("l")
+    answer = await typing.answer()
+    assert answer.generation is first.generation
+    assert answer.text is not None
+    assert "eft + right".startswith(answer.text)
+    assert len(typing.asked) == 1
+
+
+async def test_a_key_that_is_another_ends_what_is_being_written(make: Make) -> None:
+    typing = make(RETURN, {"before": "return x", "text": "y\n"}, SLOW)
+    first = await typing.answer(received=LONG_AGO)
+    assert first.generation is not None
+    await until(lambda: bool(first.generation and first.generation.text))
+    typing.type("x")
+    assert not first.generation.running
+    assert await typing.ghost() == "y"
+
+
+async def test_what_is_written_otherwise_than_typed_is_asked_anew(make: Make) -> None:
+    """The key fits the first piece of the text that is on its way, and not the second."""
+    typing = make(RETURN, {"before": "return leap", "text": "s\n"}, {**SUM, "text": "le" + "ft\n", "each": 0.05})
+    first = await typing.answer(received=LONG_AGO)
+    await until(lambda: bool(first.generation and first.generation.text))
+    typing.type("leap")
+    assert await typing.ghost() == "s"
+
+
+async def test_with_nothing_valid_the_request_ends_at_its_deadline(make: Make) -> None:
+    typing = make(RETURN, NEVER, settings=Settings(debounce=0, deadline=60))
+    answer = await typing.answer()
+    assert (answer.text, answer.reason) == (None, "no suggestion in time")
+
+
+async def test_what_comes_after_the_partial_moment_may_still_become_whole(make: Make) -> None:
+    typing = make(RETURN, {**SUM, "first": 0.2})
+    assert await typing.ghost() == "left + right"
+
+
+# Failures
+
+
+async def test_a_service_that_is_gone_is_found_anew_within_the_request(make: Make) -> None:
+    typing = make(RETURN, {**SUM, "error": "unreachable"})
+    link, connect = typing.link, typing.services.connect
+    await link.open()
+
+    async def mended() -> Any:
+        typing.services.script["answers"][0]["error"] = None
+        return await connect()
+
+    link._connect = mended
+    assert await typing.ghost() == "left + right"
+    assert typing.services.connected == 2
+    assert link.problem is None
+
+
+async def test_without_a_service_the_answer_is_empty_and_says_why(make: Make) -> None:
+    typing = make(RETURN, SUM)
+    typing.services.refusals = [Unreachable("the model is corrupted; restore it")] * 3
+    answer = await typing.answer()
+    assert (answer.text, answer.reason) == (None, "the model is corrupted; restore it")
+    assert typing.link.problem == "the model is corrupted; restore it"
+    typing.type("l")
+    await typing.answer()
+    assert len(typing.services.refusals) == 2, "another attempt at once would fail the same way"
+    typing.link.forgive()
+    typing.services.refusals = []
+    typing.backspace()
+    assert await typing.ghost() == "left + right"
+    assert typing.link.problem is None
+
+
+@pytest.mark.parametrize("error", ["overloaded", "refused"])
+async def test_an_error_of_the_service_is_no_error_of_the_request(make: Make, error: str) -> None:
+    typing = make(RETURN, {**SUM, "error": error})
+    answer = await typing.answer()
+    assert (answer.text, answer.reason) == (None, f"scripted: {error}")
+    assert typing.link.problem == (None if error == "overloaded" else "scripted: refused")
+    typing.services.script["answers"][0]["error"] = None
+    assert await typing.ghost() == "left + right", "a failure is not remembered"
+    assert typing.link.problem is None
+
+
+async def test_a_superseded_request_frees_whoever_waits_and_nothing_else(make: Make) -> None:
+    typing = make(RETURN, NEVER)
+    waiting = asyncio.create_task(typing.answer())
+    await until(lambda: len(typing.asked) == 1)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert typing.desk.running is not None
+    assert typing.desk.running.running, "the prompt is still being read, for the next key"
+
+
+# Context
+
+
+def found(*snippets: Snippet, seconds: float = 0.0, calls: list[Snapshot] | None = None) -> Any:
+    async def retrieve(snapshot: Snapshot, _: Frame) -> Retrieved:
+        if calls is not None:
+            calls.append(snapshot)
+        await asyncio.sleep(seconds)
+        return Retrieved(snippets)
+
+    return retrieve
+
+
+ELSEWHERE = Snippet("package/other.py", "def helper(): ...\n")
+
+
+async def test_context_is_looked_for_once_and_frozen_with_the_anchor(make: Make) -> None:
+    calls: list[Snapshot] = []
+    typing = make(RETURN, {"before": "", "text": "zzz\n"}, retrieve=found(ELSEWHERE, calls=calls))
+    await ahead.look(typing.snapshot(), typing.desk)
+    for key in "total":
+        typing.type(key)
+        await typing.ghost()
+    assert [request.context for request in typing.asked] == [(ELSEWHERE,)] * 5
+    assert len(calls) == 1
+
+
+async def test_context_that_comes_too_late_is_read_in_the_next_pause(make: Make) -> None:
+    typing = make(RETURN, {"before": "", "text": "zzz\n"}, retrieve=found(ELSEWHERE, seconds=0.1))
+    await typing.ghost()
+    assert typing.asked[0].context == ()
+    assert typing.desk.running is not None
+    await typing.desk.running.over()
+    await ahead.prepare(typing.snapshot(), typing.desk)
+    assert typing.read_ahead[-1].context == (ELSEWHERE,)
+    typing.type("x")
+    await typing.ghost()
+    assert typing.asked[-1].context == (ELSEWHERE,)
+    assert typing.asked[-1].suffix == typing.read_ahead[-1].suffix
+
+
+async def test_without_retrieval_no_other_file_is_looked_at(make: Make) -> None:
+    calls: list[Snapshot] = []
+    settings = Settings(debounce=0, retrieval=False)
+    typing = make(RETURN, SUM, settings=settings, retrieve=found(ELSEWHERE, calls=calls))
+    await typing.ghost()
+    assert (calls, typing.asked[0].context) == ([], ())
+
+
+async def test_a_search_that_fails_costs_no_suggestion(make: Make) -> None:
+    async def broken(_: Snapshot, __: Frame) -> Retrieved:
+        raise ValueError("broken")
+
+    assert await make(RETURN, SUM, retrieve=broken).ghost() == "left + right"
+
+
+async def test_the_imports_above_the_window_are_told(make: Make) -> None:
+    body = "".join(f"    value_{at} = {at}\n" for at in range(300))
+    typing = make(f"import os\n\n\ndef work():\n{body}    return <caret>\n", SUM)
+    await typing.ghost()
+    assert typing.asked[0].context == (Snippet("package/module.py", "import os\ndef work():\n"),)
+
+
+# Ahead of the key
+
+
+async def test_the_place_of_the_cursor_is_read_ahead(make: Make) -> None:
+    typing = make(RETURN, SUM)
+    await ahead.prepare(typing.snapshot(), typing.desk)
+    prepared = typing.read_ahead[0]
+    assert prepared.prefix.endswith("return ")
+    typing.type("l")
+    await typing.ghost()
+    asked = typing.asked[0]
+    assert (asked.prefix, asked.suffix, asked.context) == (prepared.prefix, prepared.suffix, prepared.context)
+    assert asked.typed == "l"
+
+
+async def test_what_still_answers_is_not_read_again(make: Make) -> None:
+    typing = make(RETURN, SUM)
+    await typing.ghost()
+    await ahead.prepare(typing.snapshot(), typing.desk)
+    assert typing.read_ahead == []
+
+
+async def test_a_tired_anchor_answers_until_the_new_one_is_read(make: Make) -> None:
+    typing = make("def one():\n    pass\n\n\n<caret>\n", {"before": "", "text": "zzz\n"})
+    await typing.ghost()
+    typing.type("def two():\n    x")
+    await typing.ghost()
+    old = typing.desk.anchors[typing.snapshot().uri]
+    assert typing.desk.running is not None
+    await typing.desk.running.over()
+    preparing = asyncio.create_task(ahead.prepare(typing.snapshot(), typing.desk))
+    await until(lambda: bool(typing.read_ahead) or preparing.done())
+    await preparing
+    new = typing.desk.anchors[typing.snapshot().uri]
+    assert (old.scope, new.scope) == ((), ("def two():",))
+    typing.type("y")
+    await typing.ghost()
+    assert typing.asked[-1].prefix == typing.read_ahead[-1].prefix
+
+
+async def test_nothing_is_read_ahead_where_lacuna_is_off(make: Make) -> None:
+    typing = make(RETURN, SUM, settings=Settings(enabled=False))
+    await ahead.prepare(typing.snapshot(), typing.desk)
+    assert await typing.answer() == Answer(None, "skip", "off")
+    assert typing.services.requests == []
+
+
+async def test_reading_ahead_without_a_service_says_so(make: Make) -> None:
+    typing = make(RETURN, SUM)
+    typing.services.refusals = [Unreachable("nobody there")]
+    with pytest.raises(LacunaRuntimeError, match="nobody there"):
+        await ahead.prepare(typing.snapshot(), typing.desk)
+
+
+async def test_fifty_thousand_lines_cost_the_model_no_more(make: Make) -> None:
+    body = "    value = compute(value)\n" * 25_000
+    typing = make(f"def work():\n{body}    return <caret>\n{body}", SUM)
+    began = time.monotonic()
+    await typing.ghost()
+    request = typing.asked[0]
+    assert len(request.prefix) + len(request.suffix) + sum(len(one.text) for one in request.context) < 5_000
+    assert time.monotonic() - began < 15
