@@ -17,4 +17,5 @@ The story in order; `python -m training` tells it step by step. Modules, each of
     muon        gradients to changed weights
     train       rows to a checkpoint: stable, then cooled down
     export      a checkpoint to a model directory
+    card        all of its figures to a model card
 """

@@ -61,6 +61,21 @@ def _export(options: argparse.Namespace) -> None:
         print(f"{options.out / name}: {file.bytes} bytes")
 
 
+def _card(options: argparse.Namespace) -> None:
+    from model_runtime import manifest
+    from training import card, checkpoint, corpus, train
+
+    text = card.card(
+        manifest.read(options.model),
+        checkpoint.load(options.checkpoint)[1],
+        json.loads((options.corpus / "statistics.json").read_text(encoding="utf-8")),
+        card.read_log(options.checkpoint.parent / train.LOG),
+        json.loads(options.scores.read_text(encoding="utf-8")),
+        corpus.read_lock(),
+    )
+    (options.model / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="Make the embedded model.")
     steps = parser.add_subparsers(required=True, metavar="STEP")
@@ -111,6 +126,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--name", default="lacuna-bootstrap")
     one.add_argument("--precision", choices=("fp32", "int8", "int4"), default="int8")
     one.set_defaults(step=_export)
+
+    one = steps.add_parser("card", help="write MODEL_CARD.md beside the model")
+    one.add_argument("checkpoint", type=Path)
+    one.add_argument("scores", type=Path, help="what `python -m benchmarks.infill --json` printed")
+    one.add_argument("--model", type=Path, default=WORK / "model")
+    one.add_argument("--corpus", type=Path, default=WORK / "corpus")
+    one.set_defaults(step=_card)
     return parser
 
 

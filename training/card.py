@@ -1,0 +1,127 @@
+"""What a model was made of and how it scored in, its model card out. Every figure comes from a file, none by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from model_runtime.manifest import Manifest
+from training.sources import Pin
+
+_LIMITS = """\
+## What to expect
+- This is the **bootstrap** model: an hour of a shared two-core machine stands behind it. It finishes short,
+  usual lines and copies names from the file around; it reasons about nothing. Larger checkpoints are imported
+  with `lacuna model import`.
+- It has seen Python most, JavaScript and TypeScript some, other languages next to nothing: their scores below
+  say what is left of it there.
+- It may write code that is wrong, insecure or outdated, and it may repeat short runs of its training text.
+- It was trained on fill-in-the-middle prompts of `docs/prompt-format.md` and of no other form.
+"""
+
+
+def card(
+    made: Manifest,
+    state: Mapping[str, Any],
+    statistics: Mapping[str, Any],
+    log: Sequence[Mapping[str, Any]],
+    scores: Mapping[str, Any],
+    pins: Sequence[Pin],
+) -> str:
+    """The text of MODEL_CARD.md. state: of the checkpoint; log: its lines of figures; scores: of benchmarks.infill."""
+    size = sum(file.bytes for file in made.files.values())
+    parts = [
+        f"# {made.name}\n",
+        _opening(made, size),
+        _LIMITS,
+        _network(made, state, log),
+        _data(statistics),
+        _scores(scores),
+        _packages(pins),
+    ]
+    return "\n".join(parts)
+
+
+def _opening(made: Manifest, size: int) -> str:
+    return (
+        f"A fill-in-the-middle model for code, {_parameters(made):.1f} million parameters, {size / 1e6:.1f} MB as "
+        f"stored ({made.weights}). Licence: {made.licence}. Trained by `training/` of this repository from the text "
+        "of the packages named at the end, and of nothing else; `training/README.md` repeats every step.\n"
+    )
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of figures a run wrote. Raises OSError."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _parameters(made: Manifest) -> float:
+    shape = made.shape
+    heads = (2 * shape.heads + 2 * shape.kv_heads) * shape.head_size
+    layer = shape.hidden_size * (heads + 3 * shape.ffn_size + 2) + 2 * shape.head_size
+    return (shape.vocab_size * shape.hidden_size + shape.layers * layer + shape.hidden_size) / 1e6
+
+
+def _network(made: Manifest, state: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> str:
+    shape = made.shape
+    rows = [line for line in log if line["step"] <= state["step"]]
+    shown = [*rows[9 :: max(1, len(rows) // 8)], rows[-1]]
+    curve = "\n".join(
+        f"| {one['step']} | {one['tokens'] / 1e6:.1f} | {one['text']} | {one['middle']} |" for one in shown
+    )
+    return (
+        "## Network and training\n"
+        f"Decoder, llama-like: {shape.layers} layers of {shape.hidden_size}, {shape.heads} heads of "
+        f"{shape.head_size} sharing {shape.kv_heads} keys and values, QK-norm, SwiGLU of {shape.ffn_size}, tied "
+        f"embeddings, {shape.vocab_size} tokens, context {shape.context_length}. Muon and AdamW, warm-up, stable "
+        f"phase, linear cool-down over the last {state['cool_steps']} of {state['step']} steps; "
+        f"{state['tokens'] / 1e6:.1f} million tokens in all, padding included.\n\n"
+        "| step | million tokens | loss on text, nats a token | loss on middles |\n|--:|--:|--:|--:|\n" + curve + "\n"
+    )
+
+
+def _data(statistics: Mapping[str, Any]) -> str:
+    lines = ["## Data", "| part | language | files | bytes |", "|---|---|--:|--:|"]
+    for role, languages in statistics["kept"].items():
+        for language, row in sorted(languages.items()):
+            lines.append(f"| {role.replace('_', '-')} | {language} | {row['files']} | {row['bytes']} |")
+    dropped = {reason: count for reason, count in statistics["files"].items() if reason != "kept"}
+    said = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
+    lines.append(
+        f"\nOf these files training drew a part that no package dominates. Files left out: {said}. "
+        '"benchmark" are those that share a run of 30 tokens with the evaluation data. '
+        "Packages marked held-out never enter training, nor do files too like theirs.\n"
+    )
+    return "\n".join(lines)
+
+
+def _scores(scores: Mapping[str, Any]) -> str:
+    lines = [
+        f"## Scores ({scores['weights']}, the weights as shipped, greedy, model alone, no retrieval)",
+        "Exact match of whole answers in percent, with 95 % intervals; lines that are only brackets are left out.\n",
+        "| suite | filled by | gaps | exact match % | edit similarity | pass@1 % |",
+        "|---|---|--:|--:|--:|--:|",
+    ]
+    for one in scores["scores"]:
+        exact = _share(one["exact"], one["exact_interval"])
+        passed = _share(one["passed"], one["passed_interval"])
+        lines.append(
+            f"| {one['suite']} | {one['filler']} | {one['count']} | {exact} | {one['similar']:.2f} | {passed} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _share(share: float | None, around: Sequence[float] | None) -> str:
+    if share is None or around is None:
+        return ""
+    return f"{100 * share:.1f} ({100 * around[0]:.1f}–{100 * around[1]:.1f})"
+
+
+def _packages(pins: Sequence[Pin]) -> str:
+    lines = ["## Packages", "| package | version | licence | part | archive bytes |", "|---|---|---|---|--:|"]
+    for pin in sorted(pins, key=lambda one: (one.ecosystem, one.role, one.name)):
+        name = f"{pin.name} ({pin.ecosystem})"
+        lines.append(f"| {name} | {pin.version} | {pin.licence} | {pin.role.replace('_', '-')} | {pin.bytes or ''} |")
+    return "\n".join(lines) + "\n"
