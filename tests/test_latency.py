@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
 
-from benchmarks import samples, workspace
+from benchmarks import lsp_client, samples, sitting, workspace
 from benchmarks.editor import Editor, Mark
 from benchmarks.samples import Sample
+from benchmarks.sitting import Sitting
 from benchmarks.typist import Key, Typing
 from benchmarks.workspace import Hole
+from tests.editors import scripted_server
 
 PACKAGE = workspace.package("httpx")
 
@@ -126,3 +130,45 @@ def test_a_large_file_has_as_many_lines_as_asked_for(tmp_path: Path) -> None:
     assert len(path.read_text("utf-8").split("\n")) >= 20_000
     assert len(made.holes) >= 20
     assert all(isinstance(hole, Hole) for hole in made.holes)
+
+
+async def test_a_sitting_tells_the_server_every_key_and_takes_what_it_suggests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"LANDING": (0.01, 0.02), "REACTION": (0.0, 0.01), "TASTE": 1.0}.items():
+        monkeypatch.setattr(sitting, name, value)
+    monkeypatch.setattr("benchmarks.typist.FASTEST", 0.01)
+    monkeypatch.setattr("benchmarks.typist.SLOWEST", 0.02)
+    made = workspace.copied(PACKAGE, tmp_path, seed=1)
+    words = [(hole.text[at : at + 3], hole.text[at + 3 : at + 12]) for hole in made.holes[:4] for at in range(0, 60, 7)]
+    answers = [{"before": before, "items": [{"insertText": text}]} for before, text in words]
+    script, log = tmp_path / "script.json", tmp_path / "log"
+    script.write_text(json.dumps({"encoding": "utf-16", "answers": answers}))
+    client = await lsp_client.start(
+        [sys.executable, scripted_server.__file__, str(script), str(log)],
+        environment={},
+        root=made.root,
+        options={},
+        errors=tmp_path / "stderr",
+        notified=lambda method, params: None,
+    )
+    desk = Sitting(client, made.root, random.Random(1))
+    try:
+        await sitting.write(desk, made, 4.0)
+        await client.ask("shutdown", None, 10.0)  # whatever was asked before is answered by now
+        sitting.settle(desk)
+    finally:
+        await lsp_client.stop(client)
+    assert desk.keys > 30
+    assert desk.jumps > 1
+    assert desk.accepted > 0
+    assert all(sample.latency_ms is not None or sample.superseded for sample in desk.samples)
+    assert any(sample.shown for sample in desk.samples)
+
+    mirror = scripted_server.Server(script, tmp_path / "again")
+    mirror.send = lambda message: None  # type: ignore[method-assign]
+    for line in log.read_text().splitlines():
+        message = json.loads(line)
+        if message.get("method", "").startswith("textDocument/did"):
+            getattr(mirror, "on_" + message["method"].replace("/", "_"))(message)
+    assert {path.as_uri(): editor.text() for path, editor in desk.editors.items()} == mirror.documents
