@@ -10,6 +10,7 @@ and caches. Modules, each of which imports only those above it:
     protocol       what service and client say to each other
     sampling       log-probabilities to one token
     ngrams         the memory of a workspace: what followed these tokens before
+    memories       texts of workspaces to their n-gram memories
     sequence       the state of one generation
     backend        what an engine asks of whatever runs the network
     cache          KV slots and the longest prefix they share with a prompt

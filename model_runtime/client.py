@@ -13,10 +13,23 @@ import httpx
 import msgspec
 
 from model_runtime.errors import Overloaded, ProtocolMismatch, Refused, ServiceError, Unreachable
-from model_runtime.protocol import PROTOCOL, Answer, Chunk, Done, Health, InfillRequest, Problem, Reason, Usage
+from model_runtime.protocol import (
+    PROTOCOL,
+    Answer,
+    Chunk,
+    Done,
+    Health,
+    InfillRequest,
+    Learnt,
+    Lesson,
+    Problem,
+    Reason,
+    Usage,
+)
 
 CONNECT_SECONDS = 2.0
 SILENCE_SECONDS = 120.0  # a request without a deadline may wait this long for its next byte
+LESSON_SECONDS = 60.0  # a lesson is learnt beside the requests, which go first
 GRACE_SECONDS = 5.0  # and one with a deadline this long after it
 
 _encode = msgspec.json.Encoder().encode
@@ -62,6 +75,23 @@ class Client:
     async def drain(self) -> Health:
         """Ask the service to finish what runs and end. Raises Unreachable."""
         return _health(await self._call("POST", "/drain", CONNECT_SECONDS), self.endpoint)
+
+    async def learn(self, lesson: Lesson) -> Learnt:
+        """Have the service remember texts of a workspace. Raises Unreachable, Refused."""
+        message = self._http.build_request(
+            "POST",
+            "/memory",
+            content=_encode(lesson),
+            headers={"content-type": "application/json"},
+            timeout=httpx.Timeout(LESSON_SECONDS, connect=CONNECT_SECONDS),
+        )
+        response = await self._send(message, stream=False)
+        if response.status_code != 200:
+            raise _problem(response, self.endpoint)
+        try:
+            return msgspec.json.decode(response.content, type=Learnt)
+        except msgspec.DecodeError as error:
+            raise ProtocolMismatch(f"the service at {self.endpoint} answers a lesson with something else") from error
 
     async def infill(self, request: InfillRequest) -> AsyncGenerator[Chunk | Done, None]:
         """Tokens as they come, then one Done. Closing the iterator cancels the work.

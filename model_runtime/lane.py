@@ -12,12 +12,15 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 from model_runtime.errors import ModelError, Overloaded, PromptError
 from model_runtime.manifest import Manifest
+from model_runtime.memories import Memories
 from model_runtime.metrics import Metrics
-from model_runtime.protocol import Chunk, Done, InfillRequest, Problem, Usage, prompt
+from model_runtime.ngrams import NGrams
+from model_runtime.protocol import Chunk, Done, InfillRequest, Lesson, Problem, Usage, prompt
 from model_runtime.sequence import Cancel, Finish, Generation, Token
 from model_runtime.tokenizer import Tokenizer
 
@@ -45,7 +48,9 @@ class Writer(Protocol):
         """Give the memory back."""
 
 
-def write(engine: Writer, request: InfillRequest, cancel: Cancel, arrived: float) -> Iterator[Chunk | Done]:
+def write(
+    engine: Writer, request: InfillRequest, cancel: Cancel, arrived: float, memory: NGrams | None = None
+) -> Iterator[Chunk | Done]:
     """Fill one gap on the calling thread. arrived: time.monotonic() when the request came in.
 
     Raises PromptError when the request cannot be laid out.
@@ -62,6 +67,7 @@ def write(engine: Writer, request: InfillRequest, cancel: Cancel, arrived: float
         max_lines=request.max_lines,
         stop=request.stop,
         deadline=_deadline(request, arrived),
+        memory=memory,
     )
     for event in engine.generate(generation, cancel):
         if isinstance(event, Token):
@@ -127,8 +133,10 @@ class Lane:
         self._metrics = metrics
         self._capacity = capacity
         self._thread = ThreadPoolExecutor(1, "engine")
+        self._learning = ThreadPoolExecutor(1, "memory")
         self._loop = asyncio.get_running_loop()
         self._engine: Writer | None = None
+        self._memories: Memories | None = None
         self._waiting: deque[Ticket] = deque()
         self._running: Ticket | None = None
         self._newest: dict[str, Ticket] = {}
@@ -141,8 +149,16 @@ class Lane:
     async def open(self, opener: Callable[[], Writer]) -> Writer:
         """Open the engine on its thread, then start on what has come in meanwhile. Raises what `opener` raises."""
         self._engine = await self._loop.run_in_executor(self._thread, opener)
+        self._memories = Memories(self._engine.tokenizer.encode_once)
         self._start_next()
         return self._engine
+
+    async def learn(self, lesson: Lesson) -> int:
+        """Remember texts of a workspace; how many of its tokens are then known, 0 while the engine still opens."""
+        if self._memories is None:
+            return 0
+        learn = partial(self._memories.learn, lesson.workspace, lesson.texts, more=lesson.more)
+        return await self._loop.run_in_executor(self._learning, learn)
 
     def submit(self, request: InfillRequest) -> Ticket:
         """Queue a request and supersede the client's older one. Raises Overloaded when the queue is full."""
@@ -175,6 +191,7 @@ class Lane:
         """Cancel what is left, wait for the thread, give the engine's memory back."""
         self.abandon_all()
         await asyncio.to_thread(self._thread.shutdown)
+        await asyncio.to_thread(self._learning.shutdown, cancel_futures=True)
         if self._engine is not None:
             self._engine.close()
 
@@ -198,7 +215,8 @@ class Lane:
         """On the engine's thread: one request from its first token to its end."""
         outcome: Done | Problem = Problem("internal", "the engine ended without an answer; see the daemon's log")
         try:
-            for event in write(engine, ticket.request, ticket.cancel, ticket.arrived):
+            memory = self._memories.of(ticket.request.workspace) if self._memories is not None else None
+            for event in write(engine, ticket.request, ticket.cancel, ticket.arrived, memory):
                 if isinstance(event, Done):
                     outcome = event
                 else:

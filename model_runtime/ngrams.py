@@ -74,12 +74,14 @@ class NGrams:
         return continuation
 
     def draft(self, context: Sequence[int], count: int) -> list[int]:
-        """Up to `count` tokens that most often went on from here, one after the other."""
+        """Up to `count` tokens that most often went on from here; ends where what went on ends."""
         drafted: list[int] = []
+        matched = 0
         while len(drafted) < count:
             continuation = self.after([*context[-LONGEST:], *drafted])
-            if continuation is None:
+            if continuation is None or continuation.length <= min(matched, LONGEST - 1):
                 break
+            matched = continuation.length
             drafted.append(int(continuation.tokens[continuation.shares.argmax()]))
         return drafted
 

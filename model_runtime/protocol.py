@@ -2,6 +2,7 @@
 
     GET  /health            → Health
     POST /infill   Infill…  → one JSON line a Chunk, and a last line that is a Done or an {"error": Problem}
+    POST /memory   Lesson   → Learnt; what a workspace's code looks like, for the infills that name it
     POST /drain             → Health; what runs is finished, then the service ends
     GET  /metrics           → Prometheus text
 
@@ -32,6 +33,7 @@ class InfillRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
     client: opaque; a newer request of the same client supersedes the older one. Empty: never superseded.
     max_tokens: 0 only prefills. max_lines, stop: as in `sequence.Generation`.
+    workspace: whose memory sharpens the model, see Lesson; empty for none.
     deadline_ms: counted from the request's arrival at the service; None waits as long as it takes.
     """
 
@@ -48,6 +50,21 @@ class InfillRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     seed: Annotated[int, msgspec.Meta(ge=0)] | None = None
     stop: tuple[str, ...] = ()
     deadline_ms: Annotated[float, msgspec.Meta(ge=0.0)] | None = None
+    workspace: str = ""
+
+
+class Lesson(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Texts of a workspace, masked, by opaque name; an empty text forgets. more: another lesson follows at once."""
+
+    workspace: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    texts: dict[str, str]
+    more: bool = False
+
+
+class Learnt(msgspec.Struct, frozen=True):
+    """How many tokens of the workspace are known now."""
+
+    tokens: int
 
 
 class Chunk(msgspec.Struct, frozen=True):

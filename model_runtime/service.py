@@ -26,13 +26,14 @@ from starlette.types import Receive, Scope, Send
 from model_runtime import metrics, protocol
 from model_runtime.errors import Overloaded
 from model_runtime.lane import Lane, Ticket, Writer
-from model_runtime.protocol import Answer, Chunk, Health, InfillRequest, Problem, State
+from model_runtime.protocol import Answer, Chunk, Health, InfillRequest, Learnt, Lesson, Problem, State
 
 DRAIN_SECONDS = 5  # what still runs this long after a drain began is cancelled
 _STATUS = {"bad_request": 400, "overloaded": 429, "draining": 503, "model": 500, "internal": 500}
 
 log = logging.getLogger(__name__)
 _decode_request = msgspec.json.Decoder(InfillRequest).decode
+_decode_lesson = msgspec.json.Decoder(Lesson).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -61,6 +62,7 @@ class Service:
             routes=[
                 Route("/health", self._answer_health),
                 Route("/infill", _Infill(self)),
+                Route("/memory", self._answer_memory, methods=["POST"]),
                 Route("/drain", self._answer_drain, methods=["POST"]),
                 Route("/metrics", self._answer_metrics),
             ]
@@ -100,6 +102,17 @@ class Service:
 
     async def _answer_health(self, _: Request) -> Response:
         return _json(self.health())
+
+    async def _answer_memory(self, request: Request) -> Response:
+        body = await _body(request.receive)
+        if isinstance(body, Problem):
+            return _no(body)
+        try:
+            lesson = _decode_lesson(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return _no(Problem("bad_request", f"the request is not a lesson: {error}"))
+        self.touched = time.monotonic()
+        return _json(Learnt(await self.lane.learn(lesson)))
 
     async def _answer_drain(self, _: Request) -> Response:
         self.end()

@@ -62,6 +62,10 @@ class Tokenizer:
         pieces = [line + "\n" for line in lines[:-1]] + lines[-1:]
         return [token for piece in pieces for token in self._encode_piece(piece)]
 
+    def encode_once(self, text: str) -> list[int]:
+        """As `encode`, for a text that will not come again: its lines are not remembered."""
+        return list(self._encode_uncached(text))
+
     def count(self, text: str) -> int:
         """How many tokens `encode` gives."""
         return len(self.encode(text))

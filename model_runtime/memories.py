@@ -1,0 +1,58 @@
+"""Texts of workspaces in, their n-gram memories out: bounded, in memory only, one apart from the other.
+
+A workspace is an opaque id: who does not know it neither reads nor changes what it holds. Texts arrive
+masked, under opaque names. Never written to disk, never logged, gone with the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_runtime.ngrams import NGrams
+
+WORKSPACES = 4  # remembered at once; the one not used for longest is forgotten first
+TOKENS = 600_000  # of one workspace: about two megabytes of code, and five of memory
+
+
+class Memories:
+    """`learn` from one thread at a time; `of` from any."""
+
+    def __init__(self, encode: Callable[[str], Sequence[int]], *, workspaces: int = WORKSPACES, tokens: int = TOKENS):
+        self._encode = encode
+        self._workspaces, self._tokens = workspaces, tokens
+        self._texts: dict[str, dict[str, NDArray[np.uint32]]] = {}
+        self._memories: dict[str, NGrams] = {}
+
+    def of(self, workspace: str) -> NGrams | None:
+        """What is known of a workspace; None for one that is unknown, or the empty id."""
+        return self._memories.get(workspace)
+
+    def learn(self, workspace: str, texts: Mapping[str, str], *, more: bool = False) -> int:
+        """Adds or replaces texts by name, an empty one forgets; how many tokens are then known.
+
+        What came last is kept when there is too much. more: others follow at once, so nothing is sorted yet.
+        """
+        known = self._texts.pop(workspace, {})
+        self._texts[workspace] = known
+        for name, text in texts.items():
+            known.pop(name, None)
+            if text:
+                known[name] = np.array(self._encode(text), np.uint32)
+        self._forget_oldest(known)
+        while len(self._texts) > self._workspaces:
+            oldest = next(iter(self._texts))
+            del self._texts[oldest]
+            self._memories.pop(oldest, None)
+        if not more:
+            self._memories[workspace] = NGrams([tokens.tolist() for tokens in known.values()], self._tokens)
+        return sum(map(len, known.values()))
+
+    def _forget_oldest(self, known: dict[str, NDArray[np.uint32]]) -> None:
+        over = sum(len(tokens) + 1 for tokens in known.values()) - self._tokens
+        for name in list(known):
+            if over <= 0:
+                return
+            over -= len(known.pop(name)) + 1
