@@ -28,6 +28,12 @@ def cpu_seconds(pid: int) -> float:
     return sum(map(int, fields[11:15])) / TICK
 
 
+def machine_seconds() -> float:
+    """Processor time of everything on this machine since it started."""
+    user, nice, system, _, _, irq, softirq, *_ = map(int, (PROC / "stat").read_text().split("\n")[0].split()[1:])
+    return (user + nice + system + irq + softirq) / TICK
+
+
 def children(pid: int) -> list[int]:
     """Every living descendant."""
     found, level = [], [pid]
