@@ -25,7 +25,8 @@ and caches. Modules, each of which imports only those above it:
     checkpoint     the tensors of a Hugging Face folder
     configuration  the values of its config.json
     rope           how fast its heads turn with the position
-    families       the network that it is, and where its weights lie
+    plan           the network that it is, and where each weight lies
+    families       such a plan, for each family
     vocabulary     its tokenizer, its markers and how it is asked to infill
     importer       all that in, a model directory out
     metrics        counts and times of the service

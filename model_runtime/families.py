@@ -1,58 +1,21 @@
-"""A configuration in, a Plan out: the network's shape and where each of its weights lies in the checkpoint.
-
-One function a family. A plan is checked against the checkpoint before anything is read, so that
-a tensor that is missing, of another size or left over is named at once. Reads no weights.
-"""
+"""A configuration in, a Plan out: one function a family. Reads no weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable
 
 import msgspec
 
-from model_runtime import graph
 from model_runtime.checkpoint import Checkpoint, Rows
 from model_runtime.configuration import Configuration
 from model_runtime.errors import CheckpointError
-from model_runtime.manifest import Family, Matrix, Shape
+from model_runtime.manifest import Layout, Matrix, Shape
+from model_runtime.plan import Part, Plan, activation, check, context, named, tied
 from model_runtime.rope import rope
 
-CONTEXT = 4096  # tokens served unless another length is asked for: keys and values cost memory for each
 
-_ACTIVATIONS: dict[str, Literal["silu", "gelu", "gelu_tanh"]] = {
-    "silu": "silu",
-    "swish": "silu",
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_fast": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-}
-# Buffers that old checkpoints carry along; a network of ours needs none.
-_BUFFERS = (".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attn.causal_mask")
-
-
-@dataclass(frozen=True)
-class Part:
-    """A tensor of the checkpoint, or some runs of its rows."""
-
-    name: str
-    rows: Rows | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """parts: for each weight of ours, where it lies; trained: the most tokens the model is good for."""
-
-    family: Family
-    shape: Shape
-    parts: Mapping[str, Part]
-    trained: int
-
-
-def plan(config: Configuration, checkpoint: Checkpoint, context: int | None) -> Plan:
-    """context: tokens to serve, None for CONTEXT or what the model is good for. Raises CheckpointError."""
+def planned(config: Configuration, checkpoint: Checkpoint, layout: Layout, length: int | None) -> Plan:
+    """layout: what the tokenizer's markers tell; length: tokens to serve, None chooses. Raises CheckpointError."""
     kind = config.text("model_type")
     if kind not in _FAMILIES:
         raise CheckpointError(
@@ -62,12 +25,12 @@ def plan(config: Configuration, checkpoint: Checkpoint, context: int | None) -> 
         raise CheckpointError(
             f"{config.path}: the checkpoint is quantized already; import the original, in floats of 16 or 32 bits"
         )
-    found = _FAMILIES[kind](config, checkpoint, context)
-    _check(found, checkpoint)
+    found = _FAMILIES[kind](config, checkpoint, layout, length)
+    check(found, checkpoint)
     return found
 
 
-def _llama(config: Configuration, checkpoint: Checkpoint, context: int | None) -> Plan:
+def _llama(config: Configuration, checkpoint: Checkpoint, layout: Layout, length: int | None) -> Plan:
     """Llama, CodeLlama, DeepSeek-Coder, SmolLM, Mistral, Qwen2, Qwen3, StarCoder2."""
     kind = config.text("model_type")
     hidden, heads = config.integer("hidden_size"), config.integer("num_attention_heads")
@@ -83,17 +46,17 @@ def _llama(config: Configuration, checkpoint: Checkpoint, context: int | None) -
         kv_heads=config.integer("num_key_value_heads", default=heads),
         head_size=size,
         ffn_size=config.integer("intermediate_size"),
-        context_length=_context(config, trained, context),
+        context_length=context(config, trained, length),
         rope_theta=turning.theta,
         rope=turning.frequencies,
         rope_magnitude=turning.magnitude,
         norm_epsilon=config.number("rms_norm_eps", "norm_epsilon", default=1e-5 if starcoder else 1e-6),
         norm="layer" if starcoder else "rms",
-        activation=_activation(config, "hidden_act", "gelu_pytorch_tanh" if starcoder else "silu"),
+        activation=activation(config, "hidden_act", "gelu_pytorch_tanh" if starcoder else "silu"),
         gated=not starcoder,
         qk_norm=kind == "qwen3",
         biases=_llama_biases(config, kind),
-        tied=_tied(config, checkpoint),
+        tied=tied(config, checkpoint),
     )
     shape = _windowed(config, shape)
     layer = {name: f"self_attn.{name}_proj" for name in "qkvo"}
@@ -101,7 +64,7 @@ def _llama(config: Configuration, checkpoint: Checkpoint, context: int | None) -
     layer |= {"q_norm": "self_attn.q_norm", "k_norm": "self_attn.k_norm"}
     layer |= {"up": "mlp.c_fc", "down": "mlp.c_proj"} if starcoder else {n: f"mlp.{n}_proj" for n in _GATED}
     whole = {"embed": "model.embed_tokens", "norm": "model.norm", "head": "lm_head"}
-    return Plan("llama", shape, _named(shape, "model.layers", layer, whole), trained)
+    return Plan("llama", shape, named(shape, "model.layers", layer, whole), trained)
 
 
 _GATED = ("gate", "up", "down")
@@ -128,74 +91,108 @@ def _windowed(config: Configuration, shape: Shape) -> Shape:
     return msgspec.structs.replace(shape, window=window)
 
 
-def _context(config: Configuration, trained: int, wanted: int | None) -> int:
-    if wanted is not None and wanted > trained:
-        raise CheckpointError(
-            f"{config.path}: the model was trained on {trained} tokens; ask for no more with --context"
-        )
-    return min(trained, wanted or CONTEXT)
+def _gptj(config: Configuration, checkpoint: Checkpoint, layout: Layout, length: int | None) -> Plan:
+    """GPT-J, CodeGen 1 and 2: attention and feed-forward side by side, a part of each head turned by neighbours."""
+    hidden, heads = config.integer("n_embd"), config.integer("n_head")
+    trained = config.integer("n_positions", "n_ctx")
+    shape = Shape(
+        vocab_size=config.integer("vocab_size"),
+        hidden_size=hidden,
+        layers=config.integer("n_layer"),
+        heads=heads,
+        kv_heads=heads,
+        head_size=hidden // heads,
+        ffn_size=config.integer("n_inner", default=4 * hidden),
+        context_length=context(config, trained, length),
+        norm_epsilon=config.number("layer_norm_epsilon", default=1e-5),
+        norm="layer",
+        activation=activation(config, "activation_function", "gelu_new"),
+        gated=False,
+        parallel=True,
+        biases=("up", "down", "head"),
+        rotary_size=config.integer("rotary_dim", default=hidden // heads),
+        rotary_interleaved=True,
+        tied=config.flag("tie_word_embeddings", False),
+    )
+    layer = {"attention_norm": "ln_1", "up": "mlp.fc_in", "down": "mlp.fc_out", "o": "attn.out_proj"}
+    layer |= {name: f"attn.{name}_proj" for name in "qkv"}
+    parts = named(shape, "transformer.h", layer, _TRANSFORMER)
+    if config.text("model_type") == "codegen":
+        # How many accelerators it was trained across still shows in its rows: four for CodeGen 1, eight for
+        # CodeGen 2, which says the same type, has code of its own in `auto_map` and masks in its vocabulary.
+        cores = 8 if layout == "mask" or "auto_map" in config else 4
+        if heads % cores:
+            raise config.wrong(f"n_head is {heads}, it must be a multiple of {cores}")
+        for number in range(shape.layers):
+            fused = f"transformer.h.{number}.attn.qkv_proj.weight"
+            for place, name in enumerate("qvk"):
+                parts[f"layers.{number}.{name}.weight"] = Part(fused, _codegen_rows(hidden, cores, place))
+    return Plan("gptj", shape, parts, trained)
 
 
-def _activation(config: Configuration, name: str, default: str) -> Literal["silu", "gelu", "gelu_tanh"]:
-    kind = config.text(name, default=default)
-    if kind not in _ACTIVATIONS:
-        raise config.wrong(f"{name} is {kind!r}, known are {', '.join(_ACTIVATIONS)}")
-    return _ACTIVATIONS[kind]
+_TRANSFORMER = {
+    "embed": "transformer.wte",
+    "positions": "transformer.wpe",
+    "norm": "transformer.ln_f",
+    "head": "lm_head",
+}
 
 
-def _tied(config: Configuration, checkpoint: Checkpoint) -> bool:
-    return config.flag("tie_word_embeddings", "lm_head.weight" not in checkpoint.tensors)
+def _codegen_rows(hidden: int, cores: int, place: int) -> Rows:
+    """Each core holds its heads' queries, then their values, then their keys; place: 0, 1 or 2 of these."""
+    count = hidden // cores
+    return [((3 * core + place) * count, (3 * core + place + 1) * count) for core in range(cores)]
 
 
-def _named(shape: Shape, layers: str, layer: Mapping[str, str], whole: Mapping[str, str]) -> dict[str, Part]:
-    """Each weight of ours under the name that the checkpoint has for it. layer, whole: ours → theirs."""
-    found = {}
-    for name in graph.sizes(shape):
-        base, _, kind = name.rpartition(".")
-        if base.startswith("layers."):
-            _, number, base = base.split(".")
-            found[name] = Part(f"{layers}.{number}.{layer[base]}.{kind}")
-        else:
-            found[name] = Part(f"{whole[base]}.{kind}")
-    return found
+def _bigcode(config: Configuration, checkpoint: Checkpoint, layout: Layout, length: int | None) -> Plan:
+    """SantaCoder, StarCoder: GPT-2 with one head of keys and values for all queries."""
+    hidden, heads = config.integer("n_embd"), config.integer("n_head")
+    trained, size = config.integer("n_positions"), hidden // heads
+    shared = config.flag("multi_query", True)
+    shape = Shape(
+        vocab_size=config.integer("vocab_size"),
+        hidden_size=hidden,
+        layers=config.integer("n_layer"),
+        heads=heads,
+        kv_heads=1 if shared else heads,
+        head_size=size,
+        ffn_size=config.integer("n_inner", default=4 * hidden),
+        context_length=context(config, trained, length),
+        norm_epsilon=config.number("layer_norm_epsilon", default=1e-5),
+        norm="layer",
+        activation=activation(config, "activation_function", "gelu_pytorch_tanh"),
+        gated=False,
+        positions="learned",
+        biases=("q", "k", "v", "o", "up", "down"),
+        tied=tied(config, checkpoint),
+    )
+    layer = {"attention_norm": "ln_1", "ffn_norm": "ln_2", "up": "mlp.c_fc", "down": "mlp.c_proj"}
+    layer |= {"o": "attn.c_proj"} | dict.fromkeys("qkv", "attn.c_attn")
+    parts = named(shape, "transformer.h", layer, _TRANSFORMER)
+    parts["positions.weight"] = Part("transformer.wpe.weight", [(0, shape.context_length)])
+    for number in range(shape.layers):
+        for place, name in enumerate("qkv"):
+            rows = _bigcode_rows(heads, size, place, shared=shared)
+            for kind in ("weight", "bias"):
+                parts[f"layers.{number}.{name}.{kind}"] = Part(f"transformer.h.{number}.attn.c_attn.{kind}", rows)
+    return Plan("bigcode", shape, parts, trained)
 
 
-def _check(found: Plan, checkpoint: Checkpoint) -> None:
-    """Every part is there and of the right size, and nothing is left over. Raises CheckpointError."""
-    for name, size in graph.sizes(found.shape).items():
-        part = found.parts[name]
-        tensor = checkpoint.tensors.get(part.name)
-        if tensor is None:
-            raise CheckpointError(
-                f"{checkpoint.files[0].parent} has no tensor {part.name} in its {len(checkpoint.files)} files, "
-                "config.json calls for it; download the checkpoint again"
-            )
-        rows = sum(stop - start for start, stop in part.rows) if part.rows else tensor.size[0]
-        if (rows, *tensor.size[1:]) != size or any(stop > tensor.size[0] for _, stop in part.rows or ()):
-            raise CheckpointError(
-                f"{tensor.file}: tensor {part.name} is {list(tensor.size)}, config.json calls for "
-                f"{_whole_size(found, part.name)}; the two belong to different models, download the checkpoint again"
-            )
-    used = {part.name for part in found.parts.values()} | ({"lm_head.weight"} if found.shape.tied else set())
-    rest = [name for name in checkpoint.tensors if name not in used and not name.endswith(_BUFFERS)]
-    if rest:
-        raise CheckpointError(
-            f"{checkpoint.tensors[rest[0]].file}: tensor {rest[0]} and {len(rest) - 1} others have no place in a model "
-            "of this type; it is a variant that cannot be imported"
-        )
+def _bigcode_rows(heads: int, size: int, place: int, *, shared: bool) -> Rows:
+    """All queries, the keys, the values; or, where keys and values are not shared, the three of each head in turn."""
+    if shared:
+        begin = 0 if place == 0 else (heads + place - 1) * size
+        return [(begin, begin + (heads * size if place == 0 else size))]
+    return [((3 * head + place) * size, (3 * head + place + 1) * size) for head in range(heads)]
 
 
-def _whole_size(found: Plan, tensor: str) -> list[int]:
-    """The size that all parts of one tensor add up to."""
-    sizes = graph.sizes(found.shape)
-    parts = [sizes[name] for name, part in found.parts.items() if part.name == tensor]
-    return [sum(size[0] for size in parts), *parts[0][1:]]
-
-
-_FAMILIES: dict[str, Callable[[Configuration, Checkpoint, int | None], Plan]] = {
+_FAMILIES: dict[str, Callable[[Configuration, Checkpoint, Layout, int | None], Plan]] = {
+    "gptj": _gptj,
+    "codegen": _gptj,
     "llama": _llama,
     "mistral": _llama,
     "qwen2": _llama,
     "qwen3": _llama,
     "starcoder2": _llama,
+    "gpt_bigcode": _bigcode,
 }

@@ -21,9 +21,10 @@ from model_runtime import graph, manifest, tokenizer
 from model_runtime.checkpoint import Checkpoint, open_folder
 from model_runtime.configuration import Configuration
 from model_runtime.errors import CheckpointError
-from model_runtime.families import Part, Plan, plan
+from model_runtime.families import planned
 from model_runtime.manifest import Manifest
 from model_runtime.nodes import Precision
+from model_runtime.plan import Part, Plan
 from model_runtime.quantize import Floats
 from model_runtime.vocabulary import Vocabulary, vocabulary
 
@@ -64,8 +65,8 @@ def examine(source: Path, *, name: str, quant: Quant, context: int | None = None
     """Everything but the weights, checked. context: tokens to serve, None chooses. Raises ModelError."""
     config = Configuration.read(source)
     checkpoint = open_folder(source)
-    found = plan(config, checkpoint, context)
-    words = vocabulary(source, config, found.shape.vocab_size)
+    words = vocabulary(source, config, config.integer("vocab_size"))
+    found = planned(config, checkpoint, words.fim.layout, context)
     files = [config.path, *checkpoint.files, *source.glob("*token*.json"), *source.glob("vocab.json")]
     sources = {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)}
     return Checked(checkpoint, found, words, Order(_VERSION, name, quant, found.shape.context_length, sources))

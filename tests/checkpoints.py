@@ -141,6 +141,7 @@ def write_pickle(path: Path, tensors: Mapping[str, Array], more: Mapping[str, An
 # The families. Each: a configuration as its authors published it, only smaller.
 
 HIDDEN, LAYERS, HEADS, FFN = 64, 2, 4, 96
+WIDE = 256  # for eight heads of 32 values, half of which are turned
 
 
 def llama(**changes: Any) -> Checkpoint:
@@ -270,6 +271,119 @@ def starcoder2_logits(config: Mapping[str, Any], tensors: Tensors, tokens: Seque
     return layer_norm(x, tensors, "model.norm", epsilon) @ tensors["model.embed_tokens.weight"].T
 
 
+CODEGEN2_MARKERS = (*END, "<mask_1>", "<sep>", "<eom>")
+
+
+def gptj(kind: str = "gptj", cores: int = 4, markers: tuple[str, ...] = END, **changes: Any) -> Checkpoint:
+    """GPT-J, or CodeGen with its rows of q, v and k as that many cores held them."""
+    config = {
+        "model_type": kind,
+        "vocab_size": VOCAB,
+        "n_embd": WIDE,
+        "n_layer": LAYERS,
+        "n_head": 8,
+        "n_inner": None,
+        "n_positions": 512,
+        "rotary_dim": 16,
+        "activation_function": "gelu_new",
+        "layer_norm_epsilon": 1e-5,
+        "tie_word_embeddings": False,
+        "eos_token_id": 256,
+        **changes,
+    }
+    make = Maker()
+    tensors = make.matrices({"transformer.wte.weight": (VOCAB, WIDE), "lm_head.weight": (VOCAB, WIDE)})
+    tensors |= make.norms({"transformer.ln_f.weight": WIDE})
+    tensors |= make.vectors({"transformer.ln_f.bias": WIDE, "lm_head.bias": VOCAB})
+    for layer in range(LAYERS):
+        at = f"transformer.h.{layer}."
+        names = ["qkv_proj"] if kind == "codegen" else ["q_proj", "k_proj", "v_proj"]
+        rows = 3 * WIDE // len(names)
+        tensors |= make.matrices({f"{at}attn.{name}.weight": (rows, WIDE) for name in names})
+        tensors |= make.matrices({f"{at}attn.out_proj.weight": (WIDE, WIDE)})
+        tensors |= make.matrices({f"{at}mlp.fc_in.weight": (4 * WIDE, WIDE)})
+        tensors |= make.matrices({f"{at}mlp.fc_out.weight": (WIDE, 4 * WIDE)})
+        tensors |= make.vectors({f"{at}mlp.fc_in.bias": 4 * WIDE, f"{at}mlp.fc_out.bias": WIDE})
+        tensors |= make.norms({f"{at}ln_1.weight": WIDE}) | make.vectors({f"{at}ln_1.bias": WIDE})
+        tensors[f"{at}attn.causal_mask"] = np.tril(np.ones((8, 8), np.uint8))  # old checkpoints carry it along
+    return Checkpoint(config, tensors, lambda tokens: gptj_logits(config, tensors, tokens, cores), markers)
+
+
+def gptj_logits(config: Mapping[str, Any], tensors: Tensors, tokens: Sequence[int], cores: int) -> Array:
+    """Wang and Komatsuzaki 2021; CodeGen: Nijkamp et al. 2022."""
+    heads, turned, epsilon = config["n_head"], config["rotary_dim"], config["layer_norm_epsilon"]
+    angles = np.arange(len(tokens))[:, None] * 10000.0 ** (-np.arange(turned // 2) / (turned // 2))
+    x = tensors["transformer.wte.weight"][list(tokens)].astype(np.float64)
+    for layer in range(LAYERS):
+        at = f"transformer.h.{layer}."
+        n = layer_norm(x, tensors, at + "ln_1", epsilon)
+        if config["model_type"] == "codegen":
+            each = linear(n, tensors, at + "attn.qkv_proj").reshape(len(n), cores, 3, WIDE // cores)
+            q, v, k = (each[:, :, place].reshape(len(n), heads, -1) for place in range(3))
+        else:
+            q, k, v = (linear(n, tensors, f"{at}attn.{name}_proj").reshape(len(n), heads, -1) for name in "qkv")
+        q, k = turn_neighbours(q, angles), turn_neighbours(k, angles)
+        mixed = linear(attend(q, k, v), tensors, at + "attn.out_proj")
+        x = x + mixed + linear(gelu_tanh(linear(n, tensors, at + "mlp.fc_in")), tensors, at + "mlp.fc_out")
+    return linear(layer_norm(x, tensors, "transformer.ln_f", epsilon), tensors, "lm_head")
+
+
+def bigcode(**changes: Any) -> Checkpoint:
+    """SantaCoder and StarCoder."""
+    config = {
+        "model_type": "gpt_bigcode",
+        "vocab_size": VOCAB,
+        "n_embd": HIDDEN,
+        "n_layer": LAYERS,
+        "n_head": HEADS,
+        "n_inner": FFN,
+        "n_positions": 128,
+        "multi_query": True,
+        "activation_function": "gelu_pytorch_tanh",
+        "layer_norm_epsilon": 1e-5,
+        "eos_token_id": 256,
+        **changes,
+    }
+    size, make = HIDDEN // HEADS, Maker()
+    rows = {"attn.c_attn": HIDDEN + 2 * size if config["multi_query"] else 3 * HIDDEN, "attn.c_proj": HIDDEN}
+    rows |= {"mlp.c_fc": FFN, "mlp.c_proj": HIDDEN}
+    sizes = {"transformer.wte.weight": (VOCAB, HIDDEN), "transformer.wpe.weight": (config["n_positions"], HIDDEN)}
+    tensors = make.matrices(sizes, gain=8)
+    for layer in range(LAYERS):
+        at = f"transformer.h.{layer}."
+        tensors |= make.matrices(
+            {f"{at}{n}.weight": (r, FFN if n == "mlp.c_proj" else HIDDEN) for n, r in rows.items()}
+        )
+        tensors |= make.vectors({f"{at}{name}.bias": count for name, count in rows.items()})
+        for name in ("ln_1", "ln_2"):
+            tensors |= make.norms({f"{at}{name}.weight": HIDDEN}) | make.vectors({f"{at}{name}.bias": HIDDEN})
+    tensors |= make.norms({"transformer.ln_f.weight": HIDDEN}) | make.vectors({"transformer.ln_f.bias": HIDDEN})
+    markers = (*END, "<fim-prefix>", "<fim-middle>", "<fim-suffix>", "<fim-pad>")
+    return Checkpoint(config, tensors, lambda tokens: bigcode_logits(config, tensors, tokens), markers)
+
+
+def bigcode_logits(config: Mapping[str, Any], tensors: Tensors, tokens: Sequence[int]) -> Array:
+    """Ben Allal et al. 2023."""
+    size, epsilon = HIDDEN // HEADS, config["layer_norm_epsilon"]
+    x = (
+        tensors["transformer.wte.weight"][list(tokens)].astype(np.float64)
+        + tensors["transformer.wpe.weight"][: len(tokens)]
+    )
+    for layer in range(LAYERS):
+        at = f"transformer.h.{layer}."
+        fused = linear(layer_norm(x, tensors, at + "ln_1", epsilon), tensors, at + "attn.c_attn")
+        if config["multi_query"]:
+            q, k, v = np.split(fused, [HIDDEN, HIDDEN + size], axis=-1)
+            q = q.reshape(len(x), HEADS, size)
+            k, v = (np.repeat(one[:, None], HEADS, axis=1) for one in (k, v))
+        else:
+            q, k, v = np.split(fused.reshape(len(x), HEADS, 3 * size), 3, axis=-1)
+        x = x + linear(attend(q, k, v), tensors, at + "attn.c_proj")
+        n = layer_norm(x, tensors, at + "ln_2", epsilon)
+        x = x + linear(gelu_tanh(linear(n, tensors, at + "mlp.c_fc")), tensors, at + "mlp.c_proj")
+    return layer_norm(x, tensors, "transformer.ln_f", epsilon) @ tensors["transformer.wte.weight"].T
+
+
 class Maker:
     """Random tensors of about unit gain, always the same ones."""
 
@@ -314,6 +428,16 @@ def turn_halves(x: Array, angles: Array) -> Array:
     left, right = np.split(x, 2, axis=-1)
     cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
     return np.concatenate([left * cos - right * sin, right * cos + left * sin], -1)
+
+
+def turn_neighbours(x: Array, angles: Array) -> Array:
+    """Pairs are (2i, 2i + 1), and only as many as there are angles; x: [T, heads, size]."""
+    found = x.copy()
+    turned = 2 * angles.shape[1]
+    left, right = x[..., 0:turned:2], x[..., 1:turned:2]
+    cos, sin = np.cos(angles)[:, None], np.sin(angles)[:, None]
+    found[..., 0:turned:2], found[..., 1:turned:2] = left * cos - right * sin, right * cos + left * sin
+    return found
 
 
 def attend(q: Array, k: Array, v: Array, window: int | None = None) -> Array:

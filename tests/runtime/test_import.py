@@ -34,6 +34,12 @@ FAMILIES: dict[str, Checkpoint] = {
     "qwen3": checkpoints.llama(model_type="qwen3", head_dim=32),
     "starcoder2": checkpoints.starcoder2(),
     "windowed starcoder2": checkpoints.starcoder2(sliding_window=16),
+    "gptj": checkpoints.gptj(),
+    "codegen": checkpoints.gptj("codegen", n_ctx=512),
+    "codegen2": checkpoints.gptj("codegen", 8, checkpoints.CODEGEN2_MARKERS),
+    "codegen2 by its code": checkpoints.gptj("codegen", 8, auto_map={"AutoModelForCausalLM": "modeling_codegen.X"}),
+    "bigcode": checkpoints.bigcode(),
+    "bigcode with many heads": checkpoints.bigcode(multi_query=False),
 }
 
 
@@ -91,7 +97,7 @@ DIVERGENCE: dict[importer.Quant, float] = {"fp32": 1e-5, "fp16": 2e-3, "int8": 0
 
 
 @pytest.mark.parametrize("quant", DIVERGENCE)
-@pytest.mark.parametrize("family", ["llama", "qwen2", "starcoder2"])
+@pytest.mark.parametrize("family", ["qwen2", "codegen", "bigcode"])
 def test_quantization_moves_the_logits_by_little(family: str, quant: importer.Quant, tmp_path: Path) -> None:
     checkpoint = FAMILIES[family]
     runner = Runner(imported(checkpoint, tmp_path, quant), tmp_path / "cache")
@@ -141,6 +147,13 @@ def test_an_imported_model_answers(quant: importer.Quant, tmp_path: Path) -> Non
     assert isinstance(finish, Finish)
     assert finish.usage.generated == 16 or finish.reason == "end"
     assert tokens or finish.reason == "end"
+
+
+@pytest.mark.parametrize(
+    ("family", "layout"), [("codegen", "prefix"), ("codegen2", "mask"), ("starcoder2", "psm"), ("bigcode", "spm2")]
+)
+def test_the_manifest_says_whether_the_model_can_infill(family: str, layout: str, tmp_path: Path) -> None:
+    assert manifest.read(imported(FAMILIES[family], tmp_path)).fim.layout == layout
 
 
 def test_a_model_describes_where_it_comes_from(tmp_path: Path) -> None:
@@ -330,7 +343,10 @@ UP = "model.layers.1.mlp.up_proj.weight"
             r"cannot read .*config\.json: No such file.*give the folder",
         ),
         (text("config.json", "{"), r"config\.json is no configuration"),
-        (config(model_type="mamba"), r"models of type 'mamba' cannot be imported; those that can are llama"),
+        (
+            config(model_type="mamba"),
+            r"models of type 'mamba' cannot be imported; those that can are gptj, codegen, llama",
+        ),
         (config(hidden_act="relu6"), r"hidden_act is 'relu6', known are"),
         (config(hidden_size=None), r"hidden_size is missing"),
         (config(hidden_size="wide"), r"hidden_size is 'wide', it must be a number above 0"),
@@ -407,6 +423,15 @@ def test_rows_that_do_not_fit_into_blocks_say_what_to_do(tmp_path: Path) -> None
     checkpoint.config["intermediate_size"] = 72
     with pytest.raises(ModelError, match=r"down\.weight has rows of 72 values.*--quant fp16"):
         imported(checkpoint, tmp_path, "int4")
+
+
+@pytest.mark.parametrize("changes", [{"num_attention_heads": 8}, {"head_dim": 24}])
+def test_heads_that_cannot_be_turned_say_so(changes: dict[str, Any], tmp_path: Path) -> None:
+    checkpoints.llama(**changes).write(tmp_path / "source")
+    with pytest.raises(
+        CheckpointError, match=r"of heads \d+ values wide it turns \d+, ONNX Runtime only multiples of 16"
+    ):
+        importer.examine(tmp_path / "source", name="test", quant="int4")
 
 
 def test_a_disk_that_is_too_small_is_found_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
