@@ -30,7 +30,7 @@ def editor(tmp_path: Path) -> Iterator[Neovim]:
         {"before": typed, "items": [{"insertText": "return left + right", "take": [len(typed), 0]}]}
         for typed in ("ret", "return")
     ]
-    script = {"answers": answers}
+    script = {"answers": [*answers, {"before": "x", "items": [{"insertText": "1\r\n2"}]}]}
     (tmp_path / "script.json").write_text(json.dumps(script))
     (tmp_path / "a.py").write_text("")
     command = [sys.executable, str(SERVER), str(tmp_path / "script.json"), str(tmp_path / "log")]
@@ -74,3 +74,11 @@ def test_disabled_neovim_asks_no_more(editor: Neovim, tmp_path: Path) -> None:
     editor.type("urn")
     editor.nvim.command("sleep 400m")
     assert (tmp_path / "log").read_text().count("textDocument/inlineCompletion") == asked
+
+
+def test_a_file_of_dos_lines_gets_no_carriage_returns(editor: Neovim) -> None:
+    editor.nvim.command("set fileformat=dos")
+    editor.type("<Esc>ox")
+    editor.wait_for_ghost("1\r\n2")
+    editor.type("<Tab>")
+    editor.wait_for(lambda: editor.lines()[-2:] == ["x1", "2"])

@@ -51,6 +51,9 @@ local function accept(key, head)
       if rest == '' then
         return keys.press(key)
       elseif text == rest then
+        if type(item.insert_text) == 'string' then
+          item.insert_text = item.insert_text:gsub('\r\n?', '\n') -- Neovim splits at \n alone
+        end
         return item
       end
       local row, col = unpack(api.nvim_win_get_cursor(0))
