@@ -57,6 +57,11 @@ class Sample:
         return None if self.timing is None else self.timing.get(name)
 
     @property
+    def skipped(self) -> bool:
+        """The trigger said no. A server that was interrupted before it could say anything says so in other words."""
+        return self.said("source") == "skip" and self.said("reason") != "superseded"
+
+    @property
     def superseded(self) -> bool:
         """The next key came before the reply."""
         return self.left_ms is not None and (self.latency_ms is None or self.latency_ms > self.left_ms)
@@ -64,7 +69,7 @@ class Sample:
     @property
     def judged(self) -> bool:
         """It could have been due: the trigger said go, the line goes on, and the typist left it its time."""
-        return self.rest and self.said("source") != "skip" and (self.left_ms is None or self.left_ms >= PROMPT)
+        return self.rest and not self.skipped and (self.left_ms is None or self.left_ms >= PROMPT)
 
     @property
     def unknown(self) -> bool:
@@ -134,7 +139,7 @@ def reasons(samples: Sequence[Sample]) -> dict[str, int]:
 
 
 def _class(samples: list[Sample]) -> dict[str, Any]:
-    asked = [sample for sample in samples if sample.said("source") != "skip"]
+    asked = [sample for sample in samples if not sample.skipped]
     shown = [sample.latency_ms for sample in asked if sample.shown and sample.latency_ms is not None]
     due = [sample for sample in asked if sample.due]
     return {
