@@ -127,6 +127,22 @@ def test_line_by_line_takes_one_line(start: Start) -> None:
         assert editor.lines() == ["if a:"]
 
 
+def test_the_popup_menu_has_its_keys_to_itself(start: Start) -> None:
+    with start("return_one\nreturn_two\n", say("return_one", " + 1"), say("re", "turn_x")) as editor:
+        editor.wait_for_server()
+        editor.type("Gore")
+        editor.wait_for_ghost("turn_x")
+        asked = len(editor.told("textDocument/inlineCompletion"))
+        editor.type("<C-n>")
+        assert editor.nvim.funcs.pumvisible()
+        assert editor.ghost() == ""
+        assert editor.nvim.funcs.maparg("<C-]>", "i") == ""
+        assert len(editor.told("textDocument/inlineCompletion")) == asked
+        editor.type("<C-y>")
+        assert editor.lines()[-1] == "return_one"
+        editor.wait_for_ghost(" + 1")
+
+
 def test_undo_takes_back_the_suggestion_and_leaves_what_was_typed(adding: Editor) -> None:
     adding.type("<Tab><Esc>u")
     assert adding.lines()[1].strip() == "ret"

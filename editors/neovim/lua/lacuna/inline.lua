@@ -138,14 +138,12 @@ local function moved(bufnr)
     return
   elseif not wanted(bufnr) or vim.fn.reg_executing() ~= '' then
     return M.hide()
-  elseif stamp(bufnr) == last then
-    return
+  elseif vim.fn.pumvisible() == 1 then
+    return M.dismiss() -- the menu's turn; nobody would see the answer
+  elseif stamp(bufnr) ~= last then
+    follow()
+    ask(bufnr, AUTOMATIC)
   end
-  follow()
-  if vim.fn.pumvisible() == 1 then
-    M.hide()
-  end
-  ask(bufnr, AUTOMATIC)
 end
 
 local function left()
@@ -245,6 +243,14 @@ function M.start(resolved, belongs, group)
     end,
   })
   api.nvim_create_autocmd('CompleteChanged', { group = group, callback = M.hide })
+  api.nvim_create_autocmd('CompleteDone', {
+    group = group,
+    callback = vim.schedule_wrap(function(event)
+      if inserting() then
+        moved(event.buf)
+      end
+    end),
+  })
   api.nvim_create_autocmd({ 'InsertLeave', 'BufLeave' }, { group = group, callback = left })
 end
 
