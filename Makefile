@@ -2,9 +2,10 @@
 
 PYTHON_IN   = .venv/bin/python -I -m
 TRAINING_IN = .venv-train/bin/python -I -m
+NODE_MODULES = vscode-extension/node_modules/.package-lock.json
 OUT_OF_TEST = not training and not parity and not vscode and not gpu
 
-.PHONY: help test test-training check bench format lock clean
+.PHONY: help test test-training test-vscode check check-vscode bench vsix format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -15,11 +16,21 @@ test: .venv/stamp ## the tests, without torch, a GPU or an editor to drive
 test-training: .venv-train/stamp ## the tests that train, with torch: a large download
 	$(TRAINING_IN) pytest -m training $(ARGS)
 
+test-vscode: vsix ## installs the extension into a real VS Code and types in it (needs node 20)
+	vscode-extension/test/workbench "$(CURDIR)/.cache/vscode"
+	cd vscode-extension && npm run --silent test
+
 check: .venv/stamp ## lint, format and types, and who may import whom
 	$(PYTHON_IN) ruff check .
 	$(PYTHON_IN) ruff format --check .
 	$(PYTHON_IN) mypy
 	$(PYTHON_IN) pytest -q tests/test_tidy.py
+
+check-vscode: $(NODE_MODULES) ## types of the VS Code extension (needs node 20)
+	cd vscode-extension && npm run --silent check
+
+vsix: .venv/stamp $(NODE_MODULES) ## the VS Code extension with server and model inside (needs node 20)
+	vscode-extension/pack .venv/bin/python
 
 bench: .venv/stamp ## how fast the runtime is on this machine, with random weights
 	$(PYTHON_IN) benchmarks.throughput $(ARGS)
@@ -32,7 +43,8 @@ lock: ## choose the newest versions that fit pyproject.toml (needs uv)
 	scripts/lock
 
 clean: ## remove the environment and every build product
-	rm -rf .venv .venv-train dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-train .cache/vscode dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	cd vscode-extension && rm -rf node_modules dist out bundled
 
 .venv/stamp: requirements/dev.txt pyproject.toml scripts/environment
 	@scripts/environment .venv requirements/dev.txt
@@ -40,4 +52,9 @@ clean: ## remove the environment and every build product
 
 .venv-train/stamp: requirements/train.txt pyproject.toml scripts/environment
 	@scripts/environment .venv-train requirements/train.txt
+	@touch $@
+
+$(NODE_MODULES): vscode-extension/package.json vscode-extension/package-lock.json
+	@command -v npm >/dev/null || { echo "node 20 or later, with npm, is needed for this" >&2; exit 1; }
+	cd vscode-extension && npm ci --ignore-scripts
 	@touch $@
