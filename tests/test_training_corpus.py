@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import training_sources
-from training import corpus, duplicates, filters, sources
+from training import archives, corpus, duplicates, filters, sources
 from training.sources import Package, SourceError
 
 CODE = training_sources.module("garden")
@@ -127,7 +127,7 @@ def test_every_listed_package_is_locked_under_an_accepted_licence() -> None:
     listed = {(one.ecosystem, one.name): one for one in sources.packages()}
     assert set(locked) - set(listed) == {("python", sources.STANDARD_LIBRARY)}
     for key, package in listed.items():
-        assert locked[key].licence == package.licence in sources.PERMISSIVE, key
+        assert locked[key].licence == package.licence in archives.PERMISSIVE, key
         assert locked[key].role == package.role
 
 
@@ -142,3 +142,29 @@ def test_a_licence_that_is_not_permissive_cannot_be_listed(tmp_path: Path) -> No
     manifest.write_text('[python.train]\n"GPL-3.0" = ["thing"]\n')
     with pytest.raises(SourceError, match=r"GPL-3\.0"):
         sources.packages(manifest)
+
+
+@pytest.mark.parametrize(
+    ("expression", "accepted"),
+    [
+        ("Expat", True),
+        ("MIT or Apache-2.0", True),
+        ("GPL-2+ or BSD-3-clause", True),
+        ("BSD-3-clause and GPL-2+", False),
+        ("LGPL-2.1", False),
+        ("MPL-2.0", False),
+        ("custom", False),
+    ],
+)
+def test_a_file_is_taken_only_under_an_accepted_alternative(expression: str, accepted: bool) -> None:
+    assert archives.licence_is_accepted(expression) is accepted
+
+
+def test_the_licence_of_a_file_is_that_of_its_own_stanza() -> None:
+    text = "Files: *\nLicense: Expat\n\nFiles: src/compat/*\n tests/odd.rs\nCopyright: 2020 X\nLicense: GPL-2+\n text\n"
+    stanzas = archives._stanzas(text)
+    assert archives.file_is_accepted(stanzas, "src/lib.rs")
+    assert not archives.file_is_accepted(stanzas, "src/compat/lib.rs")
+    assert not archives.file_is_accepted(stanzas, "tests/odd.rs")
+    assert not archives.file_is_accepted(stanzas, "github.com/one/other/tests/odd.rs")
+    assert not archives.file_is_accepted([], "src/lib.rs")

@@ -2,6 +2,7 @@
 
 The story in order; `python -m training` tells it step by step. Modules, each of which imports only those above it:
 
+    archives    an archive to its source files and what it says of its licence
     sources     the manifest of packages to source files, licence checked
     filters     one source file to the reason to drop it
     duplicates  equal files, near-equal files, runs shared with the benchmark

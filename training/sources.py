@@ -1,64 +1,30 @@
 """The manifest in, source files out: fetched once by name, read from the archives, licence checked.
 
-Uses the ordinary package clients (`pip download`, `npm pack`) and a cache folder; what was got is pinned
-by version and SHA-256 in the lock. Ignores what the files say: `filters` and `duplicates` judge that.
+Uses the ordinary package clients (`pip download`, `npm pack`, `apt-get download`) and a cache folder; what was
+got is pinned by version and SHA-256 in the lock. Ignores what the files say: `filters` and `duplicates` judge that.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import platform
 import re
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import tomllib
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.parser import Parser
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
+from training import archives
+
 MANIFEST = Path(__file__).parent / "packages.toml"
 LOCK = Path(__file__).parent / "packages.lock.json"
-PERMISSIVE = frozenset(
-    ["MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "ISC", "PSF-2.0", "Zlib", "Unlicense", "0BSD", "MIT-0"]
-)
-LANGUAGES = {
-    ".py": "python",
-    ".pyi": "python",
-    ".js": "javascript",
-    ".mjs": "javascript",
-    ".cjs": "javascript",
-    ".jsx": "javascript",
-    ".ts": "typescript",
-    ".mts": "typescript",
-    ".tsx": "typescript",
-    ".go": "go",
-    ".rs": "rust",
-    ".java": "java",
-    ".c": "c",
-    ".h": "c",
-    ".cc": "cpp",
-    ".cpp": "cpp",
-    ".cxx": "cpp",
-    ".hpp": "cpp",
-    ".hh": "cpp",
-}
 _COPYLEFT = re.compile(r"(?i)GPL|\bMPL|Mozilla|Lesser General|Eclipse|\bEPL|CDDL|Creative")
-_WORDING = {
-    "MIT": "Permission is hereby granted, free of charge",
-    "BSD": "Redistribution and use in source and binary forms",
-    "Apache": "Apache License",
-    "ISC": "Permission to use, copy, modify, and/or distribute",
-}
 STANDARD_LIBRARY = "python-standard-library"
-_LARGEST = 200_000  # bytes: a longer source file is data or generated
 
 
 class SourceError(ValueError):
@@ -67,7 +33,7 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True)
 class Package:
-    """One line of the manifest. ecosystem: "python" or "npm"; role: "train" or "held_out"."""
+    """One line of the manifest. ecosystem: "python", "npm" or "debian"; role: "train" or "held_out"."""
 
     ecosystem: str
     name: str
@@ -107,7 +73,7 @@ def packages(manifest: Path = MANIFEST) -> list[Package]:
     for ecosystem, roles in tables.items():
         for role, licences in roles.items():
             for licence, names in licences.items():
-                if licence not in PERMISSIVE:
+                if licence not in archives.PERMISSIVE:
                     raise SourceError(f"{manifest.name}: {licence} is not among the accepted licences; leave it out")
                 found += [Package(ecosystem, name, licence, role) for name in names]
     return found
@@ -121,7 +87,7 @@ def fetch(package: Package, cache: Path, pin: Pin | None) -> Pin:
     if archive is None or not archive.exists():
         archive = _download(package, folder, pin.version if pin else None)
     raw = archive.read_bytes()
-    declared = declared_licence(archive)
+    declared = archives.declared_licence(archive)
     _check_licence(package, declared)
     got = Pin(
         ecosystem=package.ecosystem,
@@ -139,27 +105,11 @@ def fetch(package: Package, cache: Path, pin: Pin | None) -> Pin:
     return got
 
 
-def declared_licence(archive: Path) -> str:
-    """What a package says of its licence: its metadata, or else the words of its licence file; "" for nothing."""
-    if archive.suffix != ".whl":
-        with tarfile.open(archive) as packed:
-            for member in packed:
-                if re.fullmatch(r"[^/]+/package\.json", member.name):
-                    stream = packed.extractfile(member)
-                    return str(json.loads(stream.read()).get("license", "")) if stream else ""
-        return ""
-    with zipfile.ZipFile(archive) as opened:
-        names = [name for name in opened.namelist() if ".dist-info/" in name]
-        metadata = Parser().parsestr(opened.read(next(n for n in names if n.endswith("/METADATA"))).decode("utf-8"))
-        classified = [one for one in metadata.get_all("Classifier", []) if one.startswith("License")]
-        said = [metadata["License-Expression"], metadata["License"], *(one.rpartition("::")[2] for one in classified)]
-        found = " ".join(" ".join((one or "").split())[:60] for one in said).strip()
-        texts = [opened.read(name).decode("utf-8", "replace") for name in names if "icense" in name.lower()]
-    named = (licence for licence, words in _WORDING.items() if any(words in " ".join(t.split()) for t in texts))
-    return found or next(named, "")
-
-
 def _check_licence(package: Package, declared: str) -> None:
+    if package.ecosystem == "debian":  # decided file by file
+        if not any(archives.licence_is_accepted(one) for one in declared.split("; ")):
+            raise SourceError(f"{package.name}: no file of it is under an accepted licence ({declared}); take it out")
+        return
     family = package.licence.partition("-")[0].lower()
     if _COPYLEFT.search(declared) or family not in declared.lower():
         raise SourceError(
@@ -171,7 +121,7 @@ def _check_licence(package: Package, declared: str) -> None:
 def files(pin: Pin, cache: Path) -> Iterator[SourceFile]:
     """The package's source files in the order of their paths, those that are UTF-8 text and not huge."""
     archive = cache / pin.ecosystem / pin.archive
-    for path, raw in sorted(_members(archive)):
+    for path, raw in sorted(archives.entries(archive)):
         source = _source(pin.name, pin.role, path, raw)
         if source is not None:
             yield source
@@ -198,8 +148,8 @@ def standard_library_pin() -> Pin:
 
 
 def _source(package: str, role: str, path: str, raw: bytes) -> SourceFile | None:
-    language = LANGUAGES.get(PurePosixPath(path).suffix)
-    if language is None or path.endswith(".d.ts") or not 60 <= len(raw) <= _LARGEST:
+    language = archives.LANGUAGES.get(PurePosixPath(path).suffix)
+    if language is None or path.endswith(".d.ts") or not 60 <= len(raw) <= archives.LARGEST:
         return None
     try:
         text = raw.decode("utf-8")
@@ -209,53 +159,47 @@ def _source(package: str, role: str, path: str, raw: bytes) -> SourceFile | None
     return SourceFile(package, role, path, language, text)
 
 
-def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
-    if archive.suffix in (".whl", ".zip"):
-        with zipfile.ZipFile(archive) as opened:
-            for one in opened.infolist():
-                if PurePosixPath(one.filename).suffix in LANGUAGES and one.file_size <= _LARGEST:
-                    yield one.filename, opened.read(one)
-        return
-    with tarfile.open(archive) as packed:
-        for member in packed:
-            if not member.isfile() or PurePosixPath(member.name).suffix not in LANGUAGES or member.size > _LARGEST:
-                continue
-            stream = packed.extractfile(member)
-            if stream is not None:
-                yield member.name.partition("/")[2], stream.read()
-
-
 def _plain(name: str) -> str:
     return re.sub(r"[-_.]+", "_", name).lower()
 
 
 def _cached(package: Package, folder: Path) -> Path | None:
     if package.ecosystem == "npm":
-        stem = package.name.removeprefix("@").replace("/", "-")
-        found = [path for path in folder.glob("*.tgz") if re.fullmatch(re.escape(stem) + r"-\d[^/]*\.tgz", path.name)]
+        found = [path for path in folder.glob("*.tgz") if re.fullmatch(_stem(package) + r"-\d[^/]*\.tgz", path.name)]
+    elif package.ecosystem == "debian":
+        found = list(folder.glob(f"{package.name}_*.deb"))
     else:
         found = [path for path in folder.iterdir() if _plain(path.name.split("-")[0]) == _plain(package.name)]
     return max(found, default=None)
 
 
+def _stem(package: Package) -> str:
+    return re.escape(package.name.removeprefix("@").replace("/", "-"))
+
+
 def _version(package: Package, archive: Path) -> str:
     if package.ecosystem == "npm":
-        stem = package.name.removeprefix("@").replace("/", "-")
-        return archive.name.removeprefix(stem + "-").removesuffix(".tgz")
+        return re.sub(f"^{_stem(package)}-", "", archive.name).removesuffix(".tgz")
+    if package.ecosystem == "debian":
+        return archive.name.split("_")[1].replace("%3a", ":")
     return archive.name.split("-")[1]
 
 
 def _download(package: Package, folder: Path, version: str | None) -> Path:
-    if package.ecosystem == "npm":
-        wanted = f"{package.name}@{version}" if version else package.name
-        command = ["npm", "pack", "--silent", "--pack-destination", str(folder), wanted]
-    else:
-        wanted = f"{package.name}=={version}" if version else package.name
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-        command += ["--disable-pip-version-check", "--dest", str(folder), wanted]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=os.environ.copy())
+    command = _command(package, version)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     found = _cached(package, folder)
     if done.returncode or found is None:
         reason = (done.stderr.strip().splitlines() or ["no archive came"])[-1]
-        raise SourceError(f"cannot fetch {wanted}: {reason}; check the network or take it out of {MANIFEST.name}")
+        raise SourceError(f"cannot fetch {package.name}: {reason}; check the network or take it out of {MANIFEST.name}")
     return found
+
+
+def _command(package: Package, version: str | None) -> list[str]:
+    """The package client's own command that leaves the archive in the folder it runs in."""
+    if package.ecosystem == "npm":
+        return ["npm", "pack", "--silent", f"{package.name}@{version}" if version else package.name]
+    if package.ecosystem == "debian":
+        return ["apt-get", "--quiet", "download", f"{package.name}={version}" if version else package.name]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    return [*pip, "--disable-pip-version-check", f"{package.name}=={version}" if version else package.name]
