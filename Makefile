@@ -2,6 +2,7 @@
 
 PYTHON_IN   = .venv/bin/python -I -m
 TRAINING_IN = .venv-train/bin/python -I -m
+PARITY_IN   = .venv-parity/bin/python -I -m
 NODE_MODULES = vscode-extension/node_modules/.package-lock.json
 OUT_OF_TEST = not training and not parity and not vscode and not gpu
 
@@ -19,6 +20,9 @@ test-training: .venv-train/stamp ## the tests that train, with torch: a large do
 test-vscode: vsix ## installs the extension into a real VS Code and types in it (needs node 20)
 	vscode-extension/test/workbench "$(CURDIR)/.cache/vscode"
 	cd vscode-extension && npm run --silent test
+
+test-parity: .venv-parity/stamp ## the runtime against transformers, with torch: a large download
+	$(PARITY_IN) pytest -m parity $(ARGS)
 
 check: .venv/stamp ## lint, format and types, and who may import whom
 	$(PYTHON_IN) ruff check .
@@ -57,4 +61,8 @@ clean: ## remove the environment and every build product
 $(NODE_MODULES): vscode-extension/package.json vscode-extension/package-lock.json
 	@command -v npm >/dev/null || { echo "node 20 or later, with npm, is needed for this" >&2; exit 1; }
 	cd vscode-extension && npm ci --ignore-scripts
+	@touch $@
+
+.venv-parity/stamp: requirements/parity.txt pyproject.toml scripts/environment
+	@scripts/environment .venv-parity requirements/parity.txt
 	@touch $@

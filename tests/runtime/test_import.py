@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from model_runtime import graph, importer, manifest
@@ -89,6 +90,39 @@ def test_going_back_and_on_again_is_exact(family: str, tmp_path: Path) -> None:
     first = runner.logits(TOKENS[60:], 60)
     runner.logits(TOKENS[:20], 60)
     assert np.array_equal(first, runner.logits(TOKENS[60:], 60))
+
+
+def two_at_once(directory: Path, tokens: Sequence[int], at: tuple[int, int]) -> Array:
+    """Logits [2, V] of one run over two sequences, each the same text up to another place."""
+    shape = manifest.read(directory).shape
+    session = ort.InferenceSession(str(directory / graph.GRAPH))
+    size = (2, shape.kv_heads, shape.context_length, shape.head_size)
+    names = [f"{layer}.{part}" for layer in range(shape.layers) for part in ("key", "value")]
+    filled = {name: np.zeros(size, np.float32) for name in names}
+    for row, length in enumerate(at):
+        alone = {f"past.{name}": filled[name][row : row + 1] for name in names}
+        feeds = _feeds([tokens[:length]], [length], [length - 1])
+        for name, value in zip(names, session.run(None, alone | feeds)[1:], strict=True):
+            filled[name][row] = value[0]
+    feeds = _feeds([[tokens[length]] for length in at], [length + 1 for length in at], [0, 1])
+    found: Array = session.run(["logits"], {f"past.{name}": filled[name] for name in names} | feeds)[0]
+    return found
+
+
+def _feeds(tokens: Sequence[Sequence[int]], totals: Sequence[int], rows: Sequence[int]) -> dict[str, Array]:
+    return {
+        "tokens": np.array(tokens, np.int64),
+        "rows": np.array(rows, np.int64),
+        "length": np.array(totals, np.int32) - 1,
+        "total": np.array(max(totals), np.int32),
+    }
+
+
+@pytest.mark.parametrize("family", ["llama", "codegen", "bigcode", "windowed starcoder2"])
+def test_two_sequences_in_one_run_are_as_each_alone(family: str, tmp_path: Path) -> None:
+    expected = FAMILIES[family].logits(TOKENS)
+    found = two_at_once(imported(FAMILIES[family], tmp_path), TOKENS, (21, 80))
+    assert np.abs(found - expected[[21, 80]]).max() <= 1e-3
 
 
 # The share of the logits' own spread by which quantization may move them, in the mean: random
