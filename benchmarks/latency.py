@@ -120,6 +120,8 @@ async def _sit(desk: Sitting, workspace: Workspace, runtime: Path, arguments: ar
     sitting.settle(desk)
     await sitting.probe(desk)
     taken = desk.samples
+    if arguments.samples:
+        arguments.samples.write_text("\n".join(json.dumps(samples.row(sample)) for sample in taken) + "\n")
     return {
         "minutes": round(typed / 60, 2),
         "seed": arguments.seed,
@@ -212,6 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--lines", type=int, default=0, help="write in one file of so many lines")
     parser.add_argument("--seed", type=int, default=1, help="another seed types other functions")
     parser.add_argument("--server", default=SERVER, help="the server's command line")
+    parser.add_argument("--samples", type=Path, metavar="FILE", help="write each request as a line of JSON")
     parser.add_argument("--gate", action="store_true", help="exit with 1 when a threshold is not kept")
     arguments = parser.parse_args(argv)
     try:

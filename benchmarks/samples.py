@@ -57,9 +57,14 @@ class Sample:
         return None if self.timing is None else self.timing.get(name)
 
     @property
+    def interrupted(self) -> bool:
+        """The server gave up on it for the next key. How its time was spent until then is not known."""
+        return self.said("reason") == "superseded"
+
+    @property
     def skipped(self) -> bool:
-        """The trigger said no. A server that was interrupted before it could say anything says so in other words."""
-        return self.said("source") == "skip" and self.said("reason") != "superseded"
+        """The trigger said no."""
+        return self.said("source") == "skip" and not self.interrupted
 
     @property
     def superseded(self) -> bool:
@@ -118,6 +123,14 @@ def spread(values: Iterable[float]) -> dict[str, Any]:
     return {"n": len(kept), **{name: None if value is None else round(value, 2) for name, value in ranks.items()}}
 
 
+def row(sample: Sample) -> dict[str, Any]:
+    """A sample for a file: all but the text it was asked about."""
+    own = {
+        name: getattr(sample, name) for name in ("id", "at", "kind", "rest", "latency_ms", "left_ms", "shown", "probed")
+    }
+    return {**own, "class": sample.cls, "superseded": sample.superseded, "due": sample.due, "timing": sample.timing}
+
+
 def classes(samples: Sequence[Sample]) -> dict[str, dict[str, Any]]:
     """For each class: requests, what became of them, and the latency of those that were shown."""
     return {name: _class([sample for sample in samples if sample.cls == name]) for name in ("cold", "warm", "through")}
@@ -156,7 +169,11 @@ def _class(samples: list[Sample]) -> dict[str, Any]:
 
 
 def stages(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Where the time goes: each stage over the requests that reached it; and the tokens prefilled by a warm key."""
+    """Where the time goes: each stage over the requests that reached it, and the tokens prefilled by a warm key.
+
+    Requests that the server gave up on are left out: they were waiting for something, and it is not said for what.
+    """
+    samples = [sample for sample in samples if not sample.interrupted]
     names = ("outside_ms", "debounce_ms", "queue_ms", "prefill_ms", "decode_ms", "model_ms")
     model = [sample for sample in samples if sample.said("source") == "model" and sample.cls == "warm"]
     return {
