@@ -57,6 +57,21 @@ def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
     assert [train.factor(replace(cooling, step=step), 4) for step in (1000, 1050, 1100)] == [1, 0.5, 0]
 
 
+def test_a_cool_down_is_bent_to_end_in_the_steps_that_are_left() -> None:
+    begun = train.bent(train.Place(step=1000), 200)
+    assert (begun.cool_from, begun.cool_steps) == (1000, 200)
+    halfway = replace(begun, step=1100)
+    slower = train.bent(halfway, 40)
+    assert train.factor(slower, 4) == pytest.approx(0.5, abs=0.02)
+    assert slower.cool_from + slower.cool_steps == pytest.approx(1140, abs=1)
+    assert train.bent(replace(slower, step=1139), 0).cool_steps > 0
+
+
+def test_a_run_told_to_finish_soon_cools_down_to_nothing(made: Path, tmp_path: Path) -> None:
+    found = train.train(TOY, replace(options(made, tmp_path), finish_in=0.05))
+    assert found.cool_steps and found.step >= found.cool_from + found.cool_steps
+
+
 def test_the_chunked_loss_is_the_plain_cross_entropy_and_so_is_its_slope() -> None:
     torch.manual_seed(0)
     hidden = torch.randn(5000, 32, requires_grad=True)

@@ -48,6 +48,7 @@ def _train(options: argparse.Namespace) -> None:
         cooldown=options.cooldown,
         steps=options.steps,
         minutes=options.minutes,
+        finish_in=options.finish_in,
     )
     place = train.train(run.read(options.run), limits)
     print(f"stopped at step {place.step} after {place.tokens} tokens; {options.out / train.LATEST}")
@@ -115,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--device", default="cpu")
     one.add_argument("--eager", action="store_true", help="do not compile")
     one.add_argument("--cooldown", type=int, metavar="STEPS", help="cool down from here, over so many steps, and end")
+    one.add_argument("--finish-in", type=float, metavar="MINUTES", help="cool down so as to end in so many minutes")
     one.add_argument("--steps", type=int, help="stop after so many steps")
     one.add_argument("--minutes", type=float, help="stop after so many minutes")
     one.set_defaults(step=_train)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -29,6 +30,7 @@ from training.run import Run
 LATEST = "latest"
 LOG = "log.jsonl"
 _SPOKEN = 10  # steps between two lines of figures
+_LOOKED_BACK = 40  # steps whose pace foretells the rest
 
 Batch = tuple[Any, Any]
 
@@ -47,7 +49,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Options:
-    """data: folder of shards; out: folder of checkpoints; cooldown, steps, minutes: None for no limit."""
+    """data: folder of shards; out: folder of checkpoints; cooldown, steps, minutes: None for no limit.
+
+    finish_in: minutes to the end of a cool-down that is bent, as the machine slows down or speeds up, to end then.
+    """
 
     data: Path
     out: Path
@@ -56,6 +61,7 @@ class Options:
     cooldown: int | None = None
     steps: int | None = None
     minutes: float | None = None
+    finish_in: float | None = None
 
 
 def factor(place: Place, warmup: int) -> float:
@@ -64,6 +70,13 @@ def factor(place: Place, warmup: int) -> float:
     if not place.cool_steps:
         return rise
     return rise * max(0.0, 1 - (place.step - place.cool_from) / place.cool_steps)
+
+
+def bent(place: Place, left: int) -> Place:
+    """The same place with its cool-down, begun or not, falling from where it stands to 0 in `left` steps."""
+    done = (place.step - place.cool_from) / place.cool_steps if place.cool_steps else 0.0
+    whole = max(1, round(max(1, left) / max(1e-3, 1 - done)))
+    return replace(place, cool_from=place.step - round(done * whole), cool_steps=whole)
 
 
 def train(run: Run, options: Options) -> Place:
@@ -93,7 +106,7 @@ def _loop(
     began = spoken = saved = time.monotonic()
     heard: list[tuple[float, float, float, float, int]] = []
     stream = _stream(run, options.data, place)
-    first = place
+    first, ends = place, deque([began], maxlen=_LOOKED_BACK)
     while not _over(place, first, options, began, stop):
         batches = list(islice(stream, run.steps.accumulate))
         if len(batches) < run.steps.accumulate:
@@ -105,8 +118,13 @@ def _loop(
         scale = factor(place, run.steps.warmup)
         optimizer.step(run.rates.matrices * scale, run.rates.others * scale)
         tokens = place.tokens + sum(batch[0].shape[0] * (batch[0].shape[1] - 1) for batch, _ in batches)
-        place = replace(batches[-1][1], step=place.step + 1, tokens=tokens)
+        after = batches[-1][1]
+        place = replace(place, shard=after.shard, batch=after.batch, step=place.step + 1, tokens=tokens)
         now = time.monotonic()
+        ends.append(now)
+        if options.finish_in is not None and len(ends) > _SPOKEN and place.step % _SPOKEN == 0:
+            pace = (ends[-1] - ends[1]) / (len(ends) - 2)
+            place = bent(place, int((began + options.finish_in * 60 - now) / pace))
         if place.step % _SPOKEN == 0:
             speed = sum(one[4] for one in heard) / (now - spoken) if heard else 0.0
             _speak(options.out, place, heard, scale, speed)
