@@ -5,6 +5,7 @@ Modules, each of which imports only those above it:
     infill_tasks  gaps with one right answer, from the benchmark data and from held-out packages
     five_gram   what counting words alone would write
     verdict     whether a program with its test passes, locked down
+    log_loss    bits a byte on held-out text, by language
     infill      how often a model fills gaps rightly, beside the baselines
     throughput  how fast the runtime is, on random weights of a given size
     footprint   a process's memory and processor time
