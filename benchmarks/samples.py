@@ -59,7 +59,7 @@ class Sample:
     @property
     def interrupted(self) -> bool:
         """The server gave up on it for the next key. How its time was spent until then is not known."""
-        return self.said("reason") == "superseded"
+        return bool(self.said("reason") == "superseded")
 
     @property
     def skipped(self) -> bool:
