@@ -5,16 +5,19 @@ The task is cancelled by whatever the user does next; what was read until then i
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 
 from lsp_server import desk as desks
-from lsp_server import window
+from lsp_server import scope, window
 from lsp_server.desk import Desk
 from lsp_server.session import Snapshot
 from lsp_server.window import Frame
 
 LOOKUP = 2.0  # seconds the search for snippets may take when nobody waits
 PREFILL = 2.0  # seconds of prefill in one pause
+NEIGHBOURS = 40  # definitions around the cursor whose snippets are found ahead of a jump
 
 
 async def prepare(snapshot: Snapshot, desk: Desk) -> None:
@@ -46,9 +49,18 @@ async def prepare(snapshot: Snapshot, desk: Desk) -> None:
 
 
 async def look(snapshot: Snapshot, desk: Desk) -> None:
-    """Find the snippets for the snapshot's cursor, so that a later request there has them at once."""
-    if snapshot.settings.allows(snapshot.language):
-        await desk.contexts.of(snapshot, window.frame(snapshot, None), LOOKUP)
+    """Find the snippets for the snapshot's cursor and then for the definitions near it, so that a jump has them."""
+    if not snapshot.settings.allows(snapshot.language) or not snapshot.settings.retrieval:
+        return
+    here = await desk.contexts.of(snapshot, window.frame(snapshot, None), LOOKUP)
+    if here.late:
+        return  # not everything has been read yet, so that one would have to ask again
+    for place in scope.places(snapshot.lines, snapshot.cursor.line)[:NEIGHBOURS]:
+        await asyncio.sleep(0)
+        there = replace(snapshot, cursor=place)
+        frame = window.frame(there, None)
+        if desk.contexts.known(there, frame) is None:
+            await desk.contexts.of(there, frame, LOOKUP)
 
 
 def _busy(desk: Desk) -> bool:

@@ -20,9 +20,9 @@ from lsp_server.session import Snapshot
 from lsp_server.suggestion import Nothing, Suggestion
 from lsp_server.window import Frame
 
-PARTIAL = 0.150  # seconds after the request when the first valid partial goes out
+PARTIAL = 0.140  # seconds after the request when the first valid partial goes out, to be there at 150 ms
 GRACE = 0.080  # seconds a partial that became valid later may still grow
-LOOKUP = 0.010  # seconds a request waits for snippets that were not found ahead
+LOOKUP = 0.002  # seconds a request waits for snippets that were not found ahead
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ _CLOSERS = ")]}>'\"`"
 class Desk:
     """client: how the service tells this editor's requests from others'. running: the newest generation.
 
-    lacking: documents whose anchor was set before the snippets for it were found.
+    lacking: documents whose anchor was set before the best snippets for it were found.
     """
 
     link: Link
@@ -59,7 +59,9 @@ def framed(snapshot: Snapshot, desk: Desk) -> Frame:
         if context is None:
             return frame
         frame = window.settled(frame, context.snippets)
-    desk.place(frame.anchor, lacking=frame.anchor.uri in desk.lacking)
+        desk.place(frame.anchor, lacking=context.late)
+    else:
+        desk.place(frame.anchor, lacking=frame.anchor.uri in desk.lacking)
     return frame
 
 

@@ -12,6 +12,8 @@ from lsp_server.document import Place, content
 OUTLINE = 700  # characters
 REACH = 3_000  # lines looked at for the definitions around the cursor
 IMPORT_REACH = 200
+REGION = 1_000  # lines above and below a place whose scopes are near it
+HEADER = 200  # characters of a definition's first line
 BELOW = 24  # lines below an empty line in which the next text is looked for
 
 _HEAD = re.compile(r"[^(={:]*")
@@ -28,6 +30,27 @@ _IMPORT = re.compile(r"\s*(?:import|from|use|using|require|include|#\s*include|p
 def scope(lines: tuple[str, ...], cursor: Place) -> tuple[str, ...]:
     """The first lines of the definitions around the cursor, outermost first. Goes by indentation."""
     return tuple(text.strip() for _, text in _enclosing(lines, cursor))
+
+
+def places(lines: tuple[str, ...], around: int) -> list[Place]:
+    """The last line of each definition within REGION lines of line `around`, nearest first, one for each scope."""
+    first, last = max(0, around - REGION), min(len(lines), around + REGION)
+    found: dict[tuple[str, ...], int] = {}
+    stack: list[tuple[int, str]] = []
+    for line in range(first, last):
+        text = content(lines[line])
+        stripped = text.strip()
+        if not stripped:
+            continue
+        width = indentation(text)
+        while stack and stack[-1][0] >= width:
+            stack.pop()
+        if stack:
+            found[tuple(one for _, one in stack)] = line
+        if _defines(stripped):
+            stack.append((width, stripped[:HEADER]))
+    ends = sorted(found.values(), key=lambda line: abs(line - around))
+    return [Place(line, len(content(lines[line]))) for line in ends]
 
 
 def outline(lines: tuple[str, ...], start: int, cursor: Place) -> str:
@@ -71,13 +94,13 @@ def _enclosing(lines: tuple[str, ...], cursor: Place) -> list[tuple[int, str]]:
         if inner < width:
             width = inner
             if _defines(text.strip()):
-                found.insert(0, (line, text[:200]))
+                found.insert(0, (line, text[:HEADER]))
     return found
 
 
 def _defines(text: str) -> bool:
     """Whether a line begins a function, a type or the like, as far as a line can tell."""
-    head = _HEAD.match(text[:200])
+    head = _HEAD.match(text[:HEADER])
     if head is not None and _DEFINES.search(head.group() + " "):
         return True
     return text.endswith("{") and text[0].isalpha() and not _CONTROLS.match(text)

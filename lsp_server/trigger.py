@@ -8,9 +8,9 @@ from itertools import islice
 from lsp_server.document import content
 from lsp_server.session import Snapshot
 
-FASTEST, SLOWEST = 0.015, 0.040  # seconds: what the adaptive wait lies between
+FASTEST, SLOWEST = 0.010, 0.025  # seconds: what the adaptive wait lies between
 HURRY = 0.250  # seconds between keys: who types slower than this wants an answer to each of them
-_SHARE = 0.25  # of the typing interval: long enough to skip keys typed together, short enough not to be felt
+_SHARE = 0.15  # of the typing interval: long enough to skip keys typed together, short enough not to be felt
 _AT_ONCE = frozenset(".([{:=,\n\r")  # after these a person stops to think
 
 

@@ -51,7 +51,7 @@ def test_off_is_off_even_by_hand() -> None:
 
 
 def test_fast_typing_waits_a_little_and_slow_typing_not() -> None:
-    assert typed([0.08, 0.08, 0.08]) == pytest.approx(0.02)
+    assert typed([0.1, 0.1, 0.1]) == pytest.approx(0.015)
     assert typed([0.02, 0.02]) == FASTEST
     assert typed([0.2, 0.2]) == SLOWEST
     assert typed([0.4, 0.4]) == 0.0

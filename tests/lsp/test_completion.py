@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lsp_server import ahead
+from lsp_server import ahead, context, window
 from lsp_server.completion import Answer
 from lsp_server.context import Retrieved
 from lsp_server.document import Position
@@ -279,6 +279,10 @@ def found(*snippets: Snippet, seconds: float = 0.0, calls: list[Snapshot] | None
     return retrieve
 
 
+def typing_frame(typing: Typing) -> Frame:
+    return window.frame(typing.snapshot(), None)
+
+
 ELSEWHERE = Snippet("package/other.py", "def helper(): ...\n")
 
 
@@ -290,6 +294,56 @@ async def test_context_is_looked_for_once_and_frozen_with_the_anchor(make: Make)
         typing.type(key)
         await typing.ghost()
     assert [request.context for request in typing.asked] == [(ELSEWHERE,)] * 5
+    assert len(calls) == 1
+
+
+async def test_before_a_jump_the_context_of_its_place_is_there(make: Make) -> None:
+    """Each definition's own, found in a pause; the first request after the jump waits for nothing."""
+    calls: list[Snapshot] = []
+
+    async def retrieve(snapshot: Snapshot, frame: Frame) -> Retrieved:
+        calls.append(snapshot)
+        await asyncio.sleep(0.02)
+        return Retrieved((Snippet("package/other.py", f"# {frame.anchor.scope[-1:]}\n"),))
+
+    typing = make("def one():\n    x = <caret>\n\n\ndef two():\n    y = \n", SUM, retrieve=retrieve)
+    await ahead.look(typing.snapshot(), typing.desk)
+    await ahead.look(typing.snapshot(), typing.desk)
+    assert [call.cursor.line for call in calls] == [1, 5]
+    typing.cursor = Position(5, 8)
+    await typing.ghost()
+    assert typing.asked[0].context == (Snippet("package/other.py", "# ('def two():',)\n"),)
+    assert len(calls) == 2
+
+
+async def test_without_its_own_context_a_place_has_that_of_the_file(make: Make) -> None:
+    found_here = found(ELSEWHERE)
+
+    async def retrieve(snapshot: Snapshot, frame: Frame) -> Retrieved:
+        if snapshot.cursor.line > 3:
+            await asyncio.sleep(60)
+        retrieved: Retrieved = await found_here(snapshot, frame)
+        return retrieved
+
+    typing = make("def one():\n    x = <caret>\n\n\ndef two():\n    y = \n", SUM, retrieve=retrieve)
+    await typing.desk.contexts.of(typing.snapshot(), typing_frame(typing), 1.0)
+    typing.cursor = Position(5, 8)
+    await typing.ghost()
+    assert typing.asked[0].context == (ELSEWHERE,)
+
+
+async def test_while_files_are_still_being_read_only_the_cursors_place_is_looked_for(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Snapshot] = []
+
+    async def retrieve(snapshot: Snapshot, _: Frame) -> Retrieved:
+        calls.append(snapshot)
+        return Retrieved((), partial=True)
+
+    typing = make("def one():\n    x = <caret>\n\n\ndef two():\n    y = \n", SUM, retrieve=retrieve)
+    monkeypatch.setattr(context, "PARTIAL_STALE", -1.0)
+    await ahead.look(typing.snapshot(), typing.desk)
     assert len(calls) == 1
 
 
