@@ -83,13 +83,7 @@ class Engine:
     def generate(self, generation: Generation, cancel: Cancel) -> Iterator[Token | Finish]:
         """Tokens as they come, then exactly one Finish. Raises PromptError before the first, ModelError at any."""
         prompt = generation.prompt
-        if not prompt or len(prompt) + generation.max_tokens > self.context_length:
-            raise PromptError(
-                f"{len(prompt)} prompt tokens and {generation.max_tokens} new ones do not fit into "
-                f"{self.context_length}; send a prompt of 1 to {self.context_length - generation.max_tokens} tokens"
-            )
-        if any(not 0 <= token < self._backend.vocab_size for token in prompt):
-            raise PromptError(f"the prompt holds ids outside 0 … {self._backend.vocab_size - 1}")
+        self._check(prompt, generation.max_tokens)
         sequence = Sequence(generation, self.tokenizer, self._end)
         costs = _Costs()
         slot, costs.reused = self._cache.acquire(prompt)
@@ -106,9 +100,32 @@ class Engine:
             yield Token(rest, 0.0)
         yield Finish(sequence.reason, costs.usage(generation, sequence.generated))
 
+    def score(self, prompt: tuple[int, ...], middle: tuple[int, ...]) -> Iterator[Logits]:
+        """The model's own log-probabilities [V] before each token of a middle that is known.
+
+        Raises PromptError when the two do not fit.
+        """
+        self._check(prompt, len(middle))
+        slot, reused = self._cache.acquire(prompt)
+        logits = self._prefill(slot, Generation(prompt), _Costs(reused=reused), cancel := Cancel())
+        for token in middle:
+            assert logits is not None
+            yield log_probabilities(logits)
+            logits = self._backend.step(slot.store, (token,), len(slot.tokens), cancel)
+            slot.tokens.append(token)
+
     def close(self) -> None:
         """Gives memory and threads back."""
         self._backend.close()
+
+    def _check(self, prompt: tuple[int, ...], room: int) -> None:
+        if not prompt or len(prompt) + room > self.context_length:
+            raise PromptError(
+                f"{len(prompt)} prompt tokens and {room} new ones do not fit into {self.context_length}; "
+                f"send a prompt of 1 to {self.context_length - room} tokens"
+            )
+        if any(not 0 <= token < self._backend.vocab_size for token in prompt):
+            raise PromptError(f"the prompt holds ids outside 0 … {self._backend.vocab_size - 1}")
 
     def _prefill(
         self, slot: Slot[KeysAndValues], generation: Generation, costs: _Costs, cancel: Cancel
@@ -143,7 +160,7 @@ class Engine:
         while sequence.reason is None:
             scores = log_probabilities(logits)
             if generation.memory is not None:
-                scores = mix(scores, generation.memory.after(slot.tokens[-LONGEST:]))
+                scores = mix(scores, generation.memory.after(slot.tokens[-LONGEST:]), self.manifest.trust)
             token = choose(scores, generation.sampling, random)
             shown = sequence.push(token, float(scores[token]))
             if shown is not None:

@@ -111,6 +111,21 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rope_magnitude: float = 1.0
 
 
+class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How far a workspace's n-grams are believed beside this model: the slopes of a logistic function.
+
+    bias; length: of the logarithm of the match in tokens; seen: of the logarithm of how often it occurs;
+    peak: of the share of its likeliest continuation; sure: of the model's largest log-probability.
+    Fitted to a model on held-out code by `training.trust`.
+    """
+
+    bias: float = -4.0
+    length: float = 1.0
+    seen: float = 0.1
+    peak: float = 2.0
+    sure: float = -1.0
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of manifest.json.
 
@@ -118,6 +133,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
              of 32 along the input, or floats of 16 or 32 bits.
     prefill: what computes long prompts: a second copy of the weights in columns, which is
              quicker (stored beside the graph or derived from it), or the one graph alone.
+    trust: how far a memory of n-grams is believed beside this model.
     split_lines: the tokenizer never merges across a newline, so lines may be encoded apart.
     """
 
@@ -132,6 +148,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prefill: Literal["columns", "same"] = "columns"
     description: str = ""
     split_lines: bool = False
+    trust: Trust = Trust()
 
 
 def read(directory: Path) -> Manifest:

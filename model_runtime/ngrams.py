@@ -1,20 +1,23 @@
 """Token streams in, the next-token distribution after the longest known context out.
 
 The memory of a workspace: unbounded n-grams over a suffix array (Liu et al. 2024, "Infini-gram"),
-mixed into the model's own distribution with a weight that grows with what was matched
+mixed into the model's own distribution with a weight that depends on what was matched
 (Khandelwal et al. 2020, "Generalization through Memorization"; the worth of a cache of local
 code is Hellendoorn & Devanbu 2017). Knows token ids only; never written to disk.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from model_runtime.manifest import Trust
 from model_runtime.sampling import Logits
 
 LONGEST = 32  # tokens of context that are looked up; suffixes are sorted as far as this
@@ -33,6 +36,19 @@ class Continuation:
     seen: int
     tokens: NDArray[np.int64]
     shares: NDArray[np.float32]
+
+
+def features(continuation: Continuation, sure: float) -> tuple[float, float, float, float, float]:
+    """What a Trust's fields multiply, in their order. sure: the model's largest log-probability."""
+    peak = float(continuation.shares.max())
+    return 1.0, math.log(continuation.length), math.log(continuation.seen), peak, max(sure, -8.0)
+
+
+def weight(trust: Trust, continuation: Continuation, sure: float) -> float:
+    """The memory's share of the mixture, above 0 and below 1."""
+    slopes = msgspec.structs.astuple(trust)
+    value = sum(slope * feature for slope, feature in zip(slopes, features(continuation, sure), strict=True))
+    return 1.0 / (1.0 + math.exp(-value))
 
 
 class NGrams:
@@ -105,21 +121,15 @@ class NGrams:
         return Continuation(length, len(found), tokens, (counts / counts.sum()).astype(np.float32))
 
 
-def mix(scores: Logits, continuation: Continuation | None) -> Logits:
+def mix(scores: Logits, continuation: Continuation | None, trust: Trust) -> Logits:
     """Log-probabilities of the mixture (1−w)·model + w·memory. scores: the model's, [V]."""
-    if continuation is None or not (weight := _weight(continuation)):
+    if continuation is None:
         return scores
-    mixed = np.exp(scores) * np.float32(1 - weight)
-    mixed[continuation.tokens] += np.float32(weight) * continuation.shares
+    share = np.float32(weight(trust, continuation, float(scores.max())))
+    mixed = np.exp(scores) * (1 - share)
+    mixed[continuation.tokens] += share * continuation.shares
     found: Logits = np.log(np.maximum(mixed, np.finfo(np.float32).tiny))
     return found
-
-
-def _weight(continuation: Continuation) -> float:
-    """How far the memory is to be trusted: more after a longer match and where it does not waver."""
-    longer = min(continuation.length, 16) / 16
-    surer = float(continuation.shares.max()) * continuation.seen / (continuation.seen + 1.0)
-    return 0.6 * longer * surer
 
 
 def _sorted_suffixes(tokens: NDArray[np.uint32]) -> NDArray[np.int32]:

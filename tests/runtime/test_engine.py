@@ -16,6 +16,7 @@ from model_runtime import graph
 from model_runtime.engine import Engine
 from model_runtime.errors import LacunaRuntimeError, ModelError, PromptError
 from model_runtime.ngrams import NGrams
+from model_runtime.sampling import Logits
 from model_runtime.sequence import Cancel, Finish, Generation, Token
 from tests import tiny
 from tests.runtime.conftest import Precision
@@ -41,6 +42,25 @@ def test_greedy_follows_the_reference(tiny_model: Callable[[Precision], Path], t
         expected.append(float(scores.max() - np.logaddexp.reduce(scores.astype(np.float64))))
     assert [token.logprob for token in tokens[: finish.usage.generated]] == pytest.approx(expected, abs=1e-3)
     assert "".join(token.text for token in tokens) == engine.tokenizer.decode(so_far[len(prompt) :])
+
+
+def test_scoring_a_middle_gives_what_generating_it_gave(engine: Engine) -> None:
+    tokens, finish = run(engine, Generation(PROMPT, max_tokens=6))
+    middle = [int(scores.argmax()) for scores in _greedy(engine, 6)]
+    scored = list(engine.score(PROMPT, tuple(middle)))
+    assert [float(scores[token]) for scores, token in zip(scored, middle, strict=True)] == pytest.approx(
+        [token.logprob for token in tokens[: finish.usage.generated]], abs=1e-5
+    )
+
+
+def _greedy(engine: Engine, count: int) -> list[Logits]:
+    """Log-probabilities before each of the first tokens, each scored after the ones before it."""
+    middle: tuple[int, ...] = ()
+    found: list[Logits] = []
+    for _ in range(count):
+        found = list(engine.score(PROMPT, (*middle, 0)))
+        middle = (*middle, int(found[-1].argmax()))
+    return found
 
 
 def test_one_more_key_prefills_one_token(engine: Engine) -> None:

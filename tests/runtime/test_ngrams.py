@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_runtime.ngrams import LONGEST, Continuation, NGrams, mix
+from model_runtime.manifest import Trust
+from model_runtime.ngrams import LONGEST, Continuation, NGrams, mix, weight
 from model_runtime.sampling import log_probabilities
 
 Streams = list[list[int]]
@@ -66,7 +67,15 @@ def test_a_draft_follows_what_was_written_before() -> None:
 def test_a_mixture_is_a_distribution_and_favours_what_was_seen() -> None:
     scores = log_probabilities(np.random.default_rng(0).standard_normal(50).astype(np.float32))
     seen = Continuation(12, 5, np.array([7]), np.array([1.0], np.float32))
-    mixed = mix(scores, seen)
+    mixed = mix(scores, seen, Trust())
     assert np.exp(mixed).sum() == pytest.approx(1.0, abs=1e-5)
     assert mixed[7] > scores[7]
-    assert np.array_equal(mix(scores, None), scores)
+    assert np.array_equal(mix(scores, None, Trust()), scores)
+
+
+def test_a_longer_and_surer_match_is_believed_more_and_a_sure_model_less() -> None:
+    def believed(length: int, share: float, sure: float) -> float:
+        return weight(Trust(), Continuation(length, 3, np.array([1]), np.array([share], np.float32)), sure)
+
+    assert 0 < believed(1, 0.3, -1.0) < believed(8, 0.3, -1.0) < believed(8, 1.0, -1.0) < 1
+    assert believed(8, 1.0, -0.01) < believed(8, 1.0, -3.0)
