@@ -15,7 +15,9 @@ Modules, each of which imports only those above it:
     position    FILE:LINE:COL
     completion  a cursor to what belongs there
     models      what a model directory holds
+    library     the user's imported models, and which of them answers
     doctor      is everything as it should be
+    shelf       the commands of the library
     commands    the command line
     cli         the command's entry
 """

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lacuna import settings as configuration
+from lacuna import shelf
 from lacuna.errors import LacunaError, SettingsError
 from lacuna.settings import Settings
 from model_runtime.errors import LacunaRuntimeError
@@ -35,8 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-model_app = typer.Typer(help="Look at models.", no_args_is_help=True)
-app.add_typer(model_app, name="model")
+app.add_typer(shelf.app, name="model")
 
 Model = Annotated[Path | None, typer.Option("--model", metavar="DIR", help="A model directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -147,20 +147,6 @@ def doctor(model: Model = None, as_json: Json = False) -> None:
         _print_json([msgspec.to_builtins(check) for check in checks])
     if not all(check.ok for check in checks):
         raise typer.Exit(1)
-
-
-@model_app.command()
-def info(model: Model = None, as_json: Json = False) -> None:
-    """Describe the model that answers."""
-    from lacuna import models
-
-    description = msgspec.to_builtins(models.describe(_settings(model).model_directory))
-    if as_json:
-        _print_json(description)
-        return
-    for name, value in description.items():
-        shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
-        print(f"{name.replace('_', ' '):15} {shown}")
 
 
 def _print_outcome(outcome: Outcome, frame: Frame, rest: str | None) -> None:

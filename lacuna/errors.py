@@ -2,6 +2,7 @@
 
     LacunaError
     ├── SettingsError     the settings file or an environment variable is wrong
+    ├── ModelNameError    a name is no model's, or may not be what was asked for
     ├── PositionError     FILE:LINE:COL names nothing that can be completed
     └── DaemonError       no daemon could be found or started; also an Unreachable of the runtime,
                           so that the language server knows it without knowing this package
@@ -18,6 +19,10 @@ class LacunaError(Exception):
 
 class SettingsError(LacunaError):
     """The settings file or an environment variable is wrong."""
+
+
+class ModelNameError(LacunaError):
+    """A name is no model's, or the model of that name may not be what was asked for."""
 
 
 class PositionError(LacunaError):

@@ -50,8 +50,8 @@ def describe(directory: Path) -> Description:
 
 
 def _parameters(shape: Shape) -> int:
-    """Weights of the matrices of a llama-like network; norms are too few to count."""
+    """Weights of the matrices; norms and biases are too few to count."""
     attention = shape.hidden_size * shape.head_size * 2 * (shape.heads + shape.kv_heads)
-    feed_forward = 3 * shape.hidden_size * shape.ffn_size
-    embedding = shape.vocab_size * shape.hidden_size
-    return shape.layers * (attention + feed_forward) + embedding * (1 if shape.tied else 2)
+    feed_forward = (3 if shape.gated else 2) * shape.hidden_size * shape.ffn_size
+    rows = shape.vocab_size * (1 if shape.tied else 2) + (shape.context_length if shape.positions == "learned" else 0)
+    return shape.layers * (attention + feed_forward) + rows * shape.hidden_size

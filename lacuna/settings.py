@@ -97,6 +97,11 @@ def cache(environment: Mapping[str, str] = os.environ) -> Path:
     return _folder(environment, "LACUNA_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
 
 
+def data(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where what is worth keeping is kept; it need not be there yet."""
+    return _folder(environment, "", "XDG_DATA_HOME", ".local/share")
+
+
 def _from_file(path: Path) -> dict[str, Any]:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
