@@ -18,5 +18,6 @@ The story in order; `python -m training` tells it step by step. Modules, each of
     muon        gradients to changed weights
     train       rows to a checkpoint: stable, then cooled down
     export      a checkpoint to a model directory
+    trust       a model and held-out packages to how far it believes a memory
     card        all of its figures to a model card
 """

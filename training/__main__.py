@@ -62,6 +62,19 @@ def _export(options: argparse.Namespace) -> None:
         print(f"{options.out / name}: {file.bytes} bytes")
 
 
+def _trust(options: argparse.Namespace) -> None:
+    from model_runtime.engine import Engine
+    from training import corpus, rows, trust
+
+    packages = rows.by_package(corpus.read(options.corpus, "held_out"))
+    fitting = {name: files for name, files in packages.items() if name not in options.leave and len(files) > 1}
+    engine = Engine.open(options.model, cache=WORK / "engine")
+    observed = trust.observe(engine, fitting, options.lines, options.seed)
+    found = trust.fit(observed)
+    trust.write(options.model, found)
+    print(f"{', '.join(sorted(fitting))}: {len(observed.model)} tokens, {observed.gain(found):+.3f} nats each; {found}")
+
+
 def _card(options: argparse.Namespace) -> None:
     from model_runtime import manifest
     from training import card, checkpoint, corpus, train
@@ -128,6 +141,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--name", default="lacuna-bootstrap")
     one.add_argument("--precision", choices=("fp32", "int8", "int4"), default="int8")
     one.set_defaults(step=_export)
+
+    one = steps.add_parser("trust", help="fit how far the model believes a workspace's memory, into its manifest")
+    one.add_argument("--model", type=Path, default=WORK / "model")
+    one.add_argument("--corpus", type=Path, default=WORK / "corpus")
+    one.add_argument("--lines", type=int, default=400, help="lines of held-out packages to look at")
+    one.add_argument("--leave", nargs="*", default=["httpx", "rich"], help="packages kept for judging")
+    one.add_argument("--seed", type=int, default=1)
+    one.set_defaults(step=_trust)
 
     one = steps.add_parser("card", help="write MODEL_CARD.md beside the model")
     one.add_argument("checkpoint", type=Path)
