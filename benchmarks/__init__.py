@@ -9,6 +9,7 @@ Modules, each of which imports only those above it:
     infill      how often a model fills gaps rightly, beside the baselines
     throughput  how fast the runtime is, on random weights of a given size
     footprint   a process's memory and processor time
+    importing   how long an import takes, and what memory, on a checkpoint of a given size
     lsp_client  a language server over stdio, and when each message went and came
     editor      what an editor does to a file by itself: closers, indentation
     typist      the keys that write a function, with a person's typos and pauses

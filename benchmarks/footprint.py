@@ -14,6 +14,11 @@ def resident_mb(pid: int) -> float:
     return _status(pid, "VmRSS") / 1000
 
 
+def peak_mb(pid: int) -> float:
+    """The most resident memory it has had; 0 when there is no such process."""
+    return _status(pid, "VmHWM") / 1000
+
+
 def anonymous_mb(pid: int) -> float:
     """The part of it that is no file's."""
     return _status(pid, "RssAnon") / 1000
