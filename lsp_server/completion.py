@@ -121,4 +121,4 @@ async def _best(recall: Recall, frame: Frame, snapshot: Snapshot, received: floa
             due = min(deadline, max(received + PARTIAL, valid + GRACE))
         if now >= due:
             return outcome if isinstance(outcome, Suggestion) else Nothing("no suggestion in time", whole=False)
-        await generation.news(due - now)
+        await generation.news(due - now, lines=valid is not None)

@@ -36,6 +36,7 @@ class Generation:
         self.first: float | None = None
         self.ended: float | None = None
         self._news = asyncio.Event()
+        self._lines_only = False
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -55,9 +56,10 @@ class Generation:
         """Nobody wants more of it."""
         self._end("cancelled")
 
-    async def news(self, seconds: float) -> None:
-        """Returns when there is more text, when it has ended, or after this time."""
+    async def news(self, seconds: float, *, lines: bool) -> None:
+        """Returns when there is more text, or another line where `lines`, when it has ended, or after this time."""
         self._news.clear()
+        self._lines_only = lines
         if not self.running:
             return
         try:
@@ -82,10 +84,12 @@ class Generation:
                     if self.first is None:
                         self.first = time.monotonic()
                     self.text += event.text.replace("\r", "")
-                    self._news.set()
-                    if "\n" in event.text and self._enough(self.text):
+                    newline = "\n" in event.text
+                    if newline and self._enough(self.text):
                         self._end("stop")
                         return
+                    if newline or not self._lines_only:
+                        self._news.set()
         except LacunaRuntimeError as error:
             self.failure = error
         finally:

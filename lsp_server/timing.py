@@ -56,7 +56,9 @@ def measure(answer: Answer, *, identifier: int | str, version: int, received: fl
     if answer.source != "model" or generation is None or generation.usage is None or generation.ended is None:
         return timing
     usage = generation.usage
-    way = generation.ended - generation.sent - (usage.queue_ms + usage.model_ms) / 1000
+    lasted = generation.ended - generation.sent
+    way = lasted - (usage.queue_ms + usage.model_ms) / 1000
+    way *= min(1.0, answer.waited / lasted) if lasted > 0 else 1.0  # the rest of it came after the answer
     return msgspec.structs.replace(
         timing,
         outside_ms=_ms(ours + max(0.0, way)),
