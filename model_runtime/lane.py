@@ -20,6 +20,7 @@ from model_runtime.manifest import Manifest
 from model_runtime.memories import Memories
 from model_runtime.metrics import Metrics
 from model_runtime.ngrams import NGrams
+from model_runtime.prompt import stops
 from model_runtime.protocol import Chunk, Done, InfillRequest, Lesson, Problem, Usage, prompt
 from model_runtime.sequence import Cancel, Finish, Generation, Token
 from model_runtime.tokenizer import Tokenizer
@@ -65,7 +66,7 @@ def write(
         top_p=request.top_p,
         seed=request.seed,
         max_lines=request.max_lines,
-        stop=request.stop,
+        stop=(*request.stop, *stops(request.suffix, engine.manifest.fim)),
         deadline=_deadline(request, arrived),
         memory=memory,
     )

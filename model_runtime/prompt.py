@@ -75,6 +75,17 @@ def lay_out(infill: Infill, encoder: Encoder, fim: Fim, limit: int) -> Prompt:
     return Prompt(tuple(_arrange(fim, encoder, parts)))
 
 
+def stops(suffix: str, fim: Fim) -> tuple[str, ...]:
+    """What shows that a model which cannot infill has come as far as the suffix: its first whole line, written again.
+
+    Nothing for a model that reads the suffix: that one ends by itself.
+    """
+    if fim.layout != "prefix":
+        return ()
+    line = next((line for line in suffix.split("\n")[1:] if line.strip()), None)
+    return () if line is None else (f"\n{line}\n",)
+
+
 @dataclass(frozen=True)
 class _Parts:
     """The infill in token ids. head: before the anchor; tail: since, where the layout keeps them apart.

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from model_runtime.errors import PromptError
 from model_runtime.manifest import Fim
-from model_runtime.prompt import STEP, Infill, Prompt, Snippet, lay_out
+from model_runtime.prompt import STEP, Infill, Prompt, Snippet, lay_out, stops
 
 PAGE = (Path(__file__).parent.parent / "docs" / "prompt-format.md").read_text(encoding="utf-8")
 
@@ -252,6 +252,22 @@ def test_a_marker_typed_into_a_file_stays_text() -> None:
     encoder.special("<|end|>")
     prompt = lay_out(Infill("a.py", "x = '<|end|>'", ""), encoder, SPM, 4096)
     assert encoder.markers["<|end|>"] not in prompt.tokens
+
+
+@pytest.mark.parametrize(
+    ("suffix", "expected"),
+    [
+        (")\n\n\nprint(area(2))\nmore\n", ("\nprint(area(2))\n",)),
+        ("\n    }\n", ("\n    }\n",)),
+        ("\nlast line", ("\nlast line\n",)),
+        (" * r", ()),
+        ("", ()),
+        ("\n  \n\t\n", ()),
+    ],
+)
+def test_a_model_that_cannot_infill_stops_where_the_suffix_begins(suffix: str, expected: tuple[str, ...]) -> None:
+    assert stops(suffix, CODEGEN) == expected
+    assert stops(suffix, SPM) == ()
 
 
 LINES = st.text(alphabet="ab(.\n é▮", max_size=40)

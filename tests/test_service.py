@@ -21,6 +21,7 @@ from model_runtime.client import Client, Endpoint
 from model_runtime.engine import Engine
 from model_runtime.errors import ModelError, Overloaded, ProtocolMismatch, Refused, Unreachable
 from model_runtime.lane import Writer
+from model_runtime.manifest import Fim
 from model_runtime.prompt import Snippet
 from model_runtime.protocol import Chunk, Done, Health, InfillRequest
 from model_runtime.service import Identity, serve
@@ -121,6 +122,15 @@ async def test_a_request_reaches_the_engine_as_it_was_asked(path: str) -> None:
     assert call.prompt == protocol.prompt(request, engine.tokenizer, engine.manifest).tokens
     assert (call.max_tokens, call.max_lines, call.temperature, call.seed, call.stop) == (7, 2, 0.5, 3, ("\n\n",))
     assert request.context == (Snippet("b.py", "def g(): ..."),)
+
+
+async def test_a_model_that_cannot_infill_is_stopped_by_the_suffix(path: str) -> None:
+    engine = open_scripted()
+    engine.manifest = msgspec.structs.replace(engine.manifest, fim=Fim("prefix", ("<|end|>",)))
+    async with served(path, lambda: engine) as client:
+        await collect(client, ask(suffix=")\n\nprint(1)\nmore\n", stop=["\n\n"]))
+    assert engine.calls[0].stop == ("\n\n", "\nprint(1)\n")
+    assert engine.tokenizer.decode(engine.calls[0].prompt) == "def f(a):\n    "
 
 
 async def test_a_newer_request_of_a_client_supersedes_its_older_one(path: str) -> None:
