@@ -1,12 +1,12 @@
 # What a contributor types. `make` alone lists it all.
 
-PYTHON_IN   = .venv/bin/python -I -m
-TRAINING_IN = .venv-train/bin/python -I -m
-PARITY_IN   = .venv-parity/bin/python -I -m
+PYTHON_IN    = .venv/bin/python -I -m
+TRAINING_IN  = .venv-train/bin/python -I -m
+PARITY_IN    = .venv-parity/bin/python -I -m
 NODE_MODULES = vscode-extension/node_modules/.package-lock.json
-OUT_OF_TEST = not training and not parity and not vscode and not gpu
+OUT_OF_TEST  = not training and not parity and not vscode and not gpu
 
-.PHONY: help test test-training test-vscode check check-vscode bench vsix format lock clean
+.PHONY: help test test-training test-vscode test-parity check check-vscode bench vsix format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -47,7 +47,7 @@ lock: ## choose the newest versions that fit pyproject.toml (needs uv)
 	scripts/lock
 
 clean: ## remove the environment and every build product
-	rm -rf .venv .venv-train .cache/vscode dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-train .venv-parity .cache/vscode dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	cd vscode-extension && rm -rf node_modules dist out bundled
 
 .venv/stamp: requirements/dev.txt pyproject.toml scripts/environment
