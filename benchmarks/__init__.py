@@ -7,6 +7,7 @@ Modules, each of which imports only those above it:
     verdict     whether a program with its test passes, locked down
     log_loss    bits a byte on held-out text, by language
     infill      how often a model fills gaps rightly, beside the baselines
+    verbatim    how often a model repeats what it learnt from, word for word
     throughput  how fast the runtime is, on random weights of a given size
     footprint   a process's memory and processor time
     importing   how long an import takes, and what memory, on a checkpoint of a given size

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import five_gram, infill, infill_tasks, verdict
+from benchmarks import five_gram, infill, infill_tasks, verbatim, verdict
 from benchmarks.infill_tasks import Task
+from training.sources import SourceFile
 
 
 def filled(tables_of: str, prefix: str) -> str:
@@ -86,3 +87,11 @@ def test_pass_at_one_runs_what_is_not_the_very_answer() -> None:
     wrong = infill.score([task], "wrong", lambda one: "    return 3", run_tests=True)
     assert (right.exact, right.passed) == (0, 1)
     assert wrong.passed == 0
+
+
+def test_a_text_repeats_the_corpus_from_fifty_tokens_on() -> None:
+    words = [f"word{number}" for number in range(200)]
+    file = SourceFile("p", "train", "a.py", "python", " ".join(words))
+    fresh = "new " * 60
+    assert verbatim.repeating([fresh + " ".join(words[20:70]), fresh, "short"], [file]) == (2, 1)
+    assert verbatim.repeating([fresh + " ".join(words[20:69]) + fresh], [file]) == (1, 0)
