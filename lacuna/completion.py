@@ -136,9 +136,7 @@ def show_prompt(question: Question, settings: Settings) -> str:
     directory = settings.model_directory
     described = manifest.read(directory)
     tokenizer = Tokenizer.load(directory, vocab_size=described.shape.vocab_size, split_lines=described.split_lines)
-    fim = described.fim
-    markers = (fim.prefix, fim.suffix, fim.middle, fim.file, fim.context)
-    names = {tokenizer.special(marker): marker.encode() for marker in markers if marker is not None}
+    names = {tokenizer.special(marker): marker.encode() for marker in described.fim.markers}
     tokens = prompt(question.request, tokenizer, described).tokens
     return b"".join(names.get(token) or tokenizer.token_bytes(token) for token in tokens).decode(errors="replace")
 

@@ -22,7 +22,6 @@ from lacuna.errors import LacunaError
 from lacuna.settings import Settings
 from model_runtime import manifest
 from model_runtime.errors import LacunaRuntimeError
-from model_runtime.manifest import Manifest
 from model_runtime.protocol import Chunk, Done, InfillRequest
 from model_runtime.tokenizer import Tokenizer
 
@@ -163,7 +162,7 @@ def _tokens(settings: Settings) -> str:
     tokenizer = Tokenizer.load(
         settings.model_directory, vocab_size=found.shape.vocab_size, split_lines=found.split_lines
     )
-    markers = _markers(found)
+    markers = found.fim.markers
     for marker in markers:
         token = tokenizer.special(marker)
         if token in tokenizer.encode(f"a{marker}b"):
@@ -171,12 +170,6 @@ def _tokens(settings: Settings) -> str:
     if found.fim.layout == "prefix":
         return "the model cannot infill and is asked for what follows the cursor"
     return f"{len(markers)} markers, each one token: {' '.join(markers)}"
-
-
-def _markers(found: Manifest) -> list[str]:
-    fim = found.fim
-    named = (fim.context, fim.file, fim.suffix, fim.prefix, fim.middle, *fim.end)
-    return [marker for marker in named if marker is not None]
 
 
 def _daemon(settings: Settings) -> str:

@@ -39,7 +39,7 @@ def import_(
     name: Annotated[str | None, typer.Option(help="What to call it; unless told, as the folder is called.")] = None,
     quant: Annotated[Quant, typer.Option(help="How its weights are stored.")] = "hybrid",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model directory to make, elsewhere.")] = None,
-    context: Annotated[int | None, typer.Option(min=256, help="Tokens that prompt and answer share.")] = None,
+    context: Annotated[int | None, typer.Option(min=512, help="Tokens that prompt and answer share.")] = None,
     use: Annotated[bool, typer.Option("--use", help="Make it the model that answers.")] = False,
 ) -> None:
     """Make a model directory of a checkpoint on this disk. Interrupted, the same command goes on."""

@@ -76,11 +76,11 @@ def test_a_model_is_imported_listed_chosen_verified_and_removed(home: Path, sour
 
 
 def test_a_model_that_cannot_infill_says_so(home: Path, said: Any) -> None:
-    source = checkpoints.gptj("codegen").write(home / "codegen-350M-mono")
-    code, out, _ = said("import", source, "--quant", "fp16", "--name", "codegen", "--context", "256")
+    source = checkpoints.gptj("codegen", n_positions=1024).write(home / "codegen-350M-mono")
+    code, out, _ = said("import", source, "--quant", "fp16", "--name", "codegen", "--context", "512")
     assert code == 0
     assert "it cannot fill in the middle: it reads what stands before the cursor" in out
-    assert "it serves 256 of 512 tokens; --context for another number" in out
+    assert "it serves 512 of 1024 tokens; --context for another number" in out
     assert "goes on from what stands before the cursor" in said("list")[1]
 
 
