@@ -93,18 +93,21 @@ def _blocks_of(blocks: Floats, bits: int) -> tuple[NDArray[np.uint8], Floats]:
     for stretch in (0.85, 0.9, 0.95, 1.05) if bits == 4 else ():
         scales, codes, error = _coded(blocks, (-peak * stretch / half).astype(np.float32), half)
         better = error < best_error
-        best_scales = np.where(better, scales, best_scales)
-        best_codes = np.where(better, codes, best_codes)
-        best_error = np.where(better, error, best_error)
-    data = best_codes.astype(np.uint8)
+        np.copyto(best_scales, scales, where=better)
+        np.copyto(best_codes, codes, where=better)
+        np.copyto(best_error, error, where=better)
+    data = (best_codes + half).astype(np.uint8)
     if bits == 4:
         data = (data[..., 0::2] | (data[..., 1::2] << 4)).astype(np.uint8)
     return data, best_scales[..., 0]
 
 
 def _coded(blocks: Floats, scales: Floats, half: int) -> tuple[Floats, Floats, Floats]:
-    """scales, codes and squared error of each block, for one choice of scales [N, K/32, 1]."""
+    """scales, codes from −half to half − 1 and squared error of each block, for scales [n, K/32, 1]. In place: it is
+    where the time of an import goes."""
     scales = np.where(scales == 0, np.float32(1), scales).astype(np.float32)
-    codes = np.clip(np.rint(blocks / scales) + half, 0, 2 * half - 1).astype(np.float32)
-    error = (((codes - half) * scales - blocks) ** 2).sum(-1, keepdims=True)
-    return scales, codes, error
+    codes: Floats = blocks / scales
+    np.clip(np.rint(codes, out=codes), -half, half - 1, out=codes)
+    off = codes * scales
+    off -= blocks
+    return scales, codes, np.einsum("nki,nki->nk", off, off)[..., None]
