@@ -6,6 +6,7 @@ and \\r end a line, as the Language Server Protocol has it; a form feed or U+202
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +14,6 @@ from typing import Literal
 Encoding = Literal["utf-8", "utf-16", "utf-32"]
 ENCODINGS: tuple[Encoding, ...] = ("utf-8", "utf-16", "utf-32")
 
-_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -98,12 +98,7 @@ class Document:
 
 def split(text: str) -> list[str]:
     """Lines with their endings; the last has none and may be empty."""
-    text = whole(text)
-    if "\r" not in text:
-        lines = [line + "\n" for line in text.split("\n")]
-        lines[-1] = lines[-1][:-1]
-        return lines
-    lines = _LINE.findall(text)
+    lines = list(io.StringIO(whole(text), newline=""))  # exactly the three line endings, and leaves them as they are
     if not lines or lines[-1].endswith(("\n", "\r")):
         lines.append("")
     return lines

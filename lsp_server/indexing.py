@@ -19,6 +19,9 @@ from retrieval import index, search
 from retrieval.errors import RetrievalError
 from retrieval.worker import Query, Worker
 
+LONG = 3_000  # lines: of a longer file only a part is sent along with a question
+HEAD, ABOVE, UNDER = 300, 1_200, 600  # lines of that part: from the file's first on, and around the cursor
+
 
 @dataclass
 class _Root:
@@ -49,8 +52,11 @@ class Indexing:
         return Retrieved(tuple(Snippet(one.path, one.text) for one in packed), answer.partial)
 
     def rested(self, snapshot: Snapshot) -> None:
-        """The user pauses in a document: its text is what other documents are told of."""
-        if snapshot.root in self._roots:
+        """The user pauses in a document: its text is what other documents are told of.
+
+        Of a very long one they are told what was saved.
+        """
+        if snapshot.root in self._roots and len(snapshot.lines) <= LONG:
             self._roots[snapshot.root].worker.changed(snapshot.path, "".join(snapshot.lines))
 
     def closed(self, root: str | None, path: str) -> None:
@@ -78,11 +84,18 @@ class Indexing:
 
 
 def _query(snapshot: Snapshot, frame: Frame) -> Query:
-    text = "".join(snapshot.lines)
-    offset = _offset(snapshot, snapshot.cursor.line) + snapshot.cursor.column
-    start = _offset(snapshot, frame.anchor.start.line) + frame.anchor.start.column
-    return Query(snapshot.path, text, offset, (start, min(len(text), offset + len(frame.anchor.suffix))))
+    """The cursor's file, or of a very long one its head, where the imports are, and the lines around the cursor."""
+    lines, cursor, start = snapshot.lines, snapshot.cursor, frame.anchor.start
+    first = max(HEAD, cursor.line - ABOVE)
+    if len(lines) <= LONG or first == HEAD:
+        skipped, kept = 0, lines[: max(LONG, cursor.line + UNDER)]
+    else:
+        skipped, kept = first - HEAD, (*lines[:HEAD], *lines[first : cursor.line + UNDER])
+    offset = _offset(kept, cursor.line - skipped) + cursor.column
+    shown = _offset(kept, max(0, start.line - skipped)) + start.column
+    text = "".join(kept)
+    return Query(snapshot.path, text, offset, (shown, min(len(text), offset + len(frame.anchor.suffix))))
 
 
-def _offset(snapshot: Snapshot, line: int) -> int:
-    return sum(map(len, snapshot.lines[:line]))
+def _offset(lines: tuple[str, ...], line: int) -> int:
+    return sum(map(len, lines[:line]))

@@ -1,0 +1,67 @@
+"""Related code of a real folder reaches the prompt, by a real indexing process; a long file is asked about in part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lsp_server import window
+from lsp_server.document import Place, split
+from lsp_server.indexing import ABOVE, HEAD, LONG, UNDER, Indexing, _query
+from lsp_server.session import Snapshot
+
+OTHER = "class Tariff:\n    def price_of(self, weight):\n        return weight * 3\n"
+HERE = "from shop.tariff import Tariff\n\n\ndef total(weights):\n    tariff = Tariff()\n    return \n"
+
+
+@pytest.fixture
+async def indexing(tmp_path: Path) -> AsyncIterator[Indexing]:
+    one = Indexing(tmp_path / "cache")
+    yield one
+    await one.close()
+
+
+def snapshot(root: Path | None, text: str, line: int, column: int = 0) -> Snapshot:
+    return Snapshot(
+        uri="file:///shop/bill.py",
+        root=None if root is None else str(root),
+        path="shop/bill.py",
+        language="python",
+        version=1,
+        lines=tuple(split(text)),
+        cursor=Place(line, column),
+    )
+
+
+async def test_what_the_file_imports_is_found(tmp_path: Path, indexing: Indexing) -> None:
+    shop = tmp_path / "project" / "shop"
+    shop.mkdir(parents=True)
+    (shop / "tariff.py").write_text(OTHER)
+    here = snapshot(tmp_path / "project", HERE, 5, 11)
+    async with asyncio.timeout(30):
+        while not (found := await indexing.find(here, window.frame(here, None))).snippets or found.partial:
+            await asyncio.sleep(0.05)
+    assert [one.path for one in found.snippets] == ["shop/tariff.py"]
+    assert "price_of" in found.snippets[0].text
+
+
+async def test_a_file_outside_every_folder_has_no_repository(indexing: Indexing) -> None:
+    here = snapshot(None, HERE, 5)
+    assert (await indexing.find(here, window.frame(here, None))).snippets == ()
+
+
+@pytest.mark.parametrize("line", [0, HEAD - 1, HEAD + ABOVE - 1, HEAD + ABOVE + 1, 20_000, 39_999])
+@pytest.mark.parametrize("lines", [LONG, 40_000])
+def test_a_question_is_about_the_same_place_however_long_the_file(line: int, lines: int) -> None:
+    line = min(line, lines - 1)
+    here = snapshot(None, "".join(f"value_{at} = {at}\n" for at in range(lines)), line, 3)
+    frame = window.frame(here, None)
+    query = _query(here, frame)
+    assert query.text[query.offset - 3 :].startswith(f"value_{line} = ")
+    assert query.text.startswith("value_0 = 0\n")
+    assert query.window is not None
+    assert query.text[slice(*query.window)].startswith(frame.prefix)
+    assert query.text.count("\n") <= max(LONG, HEAD + ABOVE + UNDER)
