@@ -6,10 +6,13 @@ PARITY_IN    = .venv-parity/bin/python -I -m
 NODE_MODULES = vscode-extension/node_modules/.package-lock.json
 OUT_OF_TEST  = not training and not parity and not vscode and not gpu
 
-.PHONY: help test test-training test-vscode test-parity check check-vscode bench vsix format lock clean
+.PHONY: help demo test test-training test-vscode test-parity check check-vscode bench vsix format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/stamp ## from nothing to a completion at a cursor in a real file
+	@.venv/bin/python -I scripts/demo.py
 
 test: .venv/stamp ## the tests, without torch, a GPU or an editor to drive
 	$(PYTHON_IN) pytest -m "$(OUT_OF_TEST)" $(ARGS)
