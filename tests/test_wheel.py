@@ -5,6 +5,8 @@ The installed environment borrows this one's dependencies through a .pth file, s
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from email.parser import Parser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +35,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*command, "--no-build-isolation", "--wheel-dir", str(out), str(ROOT)], check=True, timeout=120)
     (found,) = out.glob("*.whl")
     return found
+
+
+NAMES_OF_OURS = ("retrieval", "model_runtime", "lsp_server")
+UNFINISHED = "def area_of_circle(radius):\n    return 3.14159 * radius"
 
 
 @dataclass(frozen=True)
@@ -122,3 +129,59 @@ def test_the_installed_packages_are_not_the_checkout(installed: Installed) -> No
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.split()) == len(PACKAGES)
     assert str(ROOT) not in done.stdout
+
+
+def complete(installed: Installed, *options: str, column: int = 12, **env: str) -> dict[str, Any]:
+    """What `lacuna complete --json` says at the second line of UNFINISHED."""
+    (installed.work / "circle.py").write_text(UNFINISHED, encoding="utf-8")
+    done = installed.run(installed.lacuna, "complete", f"circle.py:2:{column}", "--json", *options, env=env)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def stop(installed: Installed) -> None:
+    done = installed.run(installed.lacuna, "stop")
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_wheel_holds_the_whole_embedded_model(wheel: Path) -> None:
+    directory = "model_runtime/embedded/"
+    with zipfile.ZipFile(wheel) as archive:
+        files = json.loads(archive.read(directory + "manifest.json"))["files"]
+        assert {"tokenizer.json", "model.onnx"} <= set(files)
+        for name, file in files.items():
+            assert archive.getinfo(directory + name).file_size == file["bytes"]
+            assert hashlib.sha256(archive.read(directory + name)).hexdigest() == file["sha256"]
+
+
+def test_the_installed_command_completes_by_itself(installed: Installed) -> None:
+    assert complete(installed, "--no-daemon", "--hide-rest")["generated"] > 0
+
+
+def test_the_installed_daemon_reads_only_what_was_typed(installed: Installed) -> None:
+    try:
+        assert complete(installed, "--hide-rest")["generated"] > 0
+        again = complete(installed, "--hide-rest", column=13)
+    finally:
+        stop(installed)
+    assert again["prefilled"] <= 4
+    assert again["reused"] > 0
+
+
+def test_a_repository_cannot_put_itself_in_our_place(installed: Installed) -> None:
+    trap = "from pathlib import Path\nPath(__file__).with_name('sprung').touch()\nraise RuntimeError('hijacked')\n"
+    for name in NAMES_OF_OURS:
+        (installed.work / name).mkdir()
+        (installed.work / name / "__init__.py").write_text(trap, encoding="utf-8")
+    try:
+        sprung = installed.run(installed.python, "-c", "import retrieval", env={"PYTHONPATH": "."})
+        assert "hijacked" in sprung.stderr, "the trap does not work"
+        (installed.work / "retrieval" / "sprung").unlink()
+        assert complete(installed, "--no-daemon", PYTHONPATH=".")["prompt_tokens"] > 0
+        assert complete(installed, PYTHONPATH=".")["prompt_tokens"] > 0
+        assert not list(installed.work.rglob("sprung"))
+    finally:
+        stop(installed)
+        for name in NAMES_OF_OURS:
+            shutil.rmtree(installed.work / name)
