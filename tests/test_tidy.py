@@ -145,6 +145,12 @@ def test_each_module_is_listed_in_its_package(package: str) -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
+def test_each_listed_module_exists(package: str) -> None:
+    tops = {name.split(".")[0] for name in own_modules(package)}
+    assert set(listed(package)) - tops == set(), f"{package}/__init__.py lists what is not there"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_a_module_imports_only_modules_listed_above_it(package: str) -> None:
     order = listed(package)
     assert len(order) == len(set(order)), "a module is listed twice"
