@@ -50,9 +50,17 @@ def executable() -> str:
 
 
 class Neovim:
-    """One editor process. `home`: an empty folder for its settings, state and cache, and Lacuna's."""
+    """One editor process. `home`: an empty folder for its settings, state and cache. `life`: seconds it may live."""
 
-    def __init__(self, home: Path, setup: str, files: tuple[Path, ...] = (), env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Path,
+        setup: str,
+        files: tuple[Path, ...] = (),
+        env: dict[str, str] | None = None,
+        life: float = 2 * PATIENCE,
+    ) -> None:
+        self.life = life
         init = home / "init.lua"
         init.write_text(f"vim.opt.runtimepath:prepend({str(PLUGIN)!r})\nrequire('lacuna').setup({setup})\n")
         folders = {
@@ -73,7 +81,7 @@ class Neovim:
             os.environ.clear()
             os.environ.update(before)
         self.pid = int(self.nvim.funcs.getpid())
-        self.watchdog = threading.Timer(2 * PATIENCE, os.kill, (self.pid, signal.SIGKILL))
+        self.watchdog = threading.Timer(self.life, os.kill, (self.pid, signal.SIGKILL))
         self.watchdog.daemon = True
         self.watchdog.start()
         return self
