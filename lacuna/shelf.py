@@ -45,7 +45,7 @@ def import_(
     """Make a model directory of a checkpoint on this disk. Interrupted, the same command goes on."""
     from model_runtime import importer
 
-    called = name or re.sub(r"[^A-Za-z0-9._-]+", "-", source.resolve().name).strip("-._")
+    called = name or _name_of(source)
     target = out.expanduser().absolute() if out is not None else library.path_for(called)
     checked = importer.examine(source, name=called, quant=quant, context=context)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -134,6 +134,14 @@ def remove(name: Name) -> None:
     directory = library.find(name)
     library.remove(directory, configuration.read())
     print(f"removed {directory}")
+
+
+def _name_of(source: Path) -> str:
+    """As the folder is called; in the Hugging Face cache, where that is a commit, as the repository is."""
+    path = source.resolve()
+    if path.parent.name == "snapshots":
+        path = Path(path.parent.parent.name.rpartition("--")[2])
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name).strip("-._")
 
 
 def _directory(name: str | None) -> Path:

@@ -14,8 +14,8 @@ from model_runtime.plan import Part, Plan, activation, check, context, named, ti
 from model_runtime.rope import rope
 
 
-def planned(config: Configuration, checkpoint: Checkpoint, layout: Layout, length: int | None) -> Plan:
-    """layout: what the tokenizer's markers tell; length: tokens to serve, None chooses. Raises CheckpointError."""
+def check_kind(config: Configuration) -> None:
+    """Raises CheckpointError when the configuration is of a type that has no family here."""
     kind = config.text("model_type")
     if kind not in _FAMILIES:
         raise CheckpointError(
@@ -25,7 +25,11 @@ def planned(config: Configuration, checkpoint: Checkpoint, layout: Layout, lengt
         raise CheckpointError(
             f"{config.path}: the checkpoint is quantized already; import the original, in floats of 16 or 32 bits"
         )
-    found = _FAMILIES[kind](config, checkpoint, layout, length)
+
+
+def planned(config: Configuration, checkpoint: Checkpoint, layout: Layout, length: int | None) -> Plan:
+    """layout: what the tokenizer's markers tell; length: tokens to serve, None chooses. Raises CheckpointError."""
+    found = _FAMILIES[config.text("model_type")](config, checkpoint, layout, length)
     check(found, checkpoint)
     return found
 
@@ -81,12 +85,13 @@ def _llama_biases(config: Configuration, kind: str) -> tuple[Matrix, ...]:
 
 def _windowed(config: Configuration, shape: Shape) -> Shape:
     """With a sliding window where there is one and the served context reaches beyond it."""
-    if "sliding_window" not in config or not config.flag("use_sliding_window", True):
+    is_qwen = config.text("model_type").startswith("qwen")
+    if "sliding_window" not in config or not config.flag("use_sliding_window", not is_qwen):
         return shape
     window = config.integer("sliding_window")
     if window >= shape.context_length:
         return shape
-    if config.text("model_type").startswith("qwen"):  # there only some layers have one
+    if is_qwen:  # there only some layers have one
         raise CheckpointError(f"{config.path}: only some layers have a window; import with --context {window}")
     return msgspec.structs.replace(shape, window=window)
 

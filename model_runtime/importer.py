@@ -21,7 +21,7 @@ from model_runtime import graph, manifest, tokenizer
 from model_runtime.checkpoint import Checkpoint, open_folder
 from model_runtime.configuration import Configuration
 from model_runtime.errors import CheckpointError
-from model_runtime.families import planned
+from model_runtime.families import check_kind, planned
 from model_runtime.manifest import Manifest
 from model_runtime.nodes import Precision
 from model_runtime.plan import Part, Plan
@@ -64,6 +64,7 @@ class Checked:
 def examine(source: Path, *, name: str, quant: Quant, context: int | None = None) -> Checked:
     """Everything but the weights, checked. context: tokens to serve, None chooses. Raises ModelError."""
     config = Configuration.read(source)
+    check_kind(config)
     checkpoint = open_folder(source)
     words = vocabulary(source, config, config.integer("vocab_size"))
     found = planned(config, checkpoint, words.fim.layout, context)

@@ -46,6 +46,7 @@ _STARCODER2 = Fim(
 _STARCODER = Fim("spm2", ("<|endoftext|>",), "<fim_prefix>", "<fim_suffix>", "<fim_middle>", heading="# {path}")
 _SANTACODER = Fim("spm2", ("<|endoftext|>",), "<fim-prefix>", "<fim-suffix>", "<fim-middle>", heading="# {path}")
 _DEEPSEEK = Fim("psm", (), "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>", heading="#{path}")
+_CODESTRAL = Fim("spm", (), "[PREFIX]", "[SUFFIX]", heading="# {path}")
 _CODELLAMA = Fim("spm2", ("▁<EOT>",), "▁<PRE>", "▁<SUF>", "▁<MID>", heading="# {path}")
 _CODEGEN2 = Fim(
     layout="mask",
@@ -57,7 +58,18 @@ _CODEGEN2 = Fim(
 _PREFIX = Fim("prefix", (), heading="# {path}")
 
 # The first whose markers are all there is taken; the ends may be missing.
-_DIALECTS = (_OWN, _QWEN, _STARCODER2, _STARCODER, _SANTACODER, _DEEPSEEK, _CODELLAMA, _CODEGEN2, _PREFIX)
+_DIALECTS = (
+    _OWN,
+    _QWEN,
+    _STARCODER2,
+    _STARCODER,
+    _SANTACODER,
+    _DEEPSEEK,
+    _CODESTRAL,
+    _CODELLAMA,
+    _CODEGEN2,
+    _PREFIX,
+)
 
 # Where a tokenizer may merge what a line break should keep apart.
 _PROBES = (
@@ -183,8 +195,8 @@ def _ends(directory: Path, config: Configuration, path: Path, found: Tokenizer) 
 
 def _begin(found: Tokenizer) -> str | None:
     """What the tokenizer itself puts before every text."""
-    ids = found.encode("", add_special_tokens=True).ids
-    return found.id_to_token(ids[0]) if ids else None
+    bare, dressed = (found.encode("x", add_special_tokens=dress).ids for dress in (False, True))
+    return found.id_to_token(dressed[0]) if dressed[:1] != bare[:1] else None
 
 
 def _plain(found: Tokenizer, markers: Iterable[str]) -> str:

@@ -141,6 +141,12 @@ def test_a_second_import_of_the_same_name_is_refused(home: Path, source: Path, s
     assert said("import", source, "--name", "another")[0] == 0
 
 
+def test_a_checkpoint_in_the_cache_is_called_as_its_repository(home: Path, said: Any) -> None:
+    source = home / "hub" / "models--bigcode--starcoder2-3b" / "snapshots" / "733247c55e3f73af49ce8e9c7949bf14af205928"
+    checkpoints.starcoder2().write(source)
+    assert said("import", source, "--quant", "int4")[1].startswith("starcoder2-3b: ")
+
+
 def test_a_folder_that_is_no_checkpoint_says_what_one_is(home: Path, said: Any) -> None:
     for path, words in ((home / "nothing", "is no folder"), (home, "which holds config.json, the tokenizer")):
         code, out, err = said("import", path)

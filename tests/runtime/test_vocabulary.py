@@ -57,6 +57,7 @@ def sentence_pieces() -> Tokenizer:
         (("<|endoftext|>", "<fim-prefix>", "<fim-middle>", "<fim-suffix>"), "spm2", False, "# {path}"),
         (DEEPSEEK, "psm", False, "#{path}"),
         (CODEGEN2, "mask", False, "# {path}"),
+        (("</s>", "[PREFIX]", "[SUFFIX]", "[MIDDLE]"), "spm", False, "# {path}"),
         (("<|endoftext|>",), "prefix", False, "# {path}"),
         (("<|end|>", "<|context|>", "<|file|>", "<|suffix|>", "<|prefix|>"), "spm", False, None),
     ],
@@ -93,6 +94,16 @@ def test_a_tokenizer_that_begins_each_text_says_so(tmp_path: Path) -> None:
     names = {ours.special(marker): marker for marker in DEEPSEEK}
     shown = "".join(names.get(token) or ours.decode([token]) for token in prompt)
     assert shown == ("<｜begin▁of▁sentence｜><｜fim▁begin｜>#m.py\nx = <｜fim▁hole｜>\n<｜fim▁end｜>1")
+
+
+def test_a_tokenizer_that_only_ends_each_text_begins_none(tmp_path: Path) -> None:
+    found = checkpoints.byte_level(checkpoints.END)
+    found.post_processor = processors.TemplateProcessing(
+        single="$A <|endoftext|>", special_tokens=[("<|endoftext|>", 256)]
+    )
+    words, ours = imported(tmp_path, found)
+    assert words.fim.begin is None
+    assert len(ours.encode("x")) == 1
 
 
 def test_sentence_pieces_are_read_without_their_leading_space(tmp_path: Path) -> None:
