@@ -49,6 +49,12 @@ async def prepare(snapshot: Snapshot, desk: Desk) -> None:
 
 
 async def look(snapshot: Snapshot, desk: Desk) -> None:
+    """Find the snippets for the snapshot's cursor, so that the first request there has them."""
+    if snapshot.settings.allows(snapshot.language) and snapshot.settings.retrieval:
+        await desk.contexts.of(snapshot, window.frame(snapshot, None), LOOKUP)
+
+
+async def look_around(snapshot: Snapshot, desk: Desk) -> None:
     """Find the snippets for the snapshot's cursor and then for the definitions near it, so that a jump has them."""
     if not snapshot.settings.allows(snapshot.language) or not snapshot.settings.retrieval:
         return

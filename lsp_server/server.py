@@ -370,7 +370,7 @@ class Server(LanguageServer):
     async def _look_ahead(self, snapshot: Snapshot) -> None:
         with contextlib.suppress(LacunaRuntimeError):  # the next request will meet it and say so
             await ahead.prepare(snapshot, self.desk)
-            await ahead.look(snapshot, self.desk)
+            await ahead.look_around(snapshot, self.desk)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -307,8 +307,8 @@ async def test_before_a_jump_the_context_of_its_place_is_there(make: Make) -> No
         return Retrieved((Snippet("package/other.py", f"# {frame.anchor.scope[-1:]}\n"),))
 
     typing = make("def one():\n    x = <caret>\n\n\ndef two():\n    y = \n", SUM, retrieve=retrieve)
-    await ahead.look(typing.snapshot(), typing.desk)
-    await ahead.look(typing.snapshot(), typing.desk)
+    await ahead.look_around(typing.snapshot(), typing.desk)
+    await ahead.look_around(typing.snapshot(), typing.desk)
     assert [call.cursor.line for call in calls] == [1, 5]
     typing.cursor = Position(5, 8)
     await typing.ghost()
@@ -343,7 +343,7 @@ async def test_while_files_are_still_being_read_only_the_cursors_place_is_looked
 
     typing = make("def one():\n    x = <caret>\n\n\ndef two():\n    y = \n", SUM, retrieve=retrieve)
     monkeypatch.setattr(context, "PARTIAL_STALE", -1.0)
-    await ahead.look(typing.snapshot(), typing.desk)
+    await ahead.look_around(typing.snapshot(), typing.desk)
     assert len(calls) == 1
 
 

@@ -169,6 +169,15 @@ def test_a_form_feed_does_not_shift_the_lines_after_it(tmp_path: Path) -> None:
         assert editor.ghost(1, 8) == "1"
 
 
+def test_half_a_character_does_not_harm_the_text_around_it(tmp_path: Path) -> None:
+    with Editor(tmp_path, {"before": "x = '\ufffd' + ", "text": "1\n"}) as editor:
+        editor.start()
+        document = {"uri": URI, "languageId": "python", "version": 1, "text": "x = '\ud83d' +\n"}
+        editor.notify("textDocument/didOpen", {"textDocument": document})
+        editor.change(0, 9, " ")
+        assert editor.ghost(0, 10) == "1"
+
+
 def test_one_reading_thread_hears_the_editor_whatever_else_is_slow(tmp_path: Path) -> None:
     """Neither a slow search nor a slow service keeps other requests from being answered."""
     slow = {**SUM, "first": 60.0}
