@@ -41,6 +41,10 @@ class Indexing:
         self._cache = cache
         self._roots: dict[str, _Root] = {}
 
+    async def start(self, root: str) -> None:
+        """Begin to read a workspace folder, before anybody asks. Raises RetrievalError."""
+        await self._root(root).worker.start()
+
     async def find(self, snapshot: Snapshot, frame: Frame) -> Retrieved:
         """Snippets from other files for a cursor, the most valuable last. Raises RetrievalError."""
         if snapshot.root is None:

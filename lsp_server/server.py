@@ -36,6 +36,7 @@ from lsp_server.session import Session, Snapshot
 from lsp_server.timing import measure
 from lsp_server.transport import Reader, Writer
 from model_runtime.errors import LacunaRuntimeError
+from retrieval.errors import RetrievalError
 
 REST = 0.400  # seconds without a key after which there is time to prepare
 CURSOR_REST = 0.150  # seconds the cursor stands still before its place is prepared
@@ -336,6 +337,10 @@ class Server(LanguageServer):
         with contextlib.suppress(LacunaRuntimeError):  # the link tells of its problem itself
             await self.link.open()
         self._tell_status()
+        if self._indexing is not None and self.session.settings.retrieval:
+            for root in list(self.session.folders.values()):
+                with contextlib.suppress(RetrievalError):  # the next question will meet it
+                    await self._indexing.start(root)
 
     def _supersede(self, which: Callable[[_Pending], bool]) -> None:
         """Pending requests that something newer has made pointless are answered with nothing, now."""

@@ -78,6 +78,9 @@ class Snippets(Indexing):
         await asyncio.sleep(self.script.get("lookup", 0.0))
         return Retrieved(tuple(Snippet(path, text) for path, text in self.script["snippets"]))
 
+    async def start(self, root: str) -> None:
+        pass
+
     def rested(self, snapshot: Snapshot) -> None:
         pass
 
