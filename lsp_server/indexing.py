@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from lsp_server.window import Frame
 from model_runtime.prompt import Snippet
 from retrieval import index, search
 from retrieval.errors import RetrievalError
-from retrieval.worker import Query, Worker
+from retrieval.worker import Progress, Query, Worker
 
 LONG = 3_000  # lines: of a longer file only a part is sent along with a question
 HEAD, ABOVE, UNDER = 300, 1_200, 600  # lines of that part: from the file's first on, and around the cursor
@@ -29,17 +30,26 @@ class _Root:
 
     worker: Worker
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    progress: Progress = field(default_factory=lambda: Progress(0, 0))
 
 
 class Indexing:
     """The indexing processes of one editor. Lives on the event loop's thread.
 
-    cache: the folder under which indexes are kept.
+    cache: the folder under which indexes are kept. changed: called when `percent` may be another.
     """
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
+        self.changed: Callable[[], None] = lambda: None
         self._roots: dict[str, _Root] = {}
+
+    @property
+    def percent(self) -> int | None:
+        """How much of the files to be read has been read; None when nothing is left to read."""
+        working = [root.progress for root in self._roots.values() if not root.progress.is_complete]
+        total = sum(one.total for one in working)
+        return 100 * sum(one.done for one in working) // total if total else None
 
     async def start(self, root: str) -> None:
         """Begin to read a workspace folder, before anybody asks. Raises RetrievalError."""
@@ -83,8 +93,14 @@ class Indexing:
         found = self._roots.get(path)
         if found is None:
             root = Path(path)
-            found = self._roots[path] = _Root(Worker(root, index.directory(self._cache, root)))
+            worker = Worker(root, index.directory(self._cache, root), lambda progress: self._heard(path, progress))
+            found = self._roots[path] = _Root(worker)
         return found
+
+    def _heard(self, path: str, progress: Progress) -> None:
+        if path in self._roots:
+            self._roots[path].progress = progress
+            self.changed()
 
 
 def _query(snapshot: Snapshot, frame: Frame) -> Query:

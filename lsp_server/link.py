@@ -33,7 +33,7 @@ Connect = Callable[[], Awaitable[Service]]
 class Link:
     """The way to the service. Use it on one event loop.
 
-    changed: called when `problem` has become another. Concurrent requests share one attempt to connect.
+    changed: called when `problem` or `connected` has become another. Concurrent requests share one attempt to connect.
     """
 
     def __init__(self, connect: Connect, changed: Callable[[], None] = lambda: None) -> None:
@@ -44,6 +44,11 @@ class Link:
         self._closing: set[asyncio.Task[None]] = set()
         self._pause, self._not_before = FIRST_PAUSE, 0.0
         self.problem: str | None = None
+
+    @property
+    def connected(self) -> bool:
+        """A service answered, and has not been missed since."""
+        return self._service is not None
 
     async def open(self) -> Service:
         """The service, connected. Raises Unreachable with the words of whoever could not connect.
@@ -114,7 +119,8 @@ class Link:
         if error is None:
             self._service = task.result()
             self.forgive()
-            self._clear()
+            self.problem = None
+            self._changed()
             return
         self._not_before = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)

@@ -73,6 +73,8 @@ class Server(LanguageServer):
         self.desk = Desk(self.link, Contexts(None if indexing is None else indexing.find))
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._indexing = indexing
+        if indexing is not None:
+            indexing.changed = self._tell_status
         self._base = base
         self._initial: object = None
         self._pending: dict[int | str, _Pending] = {}
@@ -82,7 +84,7 @@ class Server(LanguageServer):
         self._ahead: asyncio.Task[None] | None = None
         self._told: set[str] = set()
         self._rested: dict[str, int] = {}
-        self._status: tuple[str, str | None] | None = None
+        self._status: dict[str, str | int | None] = {}
         _register(self)
 
     # What the editor asks
@@ -288,18 +290,22 @@ class Server(LanguageServer):
 
     def _tell_status(self) -> None:
         """The state for a status bar, when it is another one, to an editor that wants it."""
-        if not self.session.settings.status:
-            return
-        status: tuple[str, str | None] = ("ready", None)
-        if not self.session.settings.enabled:
-            status = ("off", None)
-        elif self.link.problem is not None:
-            status = ("error", self.link.problem)
-        elif self._pending:
-            status = ("thinking", None)
-        if status != self._status:
+        status = self._state()
+        if self.session.settings.status and status != self._status:
             self._status = status
-            self.protocol.notify(wire.STATUS, {"state": status[0], "reason": status[1]})
+            self.protocol.notify(wire.STATUS, status)
+
+    def _state(self) -> dict[str, str | int | None]:
+        percent = None if self._indexing is None else self._indexing.percent
+        if not self.session.settings.enabled:
+            return {"state": "off", "reason": None}
+        if self.link.problem is not None:
+            return {"state": "error", "reason": self.link.problem}
+        if self._pending:
+            return {"state": "thinking", "reason": None}
+        if percent is not None:
+            return {"state": "indexing", "reason": None, "percent": percent}
+        return {"state": "ready" if self.link.connected else "starting", "reason": None}
 
     async def _tell_timing(
         self, identifier: int | str, answer: Answer, version: int, received: float, *, written: float

@@ -36,14 +36,15 @@ def user(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sett
 
 
 def edit(user: Settings, folder: Path, **environment: str) -> Editor:
-    """An editor that has a document open."""
+    """An editor that has a document open and has heard whether there is a service."""
     editor = Editor(
         folder,
         env=daemons.environment(user, **environment),
         command=isolation.command("--stdio", "--clientProcessId=1"),
     )
-    editor.start()
+    editor.start({"status": True})
     editor.open(ADD)
+    editor.wait(lambda one: one.get("method") == "lacuna/status" and one["params"]["state"] in ("ready", "error"))
     return editor
 
 
@@ -78,7 +79,7 @@ def test_an_editor_starts_the_daemon_and_is_answered_by_it(user: Settings, tmp_p
     with edit(user, tmp_path) as editor:
         assert isinstance(ask(editor), list)
         assert pid(user) is not None
-        assert requests(user) > 0
+        editor.until(lambda: requests(user) > 0)
         assert editor.leave() == 0
     assert pid(user) is not None, "the daemon stays for the other editors"
 
@@ -115,7 +116,7 @@ def test_a_corrupted_model_is_one_message_and_mending_it_is_enough(user: Setting
         assert "restore the model directory" in told_once(editor)
         data.write_bytes(whole)
         ask(editor)
-        assert requests(sick) > 0
+        editor.until(lambda: requests(sick) > 0)
 
 
 def test_no_right_to_make_the_socket_is_one_message(user: Settings, tmp_path: Path) -> None:
@@ -131,13 +132,13 @@ def test_settings_that_make_no_sense_are_one_message_and_mending_them_is_enough(
         assert "colour" in told_once(editor)
         config.write_text("")
         ask(editor)
-        assert requests(user) > 0
+        editor.until(lambda: requests(user) > 0)
 
 
 def test_a_full_disk_under_the_log_is_no_reason_to_be_silent(user: Settings, tmp_path: Path) -> None:
     with edit(user, tmp_path, LACUNA_LOG="/dev/full") as editor:
         ask(editor)
-        assert requests(user) > 0
+        editor.until(lambda: requests(user) > 0)
         assert not [one for one in editor.seen if one.get("method") == "window/showMessage"]
 
 
@@ -154,5 +155,5 @@ def test_a_repository_with_packages_of_our_names_is_not_imported(
         editor.start()
         editor.open(ADD)
         ask(editor)
-        assert requests(user) > 0
+        editor.until(lambda: requests(user) > 0)
     assert not (tmp_path / "hijacked").exists()

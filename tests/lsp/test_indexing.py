@@ -41,11 +41,15 @@ async def test_what_the_file_imports_is_found(tmp_path: Path, indexing: Indexing
     shop.mkdir(parents=True)
     (shop / "tariff.py").write_text(OTHER)
     here = snapshot(tmp_path / "project", HERE, 5, 11)
+    told: list[int | None] = []
+    indexing.changed = lambda: told.append(indexing.percent)
     async with asyncio.timeout(30):
         while not (found := await indexing.find(here, window.frame(here, None))).snippets or found.partial:
             await asyncio.sleep(0.05)
     assert [one.path for one in found.snippets] == ["shop/tariff.py"]
     assert "price_of" in found.snippets[0].text
+    assert told[-1] is None, "nothing is left to read"
+    assert all(percent is None or 0 <= percent <= 100 for percent in told)
 
 
 async def test_a_file_outside_every_folder_has_no_repository(indexing: Indexing) -> None:
