@@ -17,5 +17,6 @@ Modules, each of which imports only those above it:
     workspace   a package's copy with functions taken out
     samples     one request each: classes, percentiles, thresholds
     sitting     a person writes functions in front of a server
+    recall      how often the definition a hidden line needs is among the snippets
     latency     how long each key waits for its answer, and what it costs
 """

@@ -11,12 +11,16 @@ those above it:
     clauses       an import statement to the names it binds
     outlines      definitions, imports and references of a text
     signatures    the text that stands for a definition in a prompt
+    chunks        a text in pieces of some dozen lines
     projects      what go.mod, Cargo.toml, package.json and tsconfig.json say of imports
     entries       everything an index keeps about one file
     store         entries in SQLite
     index         a root's entries, unsaved buffers over the disk
     modules       a module's name to the files it means
     symbols       an import to the definitions it binds
+    surroundings  a cursor to the names, imports and similar lines around it
+    ranking       what speaks for a definition to how likely it is needed
+    candidates    surroundings to the definitions that may be needed
     search        a cursor to ranked snippets under a budget
     lock          one writer for each workspace
     messages      what the indexing process and its owner say to each other

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retrieval import languages, outlines, projects, secrets, signatures
+from retrieval import chunks, languages, outlines, projects, secrets
+from retrieval.chunks import Chunk
 from retrieval.errors import ParseTimeout
 from retrieval.outlines import Definition, Import, Outline
 from retrieval.projects import Project
@@ -19,11 +20,10 @@ PARSE_SECONDS = 2.0  # a file that needs longer is data
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A definition that an index knows, with the text that stands for it in a prompt."""
+    """A definition that an index knows, and the file it stands in."""
 
     path: str
     definition: Definition
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Entry:
     definitions: tuple[Known, ...]
     imports: tuple[Import, ...]
     project: Project | None = None
+    chunks: tuple[Chunk, ...] = ()
 
 
 def read(path: str, text: str, mtime: int = 0, size: int | None = None, seconds: float = PARSE_SECONDS) -> Entry:
@@ -45,12 +46,19 @@ def read(path: str, text: str, mtime: int = 0, size: int | None = None, seconds:
     language = languages.of(path, text)
     masked = secrets.mask(text, path)
     outline = outlined(masked, language, seconds)
-    known = tuple(
-        Known(path, one, signatures.text(one, outline, language)) for one in outline.definitions if not one.local
-    )
+    known = tuple(Known(path, one) for one in outline.definitions if not one.local)
     length = len(text) if size is None else size
-    project = projects.read(path, text)
-    return Entry(path, language.name, length, mtime, outline.package, known, outline.imports, project)
+    return Entry(
+        path,
+        language.name,
+        length,
+        mtime,
+        outline.package,
+        known,
+        outline.imports,
+        projects.read(path, text),
+        chunks.split(masked, outline),
+    )
 
 
 def blank(path: str, mtime: int, size: int) -> Entry:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from retrieval import entries, store, workspace
 from retrieval.entries import Entry, Known
 from retrieval.outlines import Import
 from retrieval.projects import Project
-from retrieval.store import Store
+from retrieval.store import Found, Store
 
 DATABASE = "index.sqlite"
 
@@ -61,14 +61,36 @@ class Index:
         open_ones = (path for path in self.buffers if posixpath.basename(path) == name)
         return tuple(dict.fromkeys((*open_ones, *self.store.called(name))))
 
+    def mentioning(self, words: Mapping[str, float], most: int, without: str) -> tuple[Found, ...]:
+        """The chunks that mention the words, best first; none of the file `without`."""
+        return tuple(found for found in self.store.mentioning(words, most, without) if found.path not in self.buffers)
+
+    def spread(self, name: str) -> int:
+        """How many chunks mention a name, up to some hundred."""
+        return self.store.spread(name)
+
     def projects(self) -> tuple[Project, ...]:
         """What the project files say."""
         return self.store.projects()
 
-    def named(self, name: str) -> tuple[Known, ...]:
-        """The definitions of a name, buffers first."""
-        open_ones = tuple(k for entry in self.buffers.values() for k in entry.definitions if k.definition.name == name)
-        return open_ones + tuple(known for known in self.store.named(name) if known.path not in self.buffers)
+    def defined(self, path: str, name: str) -> tuple[Known, ...]:
+        """A file's definitions of a name, in source order."""
+        if path in self.buffers:
+            return tuple(known for known in self.buffers[path].definitions if known.definition.name == name)
+        return self.store.defined(path, name)
+
+    def named(self, names: Collection[str], most: int) -> dict[str, list[Known]]:
+        """For each of the names the definitions it has, buffers first; a name with more than `most` is left out."""
+        wanted = set(names)
+        found: dict[str, list[Known]] = {}
+        for entry in self.buffers.values():
+            for known in entry.definitions:
+                if known.definition.name in wanted:
+                    found.setdefault(known.definition.name, []).append(known)
+        for known in self.store.named(sorted(wanted), most):
+            if known.path not in self.buffers:
+                found.setdefault(known.definition.name, []).append(known)
+        return {name: known for name, known in found.items() if len(known) <= most}
 
 
 def build(root: Path, progress: Callable[[int, int], None] | None = None) -> Index:

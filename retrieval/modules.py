@@ -35,6 +35,7 @@ class World(Protocol):
         """What the project files say."""
 
 
+FOLDER_IS_PACKAGE = frozenset({"go", "java", "kotlin", "scala"})  # files of a folder see each other unasked
 _JS_ENDINGS = (".ts", ".tsx", ".d.ts", ".js", ".jsx", ".mjs", ".cjs", ".mts", ".cts", ".vue", ".svelte")
 _JS_COMPILED = {".js": (".ts", ".tsx"), ".jsx": (".tsx",), ".mjs": (".mts",), ".cjs": (".cts",)}
 _PYTHON_FOLDERS = ("", "src/", "lib/", "python/")

@@ -21,8 +21,8 @@ class Project:
     """A folder that a project file speaks for ("" is the root).
 
     file: the project file's name. kind: "go", "cargo", "npm" or "ts". name: the module path, crate
-    or package name, if any. entries: files a package's bare name may mean, best first. base and paths: tsconfig's baseUrl
-    and paths. extends: a tsconfig that this one goes on from.
+    or package name, if any. entries: files a package's bare name may mean, best first. base and
+    paths: tsconfig's baseUrl and paths. extends: a tsconfig that this one goes on from.
     """
 
     kind: str

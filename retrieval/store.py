@@ -7,21 +7,24 @@ and what is done with them.
 
 from __future__ import annotations
 
+import math
 import posixpath
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import msgspec
 
+from retrieval.chunks import Chunk
 from retrieval.entries import Entry, Known
 from retrieval.errors import StoreBroken, StoreError
 from retrieval.outlines import Definition, Import
 from retrieval.projects import Project
 
-SCHEMA = 2
+SCHEMA = 5
 _TABLES = """
 create table files (
   id integer primary key, path text not null unique, folder text not null, name text not null,
@@ -29,19 +32,40 @@ create table files (
 create table projects (file integer not null references files on delete cascade, content text not null);
 create table definitions (
   file integer not null references files on delete cascade, name text not null, kind text not null, parent text,
-  first integer not null, last integer not null, signature text not null, doc text, text text not null);
+  first integer not null, last integer not null, signature text not null, doc text);
 create table imports (
   file integer not null references files on delete cascade, module text not null, name text, alias text not null,
   line integer not null, reexport integer not null);
+create table chunks (
+  id integer primary key, file integer not null references files on delete cascade, first integer not null,
+  last integer not null, text text not null);
+create virtual table words using fts5 (text, content = 'chunks', content_rowid = 'id',
+  tokenize = "unicode61 remove_diacritics 0 tokenchars '_'", detail = none, columnsize = 0);
+create trigger chunk_gone after delete on chunks begin
+  insert into words (words, rowid, text) values ('delete', old.id, old.text); end;
+create trigger chunk_come after insert on chunks begin
+  insert into words (rowid, text) values (new.id, new.text); end;
+create index chunks_by_file on chunks (file);
 create index definitions_by_name on definitions (name);
-create index definitions_by_file on definitions (file);
+create index definitions_by_file on definitions (file, name);
 create index imports_by_file on imports (file);
 create index projects_by_file on projects (file);
 create index files_by_folder on files (folder);
 create index files_by_name on files (name);
 create index files_by_package on files (package) where package is not null;
 """
-_KNOWN = "select f.path, d.name, d.kind, d.parent, d.first, d.last, d.signature, d.doc, d.text from definitions d"
+MOST_MENTIONS = 300
+_BATCH = 500  # names asked for at once; SQLite allows some hundred variables in a statement
+_KNOWN = "select f.path, d.name, d.kind, d.parent, d.first, d.last, d.signature, d.doc from definitions d"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A chunk of a file that a search found, and how well it fits (larger is better)."""
+
+    path: str
+    chunk: Chunk
+    score: float
 
 
 class Store:
@@ -76,12 +100,16 @@ class Store:
         )
         file = cursor.lastrowid
         self._db.executemany(
-            "insert into definitions values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "insert into definitions values (?, ?, ?, ?, ?, ?, ?, ?)",
             ((file, *_definition_row(known)) for known in entry.definitions),
         )
         self._db.executemany(
             "insert into imports values (?, ?, ?, ?, ?, ?)",
             ((file, one.module, one.name, one.alias, one.line, one.reexport) for one in entry.imports),
+        )
+        self._db.executemany(
+            "insert into chunks (file, first, last, text) values (?, ?, ?, ?)",
+            ((file, one.first, one.last, one.text) for one in entry.chunks),
         )
         if entry.project is not None:
             content = msgspec.json.encode(entry.project).decode()
@@ -108,9 +136,22 @@ class Store:
         """What a file defines, in source order."""
         return self._known("join files f on f.id = d.file where f.path = ? order by d.rowid", (path,))
 
-    def named(self, name: str, most: int = 32) -> tuple[Known, ...]:
-        """The definitions of a name, at most so many."""
-        return self._known("join files f on f.id = d.file where d.name = ? limit ?", (name, most))
+    def defined(self, path: str, name: str) -> tuple[Known, ...]:
+        """A file's definitions of a name, in source order."""
+        rest = "join files f on f.id = d.file where f.path = ? and d.name = ? order by d.rowid"
+        return self._known(rest, (path, name))
+
+    def named(self, names: Sequence[str], most: int) -> tuple[Known, ...]:
+        """The definitions of each name that has at most so many."""
+        found: tuple[Known, ...] = ()
+        for start in range(0, len(names), _BATCH):
+            batch = names[start : start + _BATCH]
+            marks = ",".join("?" * len(batch))
+            counted = f"select name from definitions where name in ({marks}) group by name having count(*) <= ?"
+            few = [name for (name,) in self._db.execute(counted, (*batch, most))]
+            marks = ",".join("?" * len(few))
+            found += self._known(f"join files f on f.id = d.file where d.name in ({marks})", few)
+        return found
 
     def imports(self, path: str) -> tuple[Import, ...]:
         """What a file imports."""
@@ -120,6 +161,39 @@ class Store:
             (path,),
         )
         return tuple(Import(module, name, alias, line, bool(again)) for module, name, alias, line, again in rows)
+
+    def mentioning(self, words: Mapping[str, float], most: int, without: str = "") -> tuple[Found, ...]:
+        """The chunks that mention the words, each word weighted by its value and its rarity; best first.
+
+        A word in more than MOST_MENTIONS chunks says nothing and is passed over, which bounds the
+        time however large the store. Chunks of the file `without` are left out.
+        """
+        scores: dict[int, float] = {}
+        total = math.log(2 + (self._db.execute("select max(id) from chunks").fetchone()[0] or 0))
+        for word, weight in words.items():
+            if '"' in word:
+                continue
+            rows = self._db.execute(
+                "select rowid from words where words match ? limit ?", (f'"{word}"', MOST_MENTIONS + 1)
+            ).fetchall()
+            if len(rows) <= MOST_MENTIONS:
+                worth = weight * (total - math.log(1 + len(rows)))
+                for (chunk,) in rows:
+                    scores[chunk] = scores.get(chunk, 0.0) + worth
+        found: list[Found] = []
+        for chunk in sorted(scores, key=lambda one: (-scores[one], one))[: 2 * most]:
+            path, first, last, text = self._db.execute(
+                "select f.path, c.first, c.last, c.text from chunks c join files f on f.id = c.file where c.id = ?",
+                (chunk,),
+            ).fetchone()
+            if path != without:
+                found.append(Found(path, Chunk(first, last, text), scores[chunk]))
+        return tuple(found[:most])
+
+    def spread(self, name: str) -> int:
+        """How many chunks mention a name, counted no further than MOST_MENTIONS."""
+        counted = "select count(*) from (select 1 from words where words match ? limit ?)"
+        return int(self._db.execute(counted, (f'"{name}"', MOST_MENTIONS)).fetchone()[0])
 
     def in_package(self, package: str) -> tuple[str, ...]:
         """The files that say they belong to a package or namespace."""
@@ -152,8 +226,8 @@ class Store:
     def _known(self, rest: str, values: Iterable[object]) -> tuple[Known, ...]:
         rows = self._db.execute(f"{_KNOWN} {rest}", tuple(values))
         return tuple(
-            Known(path, Definition(name, kind, parent, first, last, signature, doc), text)
-            for path, name, kind, parent, first, last, signature, doc, text in rows
+            Known(path, Definition(name, kind, parent, first, last, signature, doc))
+            for path, name, kind, parent, first, last, signature, doc in rows
         )
 
 
@@ -230,4 +304,4 @@ def _checked(connection: sqlite3.Connection, path: Path) -> Store:
 
 def _definition_row(known: Known) -> tuple[object, ...]:
     one = known.definition
-    return one.name, one.kind, one.parent, one.first, one.last, one.signature, one.doc, known.text
+    return one.name, one.kind, one.parent, one.first, one.last, one.signature, one.doc

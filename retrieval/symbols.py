@@ -49,11 +49,7 @@ def bindings(
 
 def lookup(paths: tuple[str, ...], name: str, index: Index, hops: int = _HOPS) -> tuple[Known, ...]:
     """The definitions that `name` means in any of the files: top-level, re-exported, or else anywhere inside."""
-    inside: list[Known] = []
-    for path in paths:
-        for known in index.definitions(path):
-            if known.definition.name == name:
-                inside.append(known)
+    inside = [known for path in paths for known in index.defined(path, name)]
     outer = tuple(known for known in inside if known.definition.parent is None)
     if outer or hops == 0:
         return outer

@@ -156,7 +156,7 @@ def test_java_packages_wildcards_and_static_imports() -> None:
             Order o = new Order▮
         """,
         "src/main/java/com/shop/models/Order.java::Order",
-        "src/main/java/com/shop/util/Money.java::Money.format",
+        "src/main/java/com/shop/util/Money.java::Money",
         "src/main/java/com/shop/all/Item.java::Item",
     )
 

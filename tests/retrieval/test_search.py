@@ -46,7 +46,7 @@ def test_an_imported_class_comes_as_signature_docstring_line_and_members() -> No
     )
 
 
-def test_the_nearest_imported_name_comes_first() -> None:
+def test_an_import_that_nothing_uses_yet_comes_first_then_the_nearest() -> None:
     check(
         """
         === a.py
@@ -62,9 +62,9 @@ def test_the_nearest_imported_name_comes_first() -> None:
             near()
             ▮
         """,
+        "a.py::unused",
         "a.py::near",
         "a.py::far",
-        "a.py::unused",
     )
 
 
@@ -78,7 +78,7 @@ def test_a_name_without_an_import_is_found_where_it_is_defined() -> None:
         def drive(engine):
             engine.start(▮
         """,
-        "a.py::Engine.start",
+        "a.py::Engine",
     )
 
 

@@ -1,0 +1,200 @@
+"""Surroundings and an Index in, the definitions that the code there may need out, with what speaks for each.
+
+Three sources: what the file imports, what bears a name that the file mentions, and what the file
+itself defines outside the window. Ignores how much any of them is worth.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from retrieval import modules, surroundings, symbols
+from retrieval.entries import Known
+from retrieval.index import Index
+from retrieval.ranking import Evidence
+from retrieval.surroundings import Surroundings
+from retrieval.symbols import Binding
+
+MOST_RIVALS = 12  # a name with more definitions says little
+SHORTEST = 2
+ECHOES = 12  # similar chunks of other files
+Source = Literal["import", "name", "file", "similar"]
+_FAMILIES = {"javascript": "js", "typescript": "js", "tsx": "js", "vue": "js", "svelte": "js", "c": "c", "cpp": "c"}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A definition that may be needed, under the name by which the file knows it."""
+
+    known: Known
+    name: str
+    source: Source
+    evidence: Evidence
+
+
+def find(here: Surroundings, index: Index) -> tuple[Candidate, ...]:
+    """Every candidate, each definition once."""
+    imported = tuple(_imported(here, index))
+    targets = {binding.known.path for binding in imported if binding.known is not None}
+    targets.update(path for binding in imported for path in binding.paths)
+    sight = _Sight(here, index, targets, _echoes(here, index))
+    found: dict[tuple[str, str], Candidate] = {}
+    for candidate in (
+        *_from_imports(sight, imported),
+        *_from_names(sight),
+        *_from_file(sight),
+    ):
+        if candidate.known.definition.kind not in symbols.OPEN:  # what a module holds says more than the module
+            found.setdefault((candidate.known.path, candidate.known.definition.path), candidate)
+    return tuple(found.values())
+
+
+def family(language: str) -> str:
+    """Languages whose files use each other's definitions share a family."""
+    return _FAMILIES.get(language, language)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    """What evidence is read from. targets: the files that the file imports; echoes: see `_echoes`."""
+
+    here: Surroundings
+    index: Index
+    targets: set[str]
+    echoes: dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Imported:
+    """A binding, and whether its import takes everything there is."""
+
+    binding: Binding
+    is_star: bool
+
+    @property
+    def known(self) -> Known | None:
+        return self.binding.known
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return self.binding.paths
+
+
+def _imported(here: Surroundings, index: Index) -> Iterator[_Imported]:
+    for one in here.outline.imports:
+        for bound in symbols.bindings(one, here.path, here.language.name, index, here.places):
+            yield _Imported(bound, one.name == "*")
+
+
+def _from_imports(sight: _Sight, imported: Iterable[_Imported]) -> Iterator[Candidate]:
+    for one in imported:
+        alias, known = one.binding.alias, one.known
+        if known is not None:
+            evidence = _evidence(known, alias, sight, is_imported=not one.is_star, is_star=one.is_star)
+            yield Candidate(known, alias, "import", evidence)
+            continue
+        used = re.findall(rf"\b{re.escape(alias)}(?:\.|::|->)(\w+)", sight.here.text)
+        for name in dict.fromkeys(used):
+            for found in symbols.lookup(one.paths, name, sight.index):
+                yield Candidate(found, name, "import", _evidence(found, name, sight, is_of_module=True))
+
+
+def _from_names(sight: _Sight) -> Iterator[Candidate]:
+    here, index = sight.here, sight.index
+    own = {definition.name for definition in here.outline.definitions}
+    names = [name for name in (*here.places, *sight.echoes) if len(name) >= SHORTEST]
+    wanted = family(here.language.name)
+    for name, found in index.named(names, MOST_RIVALS).items():
+        others = [k for k in found if k.path != here.path and family(index.language(k.path) or "") == wanted]
+        source: Source = "name" if name in here.places else "similar"
+        for known in others:
+            evidence = _evidence(known, name, sight, rivals=len(others), is_own=name in own)
+            yield Candidate(known, name, source, evidence)
+
+
+def _from_file(sight: _Sight) -> Iterator[Candidate]:
+    """Definitions of the file itself that the window does not show."""
+    here = sight.here
+    if here.shown is None:
+        return
+    first, last = here.shown
+    for one in here.outline.definitions:
+        if one.name in here.places and not one.local and not (first <= one.first and one.last <= last):
+            known = Known(here.path, one)
+            yield Candidate(known, one.name, "file", _evidence(known, one.name, sight, same_package=True))
+
+
+def _echoes(here: Surroundings, index: Index) -> dict[str, tuple[float, float]]:
+    """Names in other files' code that resembles the code at the cursor: how much the chunk does, and the line."""
+    found: dict[str, tuple[float, float]] = {}
+    possible = sum(sorted(here.nearby.values())[-8:]) * 8 or 1.0
+    for one in index.mentioning(here.nearby, ECHOES, here.path):
+        chunk = min(1.0, one.score / possible)
+        rows = [surroundings.NAME.findall(row) for row in one.chunk.text.split("\n")]
+        places: dict[str, list[int]] = {}
+        for number, names in enumerate(rows):
+            for name in dict.fromkeys(names):
+                places.setdefault(name, []).append(number)
+        lines = surroundings.likeness(rows, places, here.wanted, -1)
+        for name, numbers in places.items():
+            line = max(lines[number] for number in numbers)
+            before = found.get(name, (0.0, 0.0))
+            found[name] = max(before[0], chunk), max(before[1], line)
+    return found
+
+
+def _evidence(
+    known: Known,
+    name: str,
+    sight: _Sight,
+    *,
+    is_imported: bool = False,
+    is_star: bool = False,
+    is_of_module: bool = False,
+    same_package: bool = False,
+    is_own: bool = False,
+    rivals: int = 1,
+) -> Evidence:
+    here, one = sight.here, known.definition
+    container = (one.parent or "").rpartition(".")[2]
+    return Evidence(
+        is_imported=is_imported,
+        is_star=is_star,
+        is_of_module=is_of_module,
+        from_imported=known.path in sight.targets,
+        container_near=bool(container) and container in here.places,
+        same_package=same_package or _same_package(known, here),
+        is_own=is_own,
+        in_scope=here.in_scope(name),
+        as_member=here.members.get(name, 0) / max(1, len(here.places.get(name, ()))),
+        on_line=here.on_line(name),
+        is_receiver=name in here.receiver,
+        before=here.before(name),
+        after=here.after(name),
+        mentions=len(here.places.get(name, ())),
+        rivals=rivals,
+        resemblance=here.resemblance(name),
+        echo=sight.echoes.get(name, (0.0, 0.0)),
+        spread=sight.index.spread(name),
+        closeness=_closeness(known.path, here.path),
+        kind=one.kind,
+    )
+
+
+def _same_package(known: Known, here: Surroundings) -> bool:
+    """Whether the file sees the definition without an import: same folder, and a language where that is enough."""
+    return here.language.name in modules.FOLDER_IS_PACKAGE and posixpath.dirname(known.path) == posixpath.dirname(
+        here.path
+    )
+
+
+def _closeness(one: str, other: str) -> float:
+    folders, others = one.split("/")[:-1], other.split("/")[:-1]
+    shared = 0
+    while shared < min(len(folders), len(others)) and folders[shared] == others[shared]:
+        shared += 1
+    return (1 + shared) / (1 + max(len(folders), len(others)))
