@@ -17,7 +17,9 @@ those above it:
     memory        earlier generations, for typing through
     desk          what outlives a request
     completion    the pipeline
-    ahead         what makes the next key quick, done in a pause
+    requests      those being answered: the newest wins
+    ahead         what makes the next key quick
+    pause         when there is time for it
     journal       what became of what was shown
     timing        where the time of an answer went
     transport     bytes on a pipe ↔ whole messages

@@ -14,9 +14,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from lsprotocol import types
@@ -32,31 +31,18 @@ from lsp_server.indexing import Indexing
 from lsp_server.journal import Journal
 from lsp_server.link import Connect, Link
 from lsp_server.options import SECTION, Settings, resolve
+from lsp_server.pause import CURSOR_REST, Pause
+from lsp_server.requests import SUPERSEDED, Kind, Requests
 from lsp_server.session import Session, Snapshot
 from lsp_server.timing import measure
 from lsp_server.transport import Reader, Writer
 from model_runtime.errors import LacunaRuntimeError
 from retrieval.errors import RetrievalError
 
-REST = 0.400  # seconds without a key after which there is time to prepare
-CURSOR_REST = 0.150  # seconds the cursor stands still before its place is prepared
 THINKING = 0.150  # seconds after which a request that waits is shown to wait
 LAST_WORDS = 2.0  # seconds for what is under way when the pipe has ended
 
-SUPERSEDED = Answer(None, "skip", "superseded")
 UNKNOWN = Answer(None, "skip", "the document is not open, or an edit of it was lost")
-
-Kind = Literal["inline", "menu"]
-
-
-@dataclass
-class _Pending:
-    """A request that is being answered."""
-
-    uri: str
-    kind: Kind
-    task: asyncio.Task[Answer]
-    superseded: bool = False
 
 
 class Server(LanguageServer):
@@ -77,13 +63,11 @@ class Server(LanguageServer):
             indexing.changed = self._tell_status
         self._base = base
         self._initial: object = None
-        self._pending: dict[int | str, _Pending] = {}
+        self._requests = Requests()
+        self._pause = Pause(self.session, self.desk, indexing, self._spawn)
         self._answered: dict[int | str, tuple[Answer, int, float]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._resting: asyncio.TimerHandle | None = None
-        self._ahead: asyncio.Task[None] | None = None
         self._told: set[str] = set()
-        self._rested: dict[str, int] = {}
         self._status: dict[str, str | int | None] = {}
         _register(self)
 
@@ -95,31 +79,25 @@ class Server(LanguageServer):
         """The answer to a request, and the snapshot it is for."""
         received, identifier = self.protocol.arrived, self.protocol.msg_id
         assert identifier is not None
-        self._stir()
-        self._supersede(lambda one: one.kind == kind)
+        self._pause.stir()
         snapshot = self.session.snapshot(uri, at, by_hand=by_hand)
         if snapshot is None:
             return UNKNOWN, None
         if by_hand:
             self.link.forgive()
-        pending = _Pending(uri, kind, asyncio.create_task(complete(snapshot, self.desk, received)))
-        self._pending[identifier] = pending
         waiting = asyncio.get_running_loop().call_later(THINKING, self._tell_status)
         try:
-            answer = await pending.task
+            answer = await self._requests.answer(identifier, uri, kind, complete(snapshot, self.desk, received))
         except asyncio.CancelledError:
-            if not pending.superseded:
-                if self.session.version(uri) == snapshot.version:
-                    self.desk.stop()  # nobody typed on, so nobody wants the rest of it either
-                raise
-            answer = SUPERSEDED
+            if self.session.version(uri) == snapshot.version:
+                self.desk.stop()  # nobody typed on, so nobody wants the rest of it either
+            raise
         finally:
             waiting.cancel()
-            del self._pending[identifier]
         if self.session.settings.timings:
             self._answered[identifier] = (answer, snapshot.version, received)
-        if not pending.superseded:
-            self._rest(uri, at, REST)
+        if answer is not SUPERSEDED:
+            self._pause.rest(uri, at)
         self._tell_status()
         return answer, snapshot
 
@@ -199,23 +177,23 @@ class Server(LanguageServer):
     def changed(self, params: types.DidChangeTextDocumentParams) -> None:
         """A document was edited: who waits for an answer about it is told there is none."""
         uri, version = params.text_document.uri, params.text_document.version
-        self._stir()
-        self._supersede(lambda one: one.uri == uri)
+        self._pause.stir()
+        self._requests.supersede(lambda one: one.uri == uri)
         changes = self.session.change(uri, version, wire.edits(params))
         for change in changes:
             self.journal.edited(uri, change)
             desks.edited(uri, change, self.session.lines(uri), self.desk)
         if changes:
-            self._rest(uri, self.session.position(uri, changes[-1].end), REST)
+            self._pause.rest(uri, self.session.position(uri, changes[-1].end))
 
     def closed(self, params: types.DidCloseTextDocumentParams) -> None:
         """A document is no longer shown."""
         uri = params.text_document.uri
-        self._supersede(lambda one: one.uri == uri)
+        self._requests.supersede(lambda one: one.uri == uri)
         snapshot = self.session.snapshot(uri, Position(0, 0))
         self.session.close(uri)
         desks.closed(uri, self.desk)
-        self._rested.pop(uri, None)
+        self._pause.forget(uri)
         if self._indexing is not None and snapshot is not None:
             self._indexing.closed(snapshot.root, snapshot.path)
 
@@ -228,7 +206,7 @@ class Server(LanguageServer):
         """The cursor went somewhere: its place is prepared if it stays there."""
         found = wire.cursor(params)
         if found is not None:
-            self._rest(*found, CURSOR_REST)
+            self._pause.rest(*found, CURSOR_REST)
 
     def accepted(self, *arguments: Any) -> None:
         """The editor ran an item's command."""
@@ -239,7 +217,7 @@ class Server(LanguageServer):
         """A notification could not be read. If it was an edit, the text is not known any more."""
         if method == types.TEXT_DOCUMENT_DID_CHANGE and uri is not None:
             self.session.distrust(uri)
-            self._supersede(lambda one: one.uri == uri)
+            self._requests.supersede(lambda one: one.uri == uri)
             self._show(
                 "Lacuna could not read an edit and is quiet in this file; close and open it again, and report this",
                 types.MessageType.Warning,
@@ -255,7 +233,7 @@ class Server(LanguageServer):
 
     def shut(self) -> None:
         """The editor is about to leave: nobody waits any longer."""
-        self._supersede(lambda one: True)
+        self._requests.supersede(lambda one: True)
 
     def left(self) -> None:
         """The editor said exit."""
@@ -301,7 +279,7 @@ class Server(LanguageServer):
             return {"state": "off", "reason": None}
         if self.link.problem is not None:
             return {"state": "error", "reason": self.link.problem}
-        if self._pending:
+        if self._requests:
             return {"state": "thinking", "reason": None}
         if percent is not None:
             return {"state": "indexing", "reason": None, "percent": percent}
@@ -348,41 +326,6 @@ class Server(LanguageServer):
                 with contextlib.suppress(RetrievalError):  # the next question will meet it
                     await self._indexing.start(root)
 
-    def _supersede(self, which: Callable[[_Pending], bool]) -> None:
-        """Pending requests that something newer has made pointless are answered with nothing, now."""
-        for pending in self._pending.values():
-            if which(pending):
-                pending.superseded = True
-                pending.task.cancel()
-
-    def _stir(self) -> None:
-        """The user does something: what was to be done in a pause has to wait."""
-        if self._resting is not None:
-            self._resting.cancel()
-            self._resting = None
-        if self._ahead is not None:
-            self._ahead.cancel()
-            self._ahead = None
-
-    def _rest(self, uri: str, at: Position, seconds: float) -> None:
-        """Prepare this place if nothing happens for so long."""
-        self._stir()
-        self._resting = asyncio.get_running_loop().call_later(seconds, self._prepare, uri, at)
-
-    def _prepare(self, uri: str, at: Position) -> None:
-        snapshot = self.session.snapshot(uri, at)
-        if snapshot is None:
-            return
-        if self._indexing is not None and self._rested.get(uri) != snapshot.version:
-            self._rested[uri] = snapshot.version
-            self._indexing.rested(snapshot)
-        self._ahead = self._spawn(self._look_ahead(snapshot))
-
-    async def _look_ahead(self, snapshot: Snapshot) -> None:
-        with contextlib.suppress(LacunaRuntimeError):  # the next request will meet it and say so
-            await ahead.prepare(snapshot, self.desk)
-            await ahead.look_around(snapshot, self.desk)
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -395,10 +338,7 @@ class Server(LanguageServer):
             self.failed(error)
 
     async def _finish(self) -> None:
-        until = time.monotonic() + LAST_WORDS
-        while self._pending and time.monotonic() < until:
-            await asyncio.wait({one.task for one in self._pending.values()}, timeout=until - time.monotonic())
-            await asyncio.sleep(0)
+        await self._requests.settled(LAST_WORDS)
         if not self.finished.done():
             self.finished.set_result(0 if self.protocol.orderly else 1)
 
@@ -408,7 +348,7 @@ class Server(LanguageServer):
 
     async def close(self) -> None:
         """Give everything back."""
-        self._stir()
+        self._pause.stir()
         self.desk.stop()
         self.desk.contexts.close()
         for task in self._tasks:
