@@ -13,7 +13,7 @@ import {
 import { SCHEMES } from './here';
 import { lastLine } from './process';
 import type { Server } from './server';
-import { type Launch, SECTION, type ServerOptions } from './settings';
+import { environment, type Launch, SECTION, type ServerOptions } from './settings';
 import type { Status, Timing } from './state';
 
 /** What the client is told and asks. `options`: as they are when asked. `reasonNot`: why nothing is wanted in a document. */
@@ -24,18 +24,6 @@ export interface Ears {
 	readonly timing: (timing: Timing) => void;
 	/** The server is gone without having been told to. `words`: the last thing it said. */
 	readonly ended: (words: string) => void;
-}
-
-/** The environment that a server of ours runs in. */
-export function environment(launch: Launch): NodeJS.ProcessEnv {
-	const settings: NodeJS.ProcessEnv = { ...process.env };
-	if (launch.model !== null) {
-		settings['LACUNA_MODEL'] = launch.model;
-	}
-	if (launch.threads !== null) {
-		settings['LACUNA_THREADS'] = String(launch.threads);
-	}
-	return settings;
 }
 
 /** A client that shows no message by itself: whoever made it says what is to be said, once. */

@@ -4,12 +4,11 @@
 import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import * as vscode from 'vscode';
-import { environment } from './client';
 import type { Host } from './extension';
 import { clock } from './here';
 import { show } from './menu';
 import { run } from './process';
-import { read, toggle, write } from './settings';
+import { environment, read, toggle, write } from './settings';
 
 const DOCTOR = 180_000; // milliseconds for the doctor, the daemon's start included
 const SNOOZES = [5, 15, 60, 240]; // minutes

@@ -6,7 +6,6 @@ import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import * as vscode from 'vscode';
 import type { LanguageClient } from 'vscode-languageclient/node';
-import { make } from './client';
 import * as commands from './commands';
 import { cursorTold } from './cursor';
 import { type Bundle, bundled, type Environment, hasPredecessor, isWhole, locate, SetUpError, tidy } from './environment';
@@ -20,6 +19,8 @@ import { StatusItem } from './status';
 import { Supervisor } from './supervisor';
 
 let host: Host | null = null;
+
+const WINDOWS = 'Lacuna’s server does not run on Windows itself yet. Open the folder in WSL, and set Lacuna up there.';
 
 /** Begins; what takes long goes on behind. */
 export function activate(context: vscode.ExtensionContext): void {
@@ -50,14 +51,16 @@ export class Host {
 
 	constructor(private readonly context: vscode.ExtensionContext) {
 		this.supervisor = new Supervisor({
-			make: (server, ended) =>
-				make(server, this.settings.launch, this.log, {
+			make: async (server, ended) => {
+				const { make } = await import('./client'); // not read before it is needed: activation must not take long
+				return make(server, this.settings.launch, this.log, {
 					options: () => this.settings.options,
 					reasonNot: (document) => this.reasonNot(document),
 					status: (status) => this.told({ status }),
 					timing: (timing) => this.told({ quiet: silence(timing) }),
 					ended,
-				}),
+				});
+			},
 			starting: () => this.enter({ kind: 'starting' }),
 			running: (client) => this.running(client),
 			failed: (reason) => this.fail(reason),
@@ -90,6 +93,9 @@ export class Host {
 
 	/** Makes the environment as the user asked, and starts its server. `anew`: even if it is whole. */
 	async setUp(anew = false): Promise<void> {
+		if (this.phase.kind === 'building') {
+			return; // its progress is shown
+		}
 		if (anew) {
 			await this.supervisor.stop();
 			const { environment } = await this.own();
@@ -157,6 +163,13 @@ export class Host {
 
 	/** A server in an environment made just now; null when the user does not want it, or it could not be made. */
 	private async fresh(own: Own | null, wanted: boolean, version: string): Promise<Server | null> {
+		if (process.platform === 'win32') {
+			this.enter({ kind: 'absent', reason: WINDOWS });
+			if (wanted) {
+				void vscode.window.showWarningMessage(WINDOWS);
+			}
+			return null;
+		}
 		const { environment, bundle } = own ?? (await this.own());
 		this.enter({ kind: 'absent', reason: 'The server is not set up yet.' });
 		const agreed = wanted || (await hasPredecessor(path.dirname(environment.directory)));

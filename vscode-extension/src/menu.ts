@@ -29,7 +29,7 @@ export function entries({ state, settings, until, languageId }: Situation): Entr
 		found.push({ label: '$(cloud-download) Set up…', run: 'lacuna.setUp' });
 	} else {
 		const off = settings.enabled ? 'off' : 'on';
-		found.push({ label: `$(power) Turn suggestions ${off}`, run: 'lacuna.toggle' });
+		found.push({ label: `$(circle-slash) Turn suggestions ${off}`, run: 'lacuna.toggle' });
 		if (languageId !== null) {
 			const here = settings.languages[languageId] === false ? 'on' : 'off';
 			found.push({ label: `$(symbol-file) Turn suggestions ${here} for ${languageId}`, run: 'lacuna.toggleLanguage' });

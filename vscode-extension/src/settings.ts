@@ -58,6 +58,18 @@ export function read(): Settings {
 	};
 }
 
+/** The environment that a server of ours runs in. */
+export function environment(launch: Launch): NodeJS.ProcessEnv {
+	const settings: NodeJS.ProcessEnv = { ...process.env };
+	if (launch.model !== null) {
+		settings['LACUNA_MODEL'] = launch.model;
+	}
+	if (launch.threads !== null) {
+		settings['LACUNA_THREADS'] = String(launch.threads);
+	}
+	return settings;
+}
+
 /** Whether going from one to the other takes another server process. */
 export function needsRestart(before: Launch, after: Launch): boolean {
 	return JSON.stringify(before) !== JSON.stringify(after);

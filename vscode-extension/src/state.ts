@@ -14,7 +14,7 @@ export type Phase =
 export interface Status {
 	readonly state: string;
 	readonly reason: string | null;
-	readonly percent?: number;
+	readonly percent?: number | null;
 }
 
 /** `lacuna/timing`, as far as it is used here. */
@@ -70,8 +70,11 @@ function running(status: Status | null, off: string | null, quiet: string | null
 	if (status?.state === 'thinking') {
 		return { kind: 'thinking', text: 'Lacuna', detail: 'The model writes.' };
 	}
+	if (status?.state === 'starting') {
+		return { kind: 'busy', text: 'Lacuna', detail: 'The model’s service starts.' };
+	}
 	if (status?.state === 'indexing') {
-		const share = status.percent === undefined ? '' : ` ${Math.round(status.percent)} %`;
+		const share = typeof status.percent !== 'number' ? '' : ` ${Math.round(status.percent)} %`;
 		return { kind: 'indexing', text: `Lacuna${share}`, detail: `Reading the workspace${share}.` };
 	}
 	return { kind: 'ready', text: 'Lacuna', detail: quiet === null ? 'Ready.' : `Ready. Nothing shown just now: ${quiet}.` };

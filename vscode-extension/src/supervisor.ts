@@ -6,7 +6,7 @@ import type { Server } from './server';
 
 /** `make`: a client for the server that calls its second argument when the server is gone. */
 export interface Parts {
-	readonly make: (server: Server, ended: (words: string) => void) => LanguageClient;
+	readonly make: (server: Server, ended: (words: string) => void) => Promise<LanguageClient>;
 	readonly starting: () => void;
 	readonly running: (client: LanguageClient) => void;
 	/** Given up; `reason` says what happened and what to do. */
@@ -66,9 +66,9 @@ export class Supervisor {
 		};
 		this.parts.starting();
 		this.parts.log(`starting ${server.path} (${server.version}, from ${server.source})`);
-		const client = this.parts.make(server, ended);
-		this.client = client;
 		try {
+			const client = await this.parts.make(server, ended);
+			this.client = client;
 			await client.start();
 			this.since = Date.now();
 			if (!gone) {

@@ -72,6 +72,7 @@ test('the status bar tells what is the matter, worst first', () => {
 	assert.equal(kind({ kind: 'starting' }, null, null, null), 'busy');
 	assert.equal(kind(running, null, null, null), 'ready');
 	assert.equal(kind(running, { state: 'thinking', reason: null }, null, null), 'thinking');
+	assert.equal(kind(running, { state: 'starting', reason: null }, null, null), 'busy');
 	assert.equal(kind(running, { state: 'thinking', reason: null }, 'off for markdown', null), 'off');
 	assert.equal(kind(running, { state: 'error', reason: 'no model' }, 'off for markdown', null), 'error');
 	assert.equal(state(running, { state: 'error', reason: 'no model' }, null, null).detail, 'no model');
@@ -220,12 +221,14 @@ test('a server that ends is started again with growing pauses, and given up at l
 	const reason = await new Promise<string>((resolve) => {
 		const supervisor = new Supervisor({
 			make: (_, ended) =>
-				scripted(async () => {
-					starts += 1;
-					ended('no such model');
-					ended('twice');
-					return Promise.reject(new Error('closed'));
-				}),
+				Promise.resolve(
+					scripted(() => {
+						starts += 1;
+						ended('no such model');
+						ended('twice');
+						return Promise.reject(new Error('closed'));
+					}),
+				),
 			starting: quiet,
 			running: () => assert.fail('it never ran'),
 			failed: resolve,
@@ -245,7 +248,7 @@ test('a server that was stopped is not started again', { timeout: 20_000 }, asyn
 	const supervisor = new Supervisor({
 		make: (_, ended) => {
 			last = ended;
-			return scripted(() => Promise.resolve(void (starts += 1)));
+			return Promise.resolve(scripted(() => Promise.resolve(void (starts += 1))));
 		},
 		starting: quiet,
 		running: quiet,
