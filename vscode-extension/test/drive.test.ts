@@ -1,0 +1,167 @@
+/**
+ * The whole thing, as a user meets it: a fresh profile of a real VS Code, the .vsix, a real project, the real model.
+ *
+ * One long scene: each test goes on where the one before stopped. Pictures are kept in .cache/vscode/pictures.
+ */
+import assert from 'node:assert/strict';
+import { after, before } from 'node:test';
+import { scene as one, Stage } from './stage';
+
+const FILE = 'httpx/_status_codes.py';
+const CODE = ['\n\ndef is_server_error(value: int) -> bool:\n', 'return ', 'value >= ', '500 and ', 'value '];
+const MORE = ['\n\ndef names(values: list[int]) -> list[str]:\n', 'result = ', '[]\nfor value in ', 'values:\n', 'result.'];
+
+let stage: Stage;
+
+before(async () => {
+	stage = await Stage.open('httpx');
+}, { timeout: 600_000 });
+
+after(() => stage.close(), { timeout: 60_000 });
+
+const scene = (name: string, minutes: number, play: () => Promise<void>): void => one(() => stage, name, minutes, play);
+
+/** Begins a new line at the end of the file. */
+async function end(): Promise<void> {
+	await stage.page.keyboard.press('Escape');
+	await stage.page.keyboard.press('Control+End');
+}
+
+/** Takes back what was typed since the file was saved last. */
+async function revert(): Promise<void> {
+	await stage.page.keyboard.press('Escape');
+	await stage.command('File: Revert File');
+	await end();
+}
+
+scene('one question sets the server up', 12, async () => {
+	await stage.says(/not set up/);
+	await stage.picture('1-question');
+	await stage.press('Set Up');
+	await stage.says(/Setting up/);
+	await stage.page.locator('.notification-toast', { hasText: 'fetching package' }).waitFor({ timeout: 120_000 });
+	await stage.picture('2-setting-up');
+	await stage.says(/^Lacuna, (ready|thinking)/, 600_000);
+});
+
+scene('typing brings the model’s ghost text', 3, async () => {
+	await stage.file(FILE);
+	await stage.clear();
+	await stage.provoke(...CODE);
+	await stage.picture('3-ghost-text');
+});
+
+scene('Tab takes all of it', 2, async () => {
+	const before = await stage.ghost();
+	await stage.page.keyboard.press('Tab');
+	await stage.page.keyboard.press('Escape');
+	const text = await stage.saved(FILE);
+	const first = before.split('\n')[0]?.trim() ?? '';
+	assert.ok(text.includes(first), `${JSON.stringify(first)} is not in the file`);
+	assert.ok(text.trimEnd().split('\n').slice(-12).join('\n').includes(first));
+});
+
+scene('Ctrl+Right takes a word of it, and the rest stays', 3, async () => {
+	await end();
+	let ghost = await stage.provoke(...MORE);
+	for (let tries = 0; tries < 4 && !/\w[^\w\n]+\w/.test(ghost); tries += 1) {
+		await stage.page.keyboard.press('Tab');
+		ghost = await stage.provoke('\n', 'if ', 'value ', 'in ');
+	}
+	const line = await stage.saved(FILE);
+	await stage.page.keyboard.press('Control+ArrowRight');
+	await stage.page.waitForTimeout(300);
+	await stage.picture('4-accepted-a-word');
+	const longer = await stage.saved(FILE);
+	const taken = longer.length - line.length;
+	assert.ok(taken > 0 && taken < ghost.length, `${taken} of ${ghost.length} characters were taken`);
+});
+
+scene('Escape sends it away and leaves the text alone', 3, async () => {
+	await end();
+	await stage.provoke('\n', 'return ', 'value', ' == ', 'result', '\nif ', 'value ');
+	const before = await stage.saved(FILE);
+	await stage.page.keyboard.press('Escape');
+	await stage.quiet();
+	assert.equal(await stage.saved(FILE), before);
+});
+
+scene('off is off, and on is on again', 4, async () => {
+	await stage.command('Lacuna: Turn Suggestions On or Off');
+	await stage.says(/off here.*switched off/);
+	await end();
+	await stage.type('\n\nfor value in ');
+	assert.equal(await stage.suggestion(4_000), null);
+	await stage.picture('5-off');
+	await stage.command('Lacuna: Turn Suggestions On or Off');
+	await stage.says(/^Lacuna, (ready|thinking)/);
+	await revert();
+	await stage.provoke(...MORE);
+});
+
+scene('off for a language is off there alone', 3, async () => {
+	await revert();
+	await stage.command('Lacuna: Turn Suggestions On or Off for This Language');
+	await stage.says(/off here.*off for python/);
+	await stage.command('Lacuna: Turn Suggestions On or Off for This Language');
+	await stage.says(/^Lacuna, (ready|thinking)/);
+});
+
+scene('the daemon is killed and the next key starts another', 4, async () => {
+	await revert();
+	const killed = stage.kill(' serve ');
+	await stage.provoke('\n\nclass Registry:\n', 'def __init__(self, ', 'codes', ') -> None:\n', 'self.', 'codes = ');
+	const running = stage.processes(' serve ');
+	assert.ok(running.length > 0 && running.every((pid) => !killed.includes(pid)), 'no other daemon runs');
+	await stage.picture('6-after-the-daemon-was-killed');
+});
+
+scene('the server is killed and starts again by itself', 4, async () => {
+	await revert();
+	stage.kill('--stdio');
+	await stage.says(/starting/);
+	await stage.says(/^Lacuna, (ready|thinking)/);
+	await stage.provoke('\n\ndef total(numbers: list[int]) -> int:\n', 'count = ', '0\nfor number in ', 'numbers:\n', 'count ');
+});
+
+scene('the menu has it all', 2, async () => {
+	await revert();
+	await stage.page.locator('.statusbar-item[id*="lacuna.status"]').click();
+	for (const label of ['Turn suggestions off', 'for python', 'Snooze', 'Choose a model', 'Restart', 'Ask the doctor', 'Show the log']) {
+		await stage.row(label).waitFor();
+	}
+	await stage.picture('7-menu');
+	await stage.row('Snooze').click();
+	await stage.row('5 minutes').click();
+	await stage.says(/snoozed until/);
+	await stage.command('Lacuna: Snooze, or Wake Up');
+	await stage.says(/^Lacuna, (ready|thinking)/);
+});
+
+scene('the doctor finds everything well', 4, async () => {
+	await stage.command('Lacuna: Ask the Doctor');
+	await stage.page.locator('.notification-toast', { hasText: 'Lacuna is well' }).waitFor({ timeout: 180_000 });
+	await stage.page.waitForTimeout(500);
+	await stage.picture('8-doctor');
+	await stage.clear();
+	await stage.command('View: Close Panel').catch(() => undefined);
+});
+
+scene('the first steps are there', 2, async () => {
+	await stage.command('Lacuna: First Steps');
+	await stage.page.locator('.getting-started-step', { hasText: 'Set up the server' }).first().waitFor();
+	await stage.picture('9-first-steps');
+});
+
+scene('VS Code says how long activation took', 2, async () => {
+	await stage.command('Developer: Show Running Extensions');
+	const row = stage.page.locator('.runtime-extensions-editor .monaco-list-row', { hasText: 'Lacuna' }).first();
+	await stage.page.locator('.runtime-extensions-editor .monaco-list-row').first().hover();
+	for (let turns = 0; turns < 40 && (await row.count()) === 0; turns += 1) {
+		await stage.page.mouse.wheel(0, 200); // slowest first, and only what is in sight is there
+		await stage.page.waitForTimeout(150);
+	}
+	const time = await row.locator('.activation-time').innerText();
+	console.log(`activation, as VS Code measures it: ${time}`);
+	assert.match(time, /\d+ ?ms/);
+});
