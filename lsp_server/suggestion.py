@@ -109,8 +109,8 @@ def _block(raw: str, finish: str | None, frame: Frame, wanted: Plan) -> tuple[st
     ended = finish in ("end", "stop")
     complete = lines if ended else lines[:-1]
     kept, stopped = _inside(complete, frame, wanted)
-    while kept and not kept[-1].strip():
-        kept.pop()
+    if not ended or stopped:
+        kept = _without_loose_end(kept)
     if not kept and not stopped:  # not one line is complete: its words will do
         return (_whole_words(raw) if len(lines) == 1 else ""), finish is not None
     kept = [_restyled(line, frame) if at or not frame.left.strip() else line for at, line in enumerate(kept)]
@@ -124,8 +124,10 @@ def _inside(lines: list[str], frame: Frame, wanted: Plan) -> tuple[list[str], bo
     kept: list[str] = []
     for at, line in enumerate(lines):
         here = frame.left + line if at == 0 else line
-        if at >= wanted.lines or (not line.strip() and at > 1 and not lines[at - 1].strip()):
+        if at >= wanted.lines or (not line.strip() and _is_paragraph(kept)):
             return kept, True
+        if line.strip() and kept[-2:] == [line, line]:
+            return kept[:-1], True
         if here.strip() and not (at == 0 and frame.left.strip()):
             if next_below is not None and _repeats(here, next_below):
                 return kept, True
@@ -134,6 +136,20 @@ def _inside(lines: list[str], frame: Frame, wanted: Plan) -> tuple[list[str], bo
                 return ([*kept, line] if closes and any(one.strip() for one in kept) else kept), True
         kept.append(line)
     return kept, False
+
+
+def _is_paragraph(lines: list[str]) -> bool:
+    """Whether something was said that a blank line may end: not in the midst of a text in triple quotes."""
+    text = "\n".join(lines)
+    return bool(text.strip()) and not any(text.count(quotes) % 2 for quotes in ('"""', "'''"))
+
+
+def _without_loose_end(lines: list[str]) -> list[str]:
+    """The lines up to the last that is neither blank nor in the midst of a bracket."""
+    kept = list(lines)
+    while kept and (not kept[-1].strip() or _is_open("\n".join(kept))):
+        kept.pop()
+    return kept
 
 
 def _whole_words(text: str) -> str:

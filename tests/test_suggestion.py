@@ -86,12 +86,28 @@ def test_a_bracket_that_is_there_is_not_written_again() -> None:
     check("function f() {\n  <caret>\n}\n", "a();\n  b();\n}\n", "a();\n  b();")
 
 
-def test_a_block_ends_at_two_blank_lines_and_at_its_most_lines() -> None:
-    check("x = [\n    <caret>\n", "1,\n\n\n    2,\n", "1,")
+def test_a_block_ends_at_a_blank_line_and_at_its_most_lines() -> None:
+    check("x = [\n    <caret>\n", "1,\n\n    2,\n", "1,")
+    check("def f():\n    <caret>\n", "a()\n\n    def g():\n        b()", "a()")
     long = "".join(f"    a{at}\n" for at in range(30))
     found = shown("def f():\n    <caret>\n", long[4:])
     assert found is not None
     assert found.count("\n") == MOST - 1
+
+
+def test_a_blank_line_in_a_docstring_ends_nothing() -> None:
+    text = '"""The sum.\n\n    Of both.\n    """\n    return a + b'
+    check("def f(a, b):\n    <caret>\n", text + "\n\n    more()", text)
+
+
+def test_a_block_never_ends_inside_a_bracket() -> None:
+    check("def f():\n    <caret>\n", "a()\n    b(\n        c,\n", "a()", finish="length")
+    long = "a()\n    b(\n" + "".join(f"        c{at},\n" for at in range(30))
+    check("def f():\n    <caret>\n", long, "a()")
+
+
+def test_a_line_said_three_times_is_said_once() -> None:
+    check("def f():\n    <caret>\n", "a()\n    b()\n    b()\n    b()\n    b()", "a()\n    b()")
 
 
 def test_a_block_ends_where_the_file_goes_on_the_same() -> None:
