@@ -22,6 +22,7 @@ those above it:
     ranking       what speaks for a definition to how likely it is needed
     candidates    surroundings to the definitions that may be needed
     search        a cursor to ranked snippets under a budget
+    memory        the masked texts of a workspace, for whoever remembers how it is written
     lock          one writer for each workspace
     messages      what the indexing process and its owner say to each other
     indexer       the indexing process
@@ -39,6 +40,7 @@ The live interface, for a language server:
     answer = await worker.ranked(Query(path, text, offset, window))    ahead of the key; one at a
                                         time; keep it under (path, key); ask again when `partial`
     search.pack(answer.snippets, count, budget)    the most valuable last, as the prompt wants them
+    worker.recite()                     have every file's masked text told to on_texts, newest last
     await worker.close()
 
 Commands and tests do it in one process: `index.build(root)` or `index.opened(root, directory)`,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import queue
 import sys
@@ -20,14 +21,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from retrieval import index as indexes
-from retrieval import lock, messages, search, store, workspace
+from retrieval import lock, memory, messages, search, store, workspace
 from retrieval.errors import RetrievalError
 from retrieval.index import Index
-from retrieval.messages import Answer, Ask, Buffer, Failed, Progress
+from retrieval.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts
 
 COMMIT_SECONDS = 0.5  # work that a kill may lose
 PROGRESS_SECONDS = 0.2
 RETRY_SECONDS = 2.0  # how often a reader tries to become the writer
+RECITED = 200_000  # characters of texts in one message
 GRACE_SECONDS = 3.0  # after the end of stdin, for the file at hand
 
 
@@ -43,6 +45,7 @@ class Indexer:
         self._index = self._opened()
         self._work: Iterator[tuple[int, int]] | None = None
         self._touched: set[str] = set()
+        self._recital: Iterator[tuple[str, str]] | None = None
         self._committed = self._reported = self._tried = 0.0
         if self._lock is not None:
             self._work = indexes.refreshing(self._index)
@@ -51,6 +54,11 @@ class Indexer:
     def is_working(self) -> bool:
         """Whether there are files to read."""
         return self._work is not None or bool(self._touched)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is anything to do."""
+        return self.is_working or self._recital is not None
 
     @property
     def is_writing(self) -> bool:
@@ -68,13 +76,17 @@ class Indexer:
                 else indexes.with_buffer(self._index, message.path, message.text)
             )
             self._index = changed
+        elif isinstance(message, Recite):
+            self._recital = itertools.chain(self._recital or (), memory.texts(self._root, message.paths))
         elif message.paths:
             self._touched.update(message.paths)
         elif self._lock is not None:
             self._work = indexes.refreshing(self._index)
 
     def step(self) -> None:
-        """Reads one file, or ends the work at hand; commits and reports now and then."""
+        """Reads one file, or ends the work at hand; commits and reports now and then. Recites when all is read."""
+        if not self.is_working and self._recital is not None:
+            return self._recite(self._recital)
         if self._lock is None:
             self._touched.clear()  # the writer is told of them too
         if not self.is_working:
@@ -94,6 +106,18 @@ class Indexer:
         elif now - self._reported > PROGRESS_SECONDS:
             self._reported = now
             self.send(Progress(*done))
+
+    def _recite(self, recital: Iterator[tuple[str, str]]) -> None:
+        """The next texts to the owner."""
+        texts: dict[str, str] = {}
+        size = 0
+        for path, text in recital:
+            texts[path] = text
+            size += len(text)
+            if size > RECITED:
+                return self.send(Texts(texts, more=True))
+        self._recital = None
+        self.send(Texts(texts, more=False))
 
     def idle(self) -> None:
         """Becomes the writer when the one before has gone."""
@@ -146,7 +170,7 @@ def serve(root: Path, directory: Path, inbox: BinaryIO, out: BinaryIO) -> None:
     indexer.send(Progress(0, 1 if indexer.is_working else 0, indexer.is_writing))
     while True:
         try:
-            message = received.get(timeout=0 if indexer.is_working else RETRY_SECONDS)
+            message = received.get(timeout=0 if indexer.is_busy else RETRY_SECONDS)
         except queue.Empty:
             indexer.step()
         else:

@@ -36,6 +36,22 @@ class Touched(msgspec.Struct, frozen=True, tag=True):
     paths: tuple[str, ...] = ()
 
 
+class Recite(msgspec.Struct, frozen=True, tag=True):
+    """To the indexer: tell the masked texts of these files, None for all; answered by Texts, the last one empty."""
+
+    paths: tuple[str, ...] | None = None
+
+
+class Texts(msgspec.Struct, frozen=True, tag=True):
+    """From the indexer: masked texts by path, the newest file's last; empty text for a file that is gone.
+
+    more: others follow.
+    """
+
+    texts: dict[str, str]
+    more: bool
+
+
 class Answer(msgspec.Struct, frozen=True, tag=True):
     """From the indexer: ranked snippets, best first. `partial` while the first scan goes on."""
 
@@ -64,8 +80,8 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
         return self.done >= self.total
 
 
-ToIndexer = Ask | Buffer | Touched
-FromIndexer = Answer | Failed | Progress
+ToIndexer = Ask | Buffer | Touched | Recite
+FromIndexer = Answer | Failed | Progress | Texts
 
 _encoder = msgspec.msgpack.Encoder()
 _to_indexer = msgspec.msgpack.Decoder(ToIndexer)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from retrieval import messages
 from retrieval.errors import WorkerError
-from retrieval.messages import Answer, Ask, Buffer, Failed, Progress, Touched
+from retrieval.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
 from retrieval.search import Query, Snippet
 
 REST_SECONDS = 5.0  # a process that died is not started again sooner than this
@@ -38,10 +38,20 @@ def command(root: Path, directory: Path) -> list[str]:
 class Worker:
     """One root's indexing process. Use from one event loop."""
 
-    def __init__(self, root: Path, directory: Path, on_progress: Callable[[Progress], None] | None = None) -> None:
-        """Starts nothing yet: the first `start`, `changed` or `ranked` does. `directory` holds the index on disk."""
+    def __init__(
+        self,
+        root: Path,
+        directory: Path,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_texts: Callable[[Texts], None] | None = None,
+    ) -> None:
+        """Starts nothing yet: the first `start`, `changed` or `ranked` does. `directory` holds the index on disk.
+
+        on_texts: gets what `recite` asked for.
+        """
         self._root, self._directory = root, directory
         self._on_progress = on_progress
+        self._on_texts = on_texts
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._is_alive = False
@@ -98,6 +108,10 @@ class Worker:
         """These files, relative to the root, changed on disk."""
         self._send(Touched(tuple(paths)))
 
+    def recite(self, paths: Iterable[str] | None = None) -> None:
+        """Have the masked texts of these files told, None: of all, once everything is read."""
+        self._send(Recite(None if paths is None else tuple(paths)))
+
     async def close(self) -> None:
         """Ends the process; it is killed if it does not end by itself."""
         process, self._process = self._process, None
@@ -151,6 +165,9 @@ class Worker:
             self.progress = message
             if self._on_progress is not None:
                 self._on_progress(message)
+        elif isinstance(message, Texts):
+            if self._on_texts is not None:
+                self._on_texts(message)
         elif isinstance(message, Failed) and message.id is None:
             self.failure = message.message
         else:
@@ -186,4 +203,4 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-__all__ = ["Answer", "Progress", "Query", "Snippet", "Worker"]
+__all__ = ["Answer", "Progress", "Query", "Snippet", "Texts", "Worker"]
