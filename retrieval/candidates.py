@@ -193,8 +193,9 @@ def _same_package(known: Known, here: Surroundings) -> bool:
 
 
 def _closeness(one: str, other: str) -> float:
-    folders, others = one.split("/")[:-1], other.split("/")[:-1]
-    shared = 0
-    while shared < min(len(folders), len(others)) and folders[shared] == others[shared]:
-        shared += 1
-    return (1 + shared) / (1 + max(len(folders), len(others)))
+    """The share of folders that two paths have in common, the root counted as one."""
+    base = posixpath.dirname(other)
+    while base and not one.startswith(base + "/"):
+        base = posixpath.dirname(base)
+    shared = base.count("/") + 2 if base else 1
+    return shared / (1 + max(one.count("/"), other.count("/")))

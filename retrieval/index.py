@@ -34,6 +34,10 @@ class Index:
         """Whether a file is known."""
         return path in self.buffers or self.store.has(path)
 
+    def bears(self, stem: str) -> bool:
+        """Whether any file, or folder that holds files, bears this name, endings aside."""
+        return self.store.bears(stem) or any(stem in path for path in self.buffers)
+
     def language(self, path: str) -> str | None:
         """The name of a known file's language."""
         return self.buffers[path].language if path in self.buffers else self.store.language(path)
@@ -41,6 +45,13 @@ class Index:
     def definitions(self, path: str) -> tuple[Known, ...]:
         """What a file defines, in source order."""
         return self.buffers[path].definitions if path in self.buffers else self.store.definitions(path)
+
+    def container(self, path: str, holder: str) -> tuple[Known, ...]:
+        """A file's definition of a dotted path, and what stands directly in it, in source order."""
+        if path not in self.buffers:
+            return self.store.container(path, holder)
+        known = self.buffers[path].definitions
+        return tuple(one for one in known if one.definition.parent == holder or one.definition.path == holder)
 
     def imports(self, path: str) -> tuple[Import, ...]:
         """What a file imports."""

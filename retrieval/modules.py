@@ -22,6 +22,9 @@ class World(Protocol):
     def has(self, path: str) -> bool:
         """Whether a file is known."""
 
+    def bears(self, stem: str) -> bool:
+        """Whether any file, or folder that holds files, may bear this name: a quick no for what lies outside."""
+
     def in_package(self, package: str) -> tuple[str, ...]:
         """Files that say they belong to a package or namespace."""
 
@@ -90,6 +93,8 @@ def _python(module: str, path: str, world: World) -> tuple[str, ...]:
         for _ in range(dots - 1):
             folder = posixpath.dirname(folder)
         return _first(python_files(posixpath.join(folder, tail) if tail else folder), path, world)
+    if not world.bears(bare.rpartition(".")[2]):
+        return ()
     stems = (posixpath.join(base, source + tail) for base in _ancestors(folder) for source in _PYTHON_FOLDERS)
     return _first((one for stem in stems for one in python_files(stem)), path, world)
 

@@ -56,6 +56,7 @@ def rank(query: Query, index: Index) -> tuple[Snippet, ...]:
     Members of a class come together, under its head. Definitions inside the query's window are
     left out: the model sees them anyway.
     """
+    index.store.look()
     here = surroundings.read(query)
     groups: dict[tuple[str, str], list[tuple[float, Candidate]]] = {}
     for one in candidates.find(here, index):
@@ -72,7 +73,7 @@ def _snippet(
 ) -> Snippet:
     """The text of a group: a definition, or a container with the members that the file mentions."""
     path, holder = key
-    known = (index.definitions(path) if path != here.path else ()) or tuple(one.known for _, one in group)
+    known = index.container(path, holder) if path != here.path else ()
     language = languages.LANGUAGES[index.language(path) or here.language.name]
     outline = tuple(one.definition for one in known) if path != here.path else here.outline.definitions
     head = next((one for one in outline if one.path == holder), None)

@@ -68,13 +68,24 @@ class Found:
     score: float
 
 
+@dataclass(slots=True)
+class _Memory:
+    """What a store remembers until it looks again: languages by path, names' spreads as they are asked for."""
+
+    languages: dict[str, str]
+    stems: frozenset[str]
+    projects: tuple[Project, ...]
+    spreads: dict[str, int]
+
+
 class Store:
     """A database of entries. Use from one thread at a time, except for `interrupt`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Takes over an open connection; use `open_store` or `in_memory`."""
         self._db = connection
-        self._projects: tuple[tuple[int, int], tuple[Project, ...]] | None = None
+        self._memory: _Memory | None = None
+        self._version = (0, 0)
 
     @property
     def is_passing(self) -> bool:
@@ -119,14 +130,23 @@ class Store:
         """Forgets a file."""
         self._db.execute("delete from files where path = ?", (path,))
 
+    def look(self) -> None:
+        """Notices what this or another process has written since the last look; a query begins with it."""
+        version = (self._db.execute("pragma data_version").fetchone()[0], self._db.total_changes)
+        if version != self._version:
+            self._version, self._memory = version, None
+
     def has(self, path: str) -> bool:
         """Whether a file is known."""
-        return self._db.execute("select 1 from files where path = ?", (path,)).fetchone() is not None
+        return path in self._remembered().languages
+
+    def bears(self, stem: str) -> bool:
+        """Whether any file, or folder that holds files, bears this name, endings aside."""
+        return stem in self._remembered().stems
 
     def language(self, path: str) -> str | None:
         """The name of a known file's language."""
-        row = self._db.execute("select language from files where path = ?", (path,)).fetchone()
-        return row[0] if row else None
+        return self._remembered().languages.get(path)
 
     def stamps(self) -> dict[str, tuple[int, int]]:
         """Size and mtime of every known file, by path."""
@@ -135,6 +155,12 @@ class Store:
     def definitions(self, path: str) -> tuple[Known, ...]:
         """What a file defines, in source order."""
         return self._known("join files f on f.id = d.file where f.path = ? order by d.rowid", (path,))
+
+    def container(self, path: str, holder: str) -> tuple[Known, ...]:
+        """A file's definition of a dotted path, and what stands directly in it, in source order."""
+        outer, _, name = holder.rpartition(".")
+        rest = "join files f on f.id = d.file where f.path = ? and (d.parent = ? or d.name = ? and d.parent is ?)"
+        return self._known(rest + " order by d.rowid", (path, holder, name, outer or None))
 
     def defined(self, path: str, name: str) -> tuple[Known, ...]:
         """A file's definitions of a name, in source order."""
@@ -192,8 +218,11 @@ class Store:
 
     def spread(self, name: str) -> int:
         """How many chunks mention a name, counted no further than MOST_MENTIONS."""
-        counted = "select count(*) from (select 1 from words where words match ? limit ?)"
-        return int(self._db.execute(counted, (f'"{name}"', MOST_MENTIONS)).fetchone()[0])
+        known = self._remembered().spreads
+        if name not in known:
+            counted = "select count(*) from (select 1 from words where words match ? limit ?)"
+            known[name] = int(self._db.execute(counted, (f'"{name}"', MOST_MENTIONS)).fetchone()[0])
+        return known[name]
 
     def in_package(self, package: str) -> tuple[str, ...]:
         """The files that say they belong to a package or namespace."""
@@ -209,11 +238,7 @@ class Store:
 
     def projects(self) -> tuple[Project, ...]:
         """What the project files say."""
-        version = (self._db.execute("pragma data_version").fetchone()[0], self._db.total_changes)
-        if self._projects is None or self._projects[0] != version:
-            rows = self._db.execute("select content from projects")
-            self._projects = version, tuple(msgspec.json.decode(content, type=Project) for (content,) in rows)
-        return self._projects[1]
+        return self._remembered().projects
 
     def count(self) -> int:
         """How many files are known."""
@@ -222,6 +247,15 @@ class Store:
     def close(self) -> None:
         """Closes the database; what was committed stays."""
         self._db.close()
+
+    def _remembered(self) -> _Memory:
+        if self._memory is None:
+            languages = dict(self._db.execute("select path, language from files"))
+            rows = self._db.execute("select content from projects")
+            projects = tuple(msgspec.json.decode(content, type=Project) for (content,) in rows)
+            stems = {part.partition(".")[0] for path in languages for part in path.split("/")[-2:]}
+            self._memory = _Memory(languages, frozenset(stems), projects, {})
+        return self._memory
 
     def _known(self, rest: str, values: Iterable[object]) -> tuple[Known, ...]:
         rows = self._db.execute(f"{_KNOWN} {rest}", tuple(values))
