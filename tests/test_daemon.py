@@ -311,7 +311,7 @@ async def test_stop_ends_the_daemon_and_leaves_no_socket(user: Settings) -> None
 
 
 async def test_an_idle_daemon_ends_by_itself(user: Settings) -> None:
-    user = msgspec.structs.replace(user, idle_exit=0.2)
+    user = msgspec.structs.replace(user, idle_exit=2.0)
     client = await daemon.connect(user)
     await until(lambda: is_free(user))
     assert "idle" in place.find(user).log.read_text()
