@@ -13,6 +13,7 @@ those above it:
     context       what is known from elsewhere, found once for a scope
     indexing      the repositories' related code, by processes of their own
     link          the way to the service
+    teaching      a workspace's texts to the service that writes in it
     generation    one request to the model and its text as it grows
     memory        earlier generations, for typing through
     desk          what outlives a request

@@ -8,6 +8,8 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
+import msgspec
+
 from lsp_server import suggestion, window
 from lsp_server.context import Contexts
 from lsp_server.document import Change
@@ -15,6 +17,7 @@ from lsp_server.generation import Generation
 from lsp_server.link import Link
 from lsp_server.memory import Memory
 from lsp_server.session import Snapshot
+from lsp_server.teaching import workspace
 from lsp_server.window import Anchor, Frame
 from model_runtime.protocol import InfillRequest
 
@@ -86,6 +89,8 @@ def begin(snapshot: Snapshot, frame: Frame, desk: Desk) -> Generation:
     tokens = LINE_TOKENS if wanted.floor is None else BLOCK_TOKENS
     seconds = snapshot.settings.patience(snapshot.by_hand) + AFTER
     request = infill(frame, desk, tokens=tokens, lines=wanted.lines, seconds=seconds)
+    if snapshot.settings.retrieval:
+        request = msgspec.structs.replace(request, workspace=workspace(snapshot.root))
 
     def enough(text: str) -> bool:
         return suggestion.shape(text, None, frame, wanted).whole

@@ -18,7 +18,7 @@ from lsp_server.window import Frame
 from model_runtime.prompt import Snippet
 from retrieval import index, search
 from retrieval.errors import RetrievalError
-from retrieval.worker import Progress, Query, Worker
+from retrieval.worker import Progress, Query, Texts, Worker
 
 LONG = 3_000  # lines: of a longer file only a part is sent along with a question
 HEAD, ABOVE, UNDER = 300, 1_200, 600  # lines of that part: from the file's first on, and around the cursor
@@ -37,11 +37,13 @@ class Indexing:
     """The indexing processes of one editor. Lives on the event loop's thread.
 
     cache: the folder under which indexes are kept. changed: called when `percent` may be another.
+    recited: called with a workspace folder and texts of it, which `recite` asked for.
     """
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self.changed: Callable[[], None] = lambda: None
+        self.recited: Callable[[str, Texts], None] = lambda root, texts: None
         self._roots: dict[str, _Root] = {}
 
     @property
@@ -54,6 +56,12 @@ class Indexing:
     async def start(self, root: str) -> None:
         """Begin to read a workspace folder, before anybody asks. Raises RetrievalError."""
         await self._root(root).worker.start()
+        self._root(root).worker.recite()
+
+    def recite(self) -> None:
+        """Have every workspace folder's texts told anew."""
+        for root in self._roots.values():
+            root.worker.recite()
 
     async def find(self, snapshot: Snapshot, frame: Frame) -> Retrieved:
         """Snippets from other files for a cursor, the most valuable last. Raises RetrievalError."""
@@ -82,6 +90,7 @@ class Indexing:
         """A file changed on disk."""
         if root in self._roots:
             self._roots[root].worker.touched((path,))
+            self._roots[root].worker.recite((path,))
 
     async def close(self) -> None:
         """End the processes."""
@@ -93,7 +102,12 @@ class Indexing:
         found = self._roots.get(path)
         if found is None:
             root = Path(path)
-            worker = Worker(root, index.directory(self._cache, root), lambda progress: self._heard(path, progress))
+            worker = Worker(
+                root,
+                index.directory(self._cache, root),
+                lambda progress: self._heard(path, progress),
+                lambda texts: self.recited(path, texts),
+            )
             found = self._roots[path] = _Root(worker)
         return found
 

@@ -12,7 +12,7 @@ from contextlib import aclosing, suppress
 from typing import Protocol
 
 from model_runtime.errors import LacunaRuntimeError, Overloaded, Unreachable
-from model_runtime.protocol import Chunk, Done, InfillRequest
+from model_runtime.protocol import Chunk, Done, InfillRequest, Learnt, Lesson
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between attempts to connect that fail
 
@@ -22,6 +22,9 @@ class Service(Protocol):
 
     def infill(self, request: InfillRequest) -> AsyncIterator[Chunk | Done]:
         """Tokens as they come, then one Done."""
+
+    async def learn(self, lesson: Lesson) -> Learnt:
+        """Remember texts of a workspace."""
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -39,6 +42,7 @@ class Link:
     def __init__(self, connect: Connect, changed: Callable[[], None] = lambda: None) -> None:
         self._connect = connect
         self._changed = changed
+        self.opened: Callable[[], None] = lambda: None  # called whenever a service was found or found anew
         self._service: Service | None = None
         self._opening: asyncio.Task[Service] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -93,6 +97,11 @@ class Link:
                 self._blame(str(error))
                 raise
 
+    async def learn(self, lesson: Lesson) -> None:
+        """Have the service remember texts of a workspace, if there is one. Raises what `Client.learn` raises."""
+        if self._service is not None:
+            await self._service.learn(lesson)
+
     async def close(self) -> None:
         """Give the connection back."""
         if self._opening is not None:
@@ -118,6 +127,7 @@ class Link:
         error = task.exception()
         if error is None:
             self._service = task.result()
+            self.opened()
             self.forgive()
             self.problem = None
             self._changed()

@@ -34,6 +34,7 @@ from lsp_server.options import SECTION, Settings, resolve
 from lsp_server.pause import CURSOR_REST, Pause
 from lsp_server.requests import SUPERSEDED, Kind, Requests
 from lsp_server.session import Session, Snapshot
+from lsp_server.teaching import Teaching
 from lsp_server.timing import measure
 from lsp_server.transport import Reader, Writer
 from model_runtime.errors import LacunaRuntimeError
@@ -60,7 +61,10 @@ class Server(LanguageServer):
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._indexing = indexing
         if indexing is not None:
+            teaching = Teaching(self.link)
             indexing.changed = self._tell_status
+            indexing.recited = lambda root, texts: self._begin(teaching.teach(root, texts))
+            self.link.opened = indexing.recite
         self._base = base
         self._initial: object = None
         self._requests = Requests()
@@ -325,6 +329,9 @@ class Server(LanguageServer):
             for root in list(self.session.folders.values()):
                 with contextlib.suppress(RetrievalError):  # the next question will meet it
                     await self._indexing.start(root)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._spawn(work)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

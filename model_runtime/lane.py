@@ -138,6 +138,7 @@ class Lane:
         self._loop = asyncio.get_running_loop()
         self._engine: Writer | None = None
         self._memories: Memories | None = None
+        self._opened = asyncio.Event()
         self._waiting: deque[Ticket] = deque()
         self._running: Ticket | None = None
         self._newest: dict[str, Ticket] = {}
@@ -151,13 +152,14 @@ class Lane:
         """Open the engine on its thread, then start on what has come in meanwhile. Raises what `opener` raises."""
         self._engine = await self._loop.run_in_executor(self._thread, opener)
         self._memories = Memories(self._engine.tokenizer.encode_once)
+        self._opened.set()
         self._start_next()
         return self._engine
 
     async def learn(self, lesson: Lesson) -> int:
-        """Remember texts of a workspace; how many of its tokens are then known, 0 while the engine still opens."""
-        if self._memories is None:
-            return 0
+        """Remember texts of a workspace, once the engine is open; how many of its tokens are then known."""
+        await self._opened.wait()
+        assert self._memories is not None
         learn = partial(self._memories.learn, lesson.workspace, lesson.texts, more=lesson.more)
         return await self._loop.run_in_executor(self._learning, learn)
 

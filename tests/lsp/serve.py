@@ -28,7 +28,7 @@ from lsp_server.session import Snapshot
 from lsp_server.window import Frame
 from model_runtime.errors import Overloaded, Refused, Unreachable
 from model_runtime.prompt import Snippet
-from model_runtime.protocol import Chunk, Done, InfillRequest, Reason, Usage
+from model_runtime.protocol import Chunk, Done, InfillRequest, Learnt, Lesson, Reason, Usage
 
 PIECES = re.compile(r"\w{1,4}|\s+|.", re.DOTALL)
 ERRORS = {"overloaded": Overloaded, "refused": Refused, "unreachable": Unreachable}
@@ -62,6 +62,10 @@ class Scripted:
         except (asyncio.CancelledError, GeneratorExit):
             self.note("cancelled", before=before)
             raise
+
+    async def learn(self, lesson: Lesson) -> Learnt:
+        self.note("learn", **msgspec.to_builtins(lesson))
+        return Learnt(sum(map(len, lesson.texts.values())))
 
     async def close(self) -> None:
         self.note("closed")
