@@ -71,14 +71,14 @@ export async function isWhole(environment: Environment): Promise<boolean> {
 	}
 }
 
-/** Whether an earlier version of the extension made one: then the user has agreed to it before. */
+/** Takes its stamp off: it is to be made anew. */
+export async function unseal(environment: Environment): Promise<void> {
+	await fs.rm(path.join(environment.directory, STAMP), { force: true });
+}
+
+/** Whether one was made before, by this version of the extension or an earlier one: then the user has agreed to it. */
 export async function hasPredecessor(storage: string): Promise<boolean> {
-	for (const name of await environments(storage)) {
-		if (await fs.access(path.join(storage, name, STAMP)).then(() => true, () => false)) {
-			return true;
-		}
-	}
-	return false;
+	return (await environments(storage)).length > 0; // what could not be made to its end was taken away
 }
 
 /**

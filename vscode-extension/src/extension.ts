@@ -2,13 +2,12 @@
  * VS Code's events in, everything else set in motion: settings, server, status bar, commands. What each of them does is
  * in its own module; this one only says when.
  */
-import * as fs from 'node:fs/promises';
 import * as path from 'node:path';
 import * as vscode from 'vscode';
 import type { LanguageClient } from 'vscode-languageclient/node';
 import * as commands from './commands';
 import { cursorTold } from './cursor';
-import { type Bundle, bundled, type Environment, hasPredecessor, isWhole, locate, SetUpError, tidy } from './environment';
+import { type Bundle, bundled, type Environment, hasPredecessor, isWhole, locate, SetUpError, tidy, unseal } from './environment';
 import { reasonNot } from './here';
 import type { Situation } from './menu';
 import { ask, find, OWN, type Server, ServerError } from './server';
@@ -99,7 +98,7 @@ export class Host {
 		if (anew) {
 			await this.supervisor.stop();
 			const { environment } = await this.own();
-			await fs.rm(path.join(environment.directory, 'lacuna.json'), { force: true });
+			await unseal(environment);
 		}
 		await this.begin(true);
 	}
@@ -171,6 +170,13 @@ export class Host {
 			return null;
 		}
 		const { environment, bundle } = own ?? (await this.own());
+		if (await isWhole(environment)) {
+			const found = await ask(environment.server, OWN, version);
+			if (typeof found !== 'string') {
+				return found; // another window has made it meanwhile
+			}
+			await unseal(environment); // it is broken
+		}
 		this.enter({ kind: 'absent', reason: 'The server is not set up yet.' });
 		const agreed = wanted || (await hasPredecessor(path.dirname(environment.directory)));
 		if (!(await consent(this.context, agreed))) {
