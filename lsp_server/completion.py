@@ -22,7 +22,7 @@ from lsp_server.window import Frame
 
 PARTIAL = 0.140  # seconds after the request when the first valid partial goes out, to be there at 150 ms
 GRACE = 0.080  # seconds a partial that became valid later may still grow
-LOOKUP = 0.002  # seconds a request waits for snippets that were not found ahead
+LOOKUP = 0.003  # seconds after a request up to which snippets are waited for that were not found ahead
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
     debounce = 0.0
     if recall is None or not recall.generation.running:
         debounce = await _pause(verdict.wait)
-        frame = await _anchored(snapshot, frame, desk)
+        frame = await _anchored(snapshot, frame, desk, LOOKUP - (time.monotonic() - debounce - received))
         recall = Recall(desks.begin(snapshot, frame, desk), "")
 
     began = time.monotonic()
@@ -92,10 +92,10 @@ async def _pause(seconds: float) -> float:
     return time.monotonic() - began
 
 
-async def _anchored(snapshot: Snapshot, frame: Frame, desk: Desk) -> Frame:
-    """The frame with its anchor's context, waited for a little."""
+async def _anchored(snapshot: Snapshot, frame: Frame, desk: Desk, patience: float) -> Frame:
+    """The frame with its anchor's context, waited for a little if the request is not late already."""
     if frame.anchor.context is None:
-        context = await desk.contexts.of(snapshot, frame, LOOKUP)
+        context = await desk.contexts.of(snapshot, frame, patience)
         frame = window.settled(frame, context.snippets)
         desk.place(frame.anchor, lacking=context.late)
     return frame

@@ -106,7 +106,11 @@ def split(text: str) -> list[str]:
 
 def whole(text: str) -> str:
     """The text with halves of surrogate pairs replaced by U+FFFD: they count the same and can be encoded."""
-    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub("\ufffd", text)
+    return text
 
 
 def content(line: str) -> str:
