@@ -39,15 +39,6 @@ def machine_seconds() -> float:
     return (user + nice + system + irq + softirq) / TICK
 
 
-def children(pid: int) -> list[int]:
-    """Every living descendant."""
-    found, level = [], [pid]
-    while level:
-        level = [child for parent in level for child in _children(parent)]
-        found += level
-    return found
-
-
 def with_environment(name: str, value: str) -> dict[int, str]:
     """Process id → command line of every process of ours whose environment holds name=value."""
     wanted, found = f"{name}={value}".encode(), {}
@@ -58,14 +49,6 @@ def with_environment(name: str, value: str) -> dict[int, str]:
         except OSError:
             continue
     return found
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        tasks = list((PROC / str(pid) / "task").iterdir())
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:
-        return []
 
 
 def _status(pid: int, name: str) -> float:

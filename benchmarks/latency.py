@@ -29,7 +29,6 @@ from typing import Any
 import lacuna
 from benchmarks import footprint, lsp_client, samples, sitting
 from benchmarks.editor import Editor
-from benchmarks.lsp_client import Client
 from benchmarks.samples import Threshold
 from benchmarks.sitting import Sitting
 from benchmarks.workspace import Workspace, copied, enlarged, package
@@ -40,37 +39,37 @@ SERVER = shlex.join([sys.executable, str(Path(lacuna.__file__).with_name("__main
 
 
 @dataclass(frozen=True)
-class Processes:
-    """Whose memory and time is measured."""
+class Household:
+    """Every process of this session: the editor's, the daemon, and what they started. They come and go."""
 
     editor: int
-    daemon: int | None
+    runtime: Path
 
-    def cpu_seconds(self) -> float:
-        """Of both and of whatever they started."""
-        roots = [self.editor] + ([self.daemon] if self.daemon else [])
-        return sum(
-            map(footprint.cpu_seconds, {*roots, *(child for root in roots for child in footprint.children(root))})
-        )
+    def commands(self) -> dict[int, str]:
+        """Process id → command line."""
+        return footprint.with_environment("LACUNA_RUNTIME_DIR", str(self.runtime))
+
+    def cpu_seconds(self) -> dict[int, float]:
+        """Processor time of each."""
+        return {pid: footprint.cpu_seconds(pid) for pid in self.commands()}
 
     def memory(self) -> dict[str, float | None]:
-        """In MB: each of the two, what of the daemon's is no mapped file, and the editor's child processes."""
-        children = [footprint.resident_mb(child) for child in footprint.children(self.editor) if child != self.daemon]
-        daemon = self.daemon
+        """In MB: the editor process, the daemon, what of that is no mapped file, and all the others."""
+        commands = self.commands()
+        daemons = [pid for pid, command in commands.items() if " serve" in command]
+        daemon = max(daemons, default=None)  # where one replaced another, the newer
+        others = [footprint.resident_mb(pid) for pid in commands if pid not in (self.editor, daemon)]
         return {
             "editor": round(footprint.resident_mb(self.editor), 1),
-            "daemon": round(footprint.resident_mb(daemon), 1) if daemon else None,
-            "daemon_anonymous": round(footprint.anonymous_mb(daemon), 1) if daemon else None,
-            "editor_children": round(sum(children), 1),
+            "daemon": None if daemon is None else round(footprint.resident_mb(daemon), 1),
+            "daemon_anonymous": None if daemon is None else round(footprint.anonymous_mb(daemon), 1),
+            "others": round(sum(others), 1),
         }
 
 
-def _processes(client: Client, runtime: Path) -> Processes:
-    ours = footprint.with_environment("LACUNA_RUNTIME_DIR", str(runtime))
-    family = {client.process.pid, *footprint.children(client.process.pid)}
-    daemons = [pid for pid, command in ours.items() if " serve" in command and pid not in family]
-    daemons += [pid for pid, command in ours.items() if " serve" in command and pid in family]
-    return Processes(client.process.pid, daemons[0] if daemons else None)
+def _spent(before: dict[int, float], after: dict[int, float]) -> float:
+    """Seconds between two looks; a process that ended meanwhile counts as far as its parent does."""
+    return sum(seconds - before.get(pid, 0.0) for pid, seconds in after.items())
 
 
 async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -108,14 +107,16 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 async def _sit(desk: Sitting, workspace: Workspace, runtime: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     first = await _first_answer(desk, workspace)
-    processes = _processes(desk.client, runtime)
-    cpu, machine, began = processes.cpu_seconds(), _others(processes), time.perf_counter()
+    processes = Household(desk.client.process.pid, runtime)
+    cpu, machine, began = processes.cpu_seconds(), footprint.machine_seconds(), time.perf_counter()
+    own = footprint.cpu_seconds(os.getpid())
     await sitting.write(desk, workspace, arguments.minutes * 60)
-    typed, cpu, machine = time.perf_counter() - began, processes.cpu_seconds() - cpu, _others(processes) - machine
+    typed, spent = time.perf_counter() - began, _spent(cpu, processes.cpu_seconds())
+    others = footprint.machine_seconds() - machine - spent - footprint.cpu_seconds(os.getpid()) + own
     await asyncio.sleep(QUIET)
     idle_cpu, idle_began = processes.cpu_seconds(), time.perf_counter()
     await asyncio.sleep(IDLE)
-    idle = (processes.cpu_seconds() - idle_cpu) / (time.perf_counter() - idle_began)
+    idle = _spent(idle_cpu, processes.cpu_seconds()) / (time.perf_counter() - idle_began)
     memory = processes.memory()
     sitting.settle(desk)
     await sitting.probe(desk)
@@ -135,14 +136,9 @@ async def _sit(desk: Sitting, workspace: Workspace, runtime: Path, arguments: ar
         "reasons": samples.reasons(taken),
         "stages": samples.stages(taken),
         "memory_mb": memory,
-        "cpu": {"typing_s_per_min": round(cpu / typed * 60, 2), "idle_percent": round(100 * idle, 2)},
-        "others_cpu_percent": round(100 * machine / typed, 1),
+        "cpu": {"typing_s_per_min": round(spent / typed * 60, 2), "idle_percent": round(100 * idle, 2)},
+        "others_cpu_percent": round(100 * others / typed, 1),
     }
-
-
-def _others(processes: Processes) -> float:
-    """Processor time of whatever else runs here: a machine that is busy with other things answers later."""
-    return footprint.machine_seconds() - processes.cpu_seconds() - footprint.cpu_seconds(os.getpid())
 
 
 async def _first_answer(desk: Sitting, workspace: Workspace) -> float | None:
