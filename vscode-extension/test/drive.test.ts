@@ -7,9 +7,13 @@ import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
 import { scene as one, Stage } from './stage';
 
-const FILE = 'httpx/_status_codes.py';
-const CODE = ['\n\ndef is_server_error(value: int) -> bool:\n', 'return ', 'value >= ', '500 and ', 'value '];
-const MORE = ['\n\ndef names(values: list[int]) -> list[str]:\n', 'result = ', '[]\nfor value in ', 'values:\n', 'result.'];
+const FILE = 'httpx/_models.py';
+const CODE = [
+	'class Exchange:\ndef __init__(self, request: Request, response: Response) -> None:\nself.request = request\nself.response = ',
+	'response\nself.url = ',
+	'request.url\nself.status = ',
+];
+const MORE = ['def names(values: list[int]) -> list[str]:\nresult = []\nfor value in ', 'values:\n', 'result.', 'append(value)\n'];
 
 let stage: Stage;
 
@@ -21,17 +25,19 @@ after(() => stage.close(), { timeout: 60_000 });
 
 const scene = (name: string, minutes: number, play: () => Promise<void>): void => one(() => stage, name, minutes, play);
 
-/** Begins a new line at the end of the file. */
-async function end(): Promise<void> {
-	await stage.page.keyboard.press('Escape');
-	await stage.page.keyboard.press('Control+End');
+/** Goes to the end of the file and begins a paragraph there, at the margin. */
+async function paragraph(): Promise<void> {
+	const { keyboard } = stage.page;
+	for (const key of ['Escape', 'Control+End', 'Enter', 'Enter', 'Enter', 'Shift+Tab', 'Shift+Tab', 'Shift+Tab']) {
+		await keyboard.press(key);
+	}
 }
 
 /** Takes back what was typed since the file was saved last. */
 async function revert(): Promise<void> {
 	await stage.page.keyboard.press('Escape');
 	await stage.command('File: Revert File');
-	await end();
+	await paragraph();
 }
 
 scene('one question sets the server up', 12, async () => {
@@ -47,6 +53,7 @@ scene('one question sets the server up', 12, async () => {
 scene('typing brings the model’s ghost text', 3, async () => {
 	await stage.file(FILE);
 	await stage.clear();
+	await paragraph();
 	await stage.provoke(...CODE);
 	await stage.picture('3-ghost-text');
 });
@@ -58,11 +65,11 @@ scene('Tab takes all of it', 2, async () => {
 	const text = await stage.saved(FILE);
 	const first = before.split('\n')[0]?.trim() ?? '';
 	assert.ok(text.includes(first), `${JSON.stringify(first)} is not in the file`);
-	assert.ok(text.trimEnd().split('\n').slice(-12).join('\n').includes(first));
+	assert.ok(text.trimEnd().split('\n').slice(-16).join('\n').includes(first));
 });
 
 scene('Ctrl+Right takes a word of it, and the rest stays', 3, async () => {
-	await end();
+	await paragraph();
 	let ghost = await stage.provoke(...MORE);
 	for (let tries = 0; tries < 4 && !/\w[^\w\n]+\w/.test(ghost); tries += 1) {
 		await stage.page.keyboard.press('Tab');
@@ -78,8 +85,8 @@ scene('Ctrl+Right takes a word of it, and the rest stays', 3, async () => {
 });
 
 scene('Escape sends it away and leaves the text alone', 3, async () => {
-	await end();
-	await stage.provoke('\n', 'return ', 'value', ' == ', 'result', '\nif ', 'value ');
+	await paragraph();
+	await stage.provoke('def is_redirect(value: int) -> bool:\nreturn ', 'value', ' == ', 'result', '\nif ', 'value ');
 	const before = await stage.saved(FILE);
 	await stage.page.keyboard.press('Escape');
 	await stage.quiet();
@@ -89,8 +96,8 @@ scene('Escape sends it away and leaves the text alone', 3, async () => {
 scene('off is off, and on is on again', 4, async () => {
 	await stage.command('Lacuna: Turn Suggestions On or Off');
 	await stage.says(/off here.*switched off/);
-	await end();
-	await stage.type('\n\nfor value in ');
+	await paragraph();
+	await stage.type('for value in ');
 	assert.equal(await stage.suggestion(4_000), null);
 	await stage.picture('5-off');
 	await stage.command('Lacuna: Turn Suggestions On or Off');
@@ -110,7 +117,7 @@ scene('off for a language is off there alone', 3, async () => {
 scene('the daemon is killed and the next key starts another', 4, async () => {
 	await revert();
 	const killed = stage.kill(' serve ');
-	await stage.provoke('\n\nclass Registry:\n', 'def __init__(self, ', 'codes', ') -> None:\n', 'self.', 'codes = ');
+	await stage.provoke('class Registry:\n', 'def __init__(self, ', 'codes', ') -> None:\n', 'self.', 'codes = ');
 	const running = stage.processes(' serve ');
 	assert.ok(running.length > 0 && running.every((pid) => !killed.includes(pid)), 'no other daemon runs');
 	await stage.picture('6-after-the-daemon-was-killed');
@@ -121,7 +128,7 @@ scene('the server is killed and starts again by itself', 4, async () => {
 	stage.kill('--stdio');
 	await stage.says(/starting/);
 	await stage.says(/^Lacuna, (ready|thinking)/);
-	await stage.provoke('\n\ndef total(numbers: list[int]) -> int:\n', 'count = ', '0\nfor number in ', 'numbers:\n', 'count ');
+	await stage.provoke('def total(numbers: list[int]) -> int:\n', 'count = ', '0\nfor number in ', 'numbers:\n', 'count ');
 });
 
 scene('the menu has it all', 2, async () => {
