@@ -163,18 +163,17 @@ async def _stretch(sitting: Sitting, path: Path, typing: Typing, lines: int, unt
 
 
 def _typings(sitting: Sitting, workspace: Workspace) -> Iterator[tuple[Hole, Typing]]:
-    """The functions to write; a file is opened, without the bodies of its first holes, when it is first needed."""
+    """The functions to write; a file is opened when it is first needed."""
     used: dict[Path, list[Hole]] = {}
     for hole in workspace.holes:
         used.setdefault(hole.path, []).append(hole)
     marks: dict[int, Mark] = {}
     for hole in workspace.holes:
         if hole.path not in sitting.editors:
-            editor, places = opened(hole.path, used[hole.path][:6])
-            marks.update({id(one): place for one, place in zip(used[hole.path], places, strict=False)})
+            editor, places = opened(hole.path, used[hole.path])
+            marks.update({id(one): place for one, place in zip(used[hole.path], places, strict=True)})
             sitting.open(hole.path, editor)
-        if id(hole) in marks:
-            yield hole, Typing(hole.text, marks[id(hole)], sitting.rng)
+        yield hole, Typing(hole.text, marks[id(hole)], sitting.rng)
 
 
 async def probe(sitting: Sitting, patience: float = 3.0) -> None:

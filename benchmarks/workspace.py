@@ -1,6 +1,7 @@
 """A package in, a copy of it with functions taken out, to be written again. Ignores who writes them.
 
-The copy lies in a folder of its own, so that nothing of the original is touched or read along.
+The copy lies in a folder of its own, so that nothing of the original is touched or read along. What is taken out is
+gone from the files themselves: an index of the workspace must not know what is about to be typed.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ import ast
 import importlib.util
 import random
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.editor import Editor, Mark
 
 LEAST, MOST = 6, 45  # lines of a function that is worth writing
+SPREAD = 40  # functions taken out of a file made large
+DENSITY = 6  # functions taken out of one file at most: the rest is what makes it a file of that package
 
 
 @dataclass(frozen=True)
 class Hole:
-    """A function without its body. row, column: the end of the line above; text: what is to be written there."""
+    """A function without its body. row, column: the end of the line above, as the file is; text: what goes there."""
 
     path: Path
     name: str
@@ -50,27 +54,35 @@ def copied(source: Path, folder: Path, seed: int) -> Workspace:
     root = folder / "workspace"
     shutil.copytree(source, root / source.name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", "*.so"))
     (root / "pyproject.toml").write_text(f'[project]\nname = "{source.name}"\nversion = "0"\n')
-    holes = [hole for path in sorted((root / source.name).rglob("*.py")) for hole in holes_of(path)]
+    rng = random.Random(seed)
+    pairs: list[list[Hole]] = []
+    for path in sorted((root / source.name).rglob("*.py")):
+        found = holes_of(path)
+        own = dug(path, rng.sample(found, min(DENSITY, len(found))))
+        pairs += [own[at : at + 2] for at in range(0, len(own), 2)]
+    rng.shuffle(pairs)
+    holes = tuple(hole for pair in pairs for hole in pair)
     if len(holes) < 2:
         raise FileNotFoundError(f"{source} holds no two functions of {LEAST} to {MOST} lines; give another --root")
-    return Workspace(root, tuple(_paired(holes, random.Random(seed))))
+    return Workspace(root, holes)
 
 
 def enlarged(source: Path, folder: Path, lines: int, seed: int) -> Workspace:
-    """The same with one file more, of at least so many lines, and only its functions, spread over the whole."""
+    """The same with one file more, of at least so many lines, and only its functions, spread over the whole.
+
+    The file repeats the package, so what is to be typed stands elsewhere too: it shows speed, not merit.
+    """
     workspace = copied(source, folder, seed)
-    texts = [path.read_text("utf-8") for path in sorted((workspace.root / source.name).rglob("*.py"))]
-    whole, count = [], 0
-    while count < lines:
+    texts = [path.read_text("utf-8") for path in sorted(source.rglob("*.py"))]
+    whole: list[str] = []
+    while len(whole) < lines:
         for text in texts:
-            kept = [line for line in text.split("\n") if not line.startswith("from __future__")]
-            whole += kept
-            count += len(kept)
+            whole += [line for line in text.split("\n") if not line.startswith("from __future__")]
     big = workspace.root / source.name / "whole.py"
     big.write_text("\n".join(whole), "utf-8")
-    holes = holes_of(big)
-    step = max(1, len(holes) // 40)
-    return Workspace(workspace.root, tuple(random.Random(seed).sample(holes[::step], k=len(holes[::step]))))
+    found = holes_of(big)
+    spread = found[:: max(1, len(found) // SPREAD)]
+    return Workspace(workspace.root, tuple(dug(big, random.Random(seed).sample(spread, len(spread)))))
 
 
 def holes_of(path: Path) -> list[Hole]:
@@ -92,26 +104,17 @@ def holes_of(path: Path) -> list[Hole]:
     return found
 
 
-def opened(path: Path, holes: list[Hole]) -> tuple[Editor, list[Mark]]:
-    """A file with its holes made, and where each of them is now."""
+def dug(path: Path, holes: Sequence[Hole]) -> list[Hole]:
+    """Takes the functions out of their file. The same holes in the same order, where they are afterwards."""
     lines = path.read_text("utf-8").split("\n")
-    marks = []
-    for hole in sorted(holes, key=lambda hole: hole.row):
-        gone = sum(other.text.count("\n") for other in holes if other.row < hole.row)
-        row = hole.row - gone
-        del lines[row + 1 : row + 1 + hole.text.count("\n")]
-        marks.append((hole, Mark(row, hole.column)))
-    places = [next(mark for other, mark in marks if other is hole) for hole in holes]
-    return Editor(lines, marks=list(places)), places
+    for hole in sorted(holes, key=lambda hole: -hole.row):
+        del lines[hole.row + 1 : hole.row + 1 + hole.text.count("\n")]
+    path.write_text("\n".join(lines), "utf-8")
+    above = [sum(other.text.count("\n") for other in holes if other.row < hole.row) for hole in holes]
+    return [replace(hole, row=hole.row - gone) for hole, gone in zip(holes, above, strict=True)]
 
 
-def _paired(holes: list[Hole], rng: random.Random) -> list[Hole]:
-    by_file: dict[Path, list[Hole]] = {}
-    for hole in holes:
-        by_file.setdefault(hole.path, []).append(hole)
-    pairs = []
-    for own in by_file.values():
-        rng.shuffle(own)
-        pairs += [own[i : i + 2] for i in range(0, len(own), 2)]
-    rng.shuffle(pairs)
-    return [hole for pair in pairs for hole in pair]
+def opened(path: Path, holes: Sequence[Hole]) -> tuple[Editor, list[Mark]]:
+    """A file in an editor, and a mark that stays with each hole."""
+    marks = [Mark(hole.row, hole.column) for hole in holes]
+    return Editor(path.read_text("utf-8").split("\n"), marks=list(marks)), marks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sys
 from pathlib import Path
 
@@ -32,16 +33,20 @@ def written(editor: Editor, typing: Typing) -> list[Key]:
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.name)
-def test_a_file_is_as_its_author_wrote_it_after_the_typist_wrote_its_functions(path: Path) -> None:
-    holes = workspace.holes_of(path)
-    editor, places = workspace.opened(path, holes)
+def test_a_file_is_as_its_author_wrote_it_after_the_typist_wrote_its_functions(path: Path, tmp_path: Path) -> None:
+    copy = shutil.copy(path, tmp_path / path.name)
+    holes = workspace.dug(copy, workspace.holes_of(copy))
+    left = copy.read_text("utf-8")
+    assert all(hole.text not in left for hole in holes)
+    editor, places = workspace.opened(copy, holes)
     for number, (hole, place) in enumerate(zip(holes, places, strict=True)):
         written(editor, Typing(hole.text, place, random.Random(number)))
     assert editor.text() == path.read_text("utf-8")
 
 
-def test_the_same_seed_presses_the_same_keys() -> None:
-    hole = workspace.holes_of(PACKAGE / "_urls.py")[0]
+def test_the_same_seed_presses_the_same_keys(tmp_path: Path) -> None:
+    copy = shutil.copy(PACKAGE / "_urls.py", tmp_path / "_urls.py")
+    (hole,) = workspace.dug(copy, workspace.holes_of(copy)[:1])
 
     def keys(seed: int) -> list[Key]:
         editor, (place,) = workspace.opened(hole.path, [hole])
