@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +23,7 @@ from training import checkpoint, corpus, export, model, muon, rows, run, train, 
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 torch.set_num_threads(1)  # a toy waits longer for a second thread than it computes
+ROOT = Path(__file__).resolve().parent.parent
 TOY = run.read(Path(run.__file__).parent / "runs" / "toy.toml")
 
 
@@ -48,23 +52,6 @@ def test_a_run_stopped_and_resumed_is_bit_for_bit_the_run_that_went_on(made: Pat
     assert set(one) == set(other)
     for name, array in one.items():
         assert np.array_equal(array, other[name]), name
-
-
-def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
-    assert train.factor(train.Place(step=0), 4) == 0.25
-    assert train.factor(train.Place(step=1000), 4) == 1
-    cooling = train.Place(step=1000, cool_from=1000, cool_steps=100)
-    assert [train.factor(replace(cooling, step=step), 4) for step in (1000, 1050, 1100)] == [1, 0.5, 0]
-
-
-def test_a_cool_down_is_bent_to_end_in_the_steps_that_are_left() -> None:
-    begun = train.bent(train.Place(step=1000), 200)
-    assert (begun.cool_from, begun.cool_steps) == (1000, 200)
-    halfway = replace(begun, step=1100)
-    slower = train.bent(halfway, 40)
-    assert train.factor(slower, 4) == pytest.approx(0.5, abs=0.02)
-    assert slower.cool_from + slower.cool_steps == pytest.approx(1140, abs=1)
-    assert train.bent(replace(slower, step=1139), 0).cool_steps > 0
 
 
 def test_a_run_told_to_finish_soon_cools_down_to_nothing(made: Path, tmp_path: Path) -> None:
@@ -132,3 +119,25 @@ def test_the_engine_computes_what_training_computed(made: Path, tmp_path: Path) 
     found = backend.step(backend.new_store(), tokens, 0, Cancel())
     engine.close()
     assert np.allclose(found, wanted, atol=2e-3)
+
+
+def test_two_processes_learn_what_one_does_with_twice_the_passes(made: Path, tmp_path: Path) -> None:
+    plan = (Path(run.__file__).parent / "runs" / "toy.toml").read_text()
+    (tmp_path / "one.toml").write_text(plan)
+    (tmp_path / "two.toml").write_text(plan.replace("accumulate = 2", "accumulate = 1"))
+    common = ["-m", "training", "train"]
+    tail = ["--data", str(made / "rows"), "--eager", "--steps", "6"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    for command in (
+        [sys.executable, *common, str(tmp_path / "one.toml"), "--out", str(tmp_path / "one"), *tail],
+        [*launch, *common, str(tmp_path / "two.toml"), "--out", str(tmp_path / "two"), *tail],
+    ):
+        done = subprocess.run(
+            command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, done.stderr
+    one, two = (checkpoint.load(tmp_path / name / train.LATEST) for name in ("one", "two"))
+    assert one[1]["tokens"] == two[1]["tokens"]
+    for name, array in one[0].items():
+        if name.endswith("weight") and not name.startswith(("momentum", "first", "second")):
+            assert np.allclose(array, two[0][name], atol=2e-3), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from model_runtime.prompt import Infill, lay_out
 from model_runtime.tokenizer import Tokenizer
 from tests import training_sources
-from training import checkpoint, holes, rows, run, samples, snippets, vocabulary
+from training import checkpoint, holes, rows, run, samples, schedule, snippets, vocabulary
 
 BUCKETS = ((256, 0.6), (512, 0.4))
 RUNS = Path(run.__file__).parent / "runs"
@@ -188,3 +189,20 @@ def test_a_run_with_a_misspelt_field_is_refused_by_name(tmp_path: Path) -> None:
     path.write_text((RUNS / "bootstrap.toml").read_text().replace("warmup", "warmpu"))
     with pytest.raises(ValueError, match="warmpu"):
         run.read(path)
+
+
+def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
+    assert schedule.factor(schedule.Place(step=0), 4) == 0.25
+    assert schedule.factor(schedule.Place(step=1000), 4) == 1
+    cooling = schedule.Place(step=1000, cool_from=1000, cool_steps=100)
+    assert [schedule.factor(replace(cooling, step=step), 4) for step in (1000, 1050, 1100)] == [1, 0.5, 0]
+
+
+def test_a_cool_down_is_bent_to_end_in_the_steps_that_are_left() -> None:
+    begun = schedule.bent(schedule.Place(step=1000), 200)
+    assert (begun.cool_from, begun.cool_steps) == (1000, 200)
+    halfway = replace(begun, step=1100)
+    slower = schedule.bent(halfway, 40)
+    assert schedule.factor(slower, 4) == pytest.approx(0.5, abs=0.02)
+    assert slower.cool_from + slower.cool_steps == pytest.approx(1140, abs=1)
+    assert schedule.bent(replace(slower, step=1139), 0).cool_steps > 0

@@ -12,10 +12,12 @@ The story in order; `python -m training` tells it step by step. Modules, each of
     snippets    a package to cross-file snippets for a window
     samples     a file to samples, laid out as serving lays out
     run         a RUN.toml to settings
+    schedule    where a run stands to what its rates are multiplied by
     rows        samples to shards of equal-length rows
     checkpoint  named arrays to small pieces and back
     model       the network, in PyTorch
     muon        gradients to changed weights
+    ranks       the processes of several GPUs
     train       rows to a checkpoint: stable, then cooled down
     export      a checkpoint to a model directory
     trust       a model and held-out packages to how far it believes a memory

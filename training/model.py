@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from model_runtime.manifest import Shape
 
-_CHUNK = 2048  # rows of the loss computed at once: their logits stay in the processor's cache
+_CHUNK = 2048  # rows of the loss computed at once on a CPU: their logits stay near it
+_CHUNK_GPU = 16_384
 
 
 class Norm(nn.Module):
@@ -145,7 +146,7 @@ class Kernels:
 
 
 class _ChunkedLoss(torch.autograd.Function):
-    """Cross-entropy against tied embeddings; never holds more than _CHUNK rows of logits.
+    """Cross-entropy against tied embeddings; never holds more than a chunk of logits.
 
     The gradient is made in the forward pass, chunk by chunk, while the logits are warm.
     """
@@ -156,9 +157,10 @@ class _ChunkedLoss(torch.autograd.Function):
         slope_hidden, slope_embed = torch.empty_like(hidden), torch.zeros_like(embed)
         total = torch.zeros((), device=hidden.device)
         each = torch.empty(hidden.shape[0], device=hidden.device)
-        for start in range(0, hidden.shape[0], _CHUNK):
-            part = slice(start, start + _CHUNK)
-            logits = hidden[part] @ narrow.T  # [_CHUNK, V]
+        chunk = _CHUNK_GPU if hidden.is_cuda else _CHUNK
+        for start in range(0, hidden.shape[0], chunk):
+            part = slice(start, start + chunk)
+            logits = hidden[part] @ narrow.T  # [chunk, V]
             partition = kernels.log_partition(logits)
             hit = logits.gather(1, targets[part, None])[:, 0].float()
             each[part] = partition - hit

@@ -136,7 +136,7 @@ def write(corpus: Path, role: str, tokenizer: Path, plan: Run, out: Path, chosen
     """Write the shards of one pass whose numbers are `chosen`; those that are there are left alone."""
     files = list(read(corpus, role))
     encoder = Tokenizer.load(tokenizer.parent, vocab_size=plan.shape.vocab_size, split_lines=True)
-    recipe = Recipe(plan.rows.buckets, plan.rows.cross_file)
+    recipe = Recipe(plan.rows.buckets, plan.rows.cross_file, plan.rows.plain)
     known = Known(by_package(files))
     for number in chosen:
         path = shard_path(out, role, number)

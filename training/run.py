@@ -10,12 +10,16 @@ from model_runtime.manifest import Shape
 
 
 class RowPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """buckets: (row length in tokens, share of samples); cap: bytes of a package a pass; shards: a pass."""
+    """buckets: (row length in tokens, share of samples); cap: bytes of a package a pass; shards: a pass.
+
+    cross_file, plain: shares of samples with snippets, and without a hole.
+    """
 
     buckets: tuple[tuple[int, float], ...]
     cap: int
     shards: int
     cross_file: float = 0.1
+    plain: float = 0.12
 
 
 class StepPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

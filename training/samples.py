@@ -25,17 +25,17 @@ FIM = Fim(
     file=vocabulary.FILE,
     context=vocabulary.CONTEXT,
 )
-_PLAIN = 0.12  # share of samples without a hole
 _EMPTY_SUFFIX = 0.06  # share of holes at the end of what is written so far
 _IMPORT = re.compile(r"^(?:from\s+\S+\s+import\s[^\n(]*|import\s[^\n({]*)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """buckets: row lengths in tokens with the share of samples each; cross_file: share with snippets."""
+    """buckets: row lengths in tokens with the share of samples each; cross_file: share with snippets; plain: without a hole."""
 
     buckets: tuple[tuple[int, float], ...]
     cross_file: float = 0.1
+    plain: float = 0.12
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def samples(
         budget = rng.choices(lengths, weights=shares)[0]
         if left < budget and rng.random() > left / budget + 0.15:
             return
-        if rng.random() < _PLAIN:
+        if rng.random() < recipe.plain:
             sample = _plain(file, one, counts, encoder, budget, rng)
         else:
             sample = _holed(file, one, counts, known, encoder, recipe, budget, rng)

@@ -25,7 +25,9 @@ from torch import Tensor
 from training import checkpoint, rows
 from training.model import Decoder, Kernels, loss
 from training.muon import Optimizer
+from training.ranks import Ranks, start
 from training.run import Run
+from training.schedule import Place, bent, factor
 
 LATEST = "latest"
 LOG = "log.jsonl"
@@ -33,18 +35,7 @@ _SPOKEN = 10  # steps between two lines of figures
 _LOOKED_BACK = 40  # steps whose pace foretells the rest
 
 Batch = tuple[Any, Any]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run stands. shard, batch: the next to be read; cool_from, cool_steps: the cool-down, 0 for none yet."""
-
-    step: int = 0
-    shard: int = 0
-    batch: int = 0
-    tokens: int = 0
-    cool_from: int = 0
-    cool_steps: int = 0
+Heard = tuple[float, ...]  # nats and count of the text, of the middles; tokens in all
 
 
 @dataclass(frozen=True)
@@ -64,19 +55,31 @@ class Options:
     finish_in: float | None = None
 
 
-def factor(place: Place, warmup: int) -> float:
-    """What the rates are multiplied by: up over the warm-up, 1, then straight down to 0 (WSD, Hu et al. 2024)."""
-    rise = min(1.0, (place.step + 1) / max(1, warmup))
-    if not place.cool_steps:
-        return rise
-    return rise * max(0.0, 1 - (place.step - place.cool_from) / place.cool_steps)
+@dataclass
+class _Trainer:
+    """What the loop holds: the network, what changes it, where it stands and what it has to say."""
 
+    run: Run
+    options: Options
+    ranks: Ranks
+    decoder: Decoder
+    optimizer: Optimizer
+    kernels: Kernels
+    place: Place
 
-def bent(place: Place, left: int) -> Place:
-    """The same place with its cool-down, begun or not, falling from where it stands to 0 in `left` steps."""
-    done = (place.step - place.cool_from) / place.cool_steps if place.cool_steps else 0.0
-    whole = max(1, round(max(1, left) / max(1e-3, 1 - done)))
-    return replace(place, cool_from=place.step - round(done * whole), cool_steps=whole)
+    def step(self, batches: list[Batch], after: Place) -> Heard:
+        """Learn from the batches, one after the other; `after` is the place in the data behind them."""
+        heard = _learn(self, batches)
+        scale = factor(self.place, self.run.steps.warmup)
+        self.optimizer.step(self.run.rates.matrices * scale, self.run.rates.others * scale)
+        tokens = self.place.tokens + int(heard[4])
+        self.place = replace(self.place, shard=after.shard, batch=after.batch, step=self.place.step + 1, tokens=tokens)
+        return heard
+
+    def save(self) -> None:
+        """Write the checkpoint, if this process is the one that does."""
+        if self.ranks.leads:
+            _save(self.run, self.options.out / LATEST, self.decoder, self.optimizer, self.place)
 
 
 def train(run: Run, options: Options) -> Place:
@@ -84,84 +87,80 @@ def train(run: Run, options: Options) -> Place:
 
     Raises FileNotFoundError when shards are missing and ValueError when the checkpoint is of another shape.
     """
-    decoder = Decoder(run.shape).to(options.device)
+    options.out.mkdir(parents=True, exist_ok=True)
+    ranks = start(options.device)
+    decoder = Decoder(run.shape)
     decoder.start(run.seed)
+    decoder.to(ranks.device)
     weights = dict(decoder.named_parameters())
     optimizer = Optimizer(weights, run.rates.momentum, run.rates.decay)
     place = _resume(run, options.out / LATEST, weights, optimizer)
+    if place.is_cooled and (options.cooldown or options.finish_in):
+        place = replace(place, cool_from=0, cool_steps=0)  # a further run, at rates of its own, to its own end
     if options.cooldown is not None and not place.cool_steps:
         place = replace(place, cool_from=place.step, cool_steps=options.cooldown)
     if options.compiled:
         for layer in decoder.layers:
             layer.compile(dynamic=False)
-    kernels = Kernels(options.compiled)
-    options.out.mkdir(parents=True, exist_ok=True)
+    trainer = _Trainer(run, options, ranks, decoder, optimizer, Kernels(options.compiled), place)
     with _Stop() as stop:
-        return _loop(run, options, decoder, optimizer, kernels, place, stop)
+        _loop(trainer, stop)
+    trainer.save()
+    ranks.end()
+    return trainer.place
 
 
-def _loop(
-    run: Run, options: Options, decoder: Decoder, optimizer: Optimizer, kernels: Kernels, place: Place, stop: _Stop
-) -> Place:
+def _loop(trainer: _Trainer, stop: _Stop) -> None:
+    options, steps, ranks = trainer.options, trainer.run.steps, trainer.ranks
     began = spoken = saved = time.monotonic()
-    heard: list[tuple[float, float, float, float, int]] = []
-    stream = _stream(run, options.data, place)
-    first, ends = place, deque([began], maxlen=_LOOKED_BACK)
-    while not _over(place, first, options, began, stop):
-        batches = list(islice(stream, run.steps.accumulate))
-        if len(batches) < run.steps.accumulate:
-            print(
-                f"no shard {place.shard + 1} in {options.data}: write more with `python -m training rows`", flush=True
-            )
-            break
-        heard += [_learn(run, options.device, decoder, kernels, [batch for batch, _ in batches])]
-        scale = factor(place, run.steps.warmup)
-        optimizer.step(run.rates.matrices * scale, run.rates.others * scale)
-        tokens = place.tokens + sum(batch[0].shape[0] * (batch[0].shape[1] - 1) for batch, _ in batches)
-        after = batches[-1][1]
-        place = replace(place, shard=after.shard, batch=after.batch, step=place.step + 1, tokens=tokens)
+    heard: list[Heard] = []
+    stream = _stream(trainer.run, options.data, trainer.place)
+    first, ends = trainer.place.step, deque([began], maxlen=_LOOKED_BACK)
+    while not ranks.total(_is_over(trainer.place, first, options, began, stop)):
+        drawn = list(islice(stream, steps.accumulate * ranks.count))
+        if len(drawn) < steps.accumulate * ranks.count:
+            print(f"{options.data} is read to its end: write more with `python -m training rows`", flush=True)
+            return
+        heard.append(trainer.step([batch for batch, _ in drawn[ranks.own :: ranks.count]], drawn[-1][1]))
         now = time.monotonic()
         ends.append(now)
-        if options.finish_in is not None and len(ends) > _SPOKEN and place.step % _SPOKEN == 0:
-            pace = (ends[-1] - ends[1]) / (len(ends) - 2)
-            place = bent(place, int((began + options.finish_in * 60 - now) / pace))
-        if place.step % _SPOKEN == 0:
-            speed = sum(one[4] for one in heard) / (now - spoken) if heard else 0.0
-            _speak(options.out, place, heard, scale, speed)
+        if trainer.place.step % _SPOKEN == 0:
+            if options.finish_in is not None and len(ends) > _SPOKEN:
+                pace = (ends[-1] - ends[1]) / (len(ends) - 2)
+                left = ranks.total((began + options.finish_in * 60 - now) / pace) / ranks.count
+                trainer.place = bent(trainer.place, int(left))
+            _speak(trainer, heard, now - spoken)
             spoken, heard = now, []
-        if now - saved > run.steps.checkpoint_minutes * 60:
-            _save(run, options.out / LATEST, decoder, optimizer, place)
+        if now - saved > steps.checkpoint_minutes * 60:
+            trainer.save()
             saved = time.monotonic()
-    _save(run, options.out / LATEST, decoder, optimizer, place)
-    return place
 
 
-def _over(place: Place, first: Place, options: Options, began: float, stop: _Stop) -> bool:
-    if place.cool_steps and place.step >= place.cool_from + place.cool_steps:
+def _is_over(place: Place, first: int, options: Options, began: float, stop: _Stop) -> bool:
+    if place.is_cooled or stop.asked:
         return True
-    if options.steps is not None and place.step - first.step >= options.steps:
+    if options.steps is not None and place.step - first >= options.steps:
         return True
-    if options.minutes is not None and time.monotonic() - began > options.minutes * 60:
-        return True
-    return stop.asked
+    return options.minutes is not None and time.monotonic() - began > options.minutes * 60
 
 
-def _learn(
-    run: Run, device: str, decoder: Decoder, kernels: Kernels, batches: list[Batch]
-) -> tuple[float, float, float, float, int]:
-    """Add up the gradients of a step. Gives nats and counts: of the text, of the middles; and all tokens."""
-    prepared = [_tensors(batch, run.steps.middle_weight, device) for batch in batches]
-    whole = sum(float(weights.sum()) for _, _, weights, _ in prepared)
-    sums = np.zeros(4)
+def _learn(trainer: _Trainer, batches: list[Batch]) -> Heard:
+    """Add up the gradients of a step, over all processes. Gives what is heard of it."""
+    ranks, decoder = trainer.ranks, trainer.decoder
+    prepared = [_tensors(batch, trainer.run.steps.middle_weight, ranks.device) for batch in batches]
+    whole = ranks.total(sum(float(weights.sum()) for _, _, weights, _ in prepared))
+    sums = np.zeros(5)
     for tokens, targets, weights, middle in prepared:
-        with torch.autocast(device.partition(":")[0], torch.bfloat16):
+        with torch.autocast(ranks.device.partition(":")[0], torch.bfloat16):
             hidden = decoder.hidden(tokens)
         hidden = hidden.reshape(-1, hidden.shape[-1]).bfloat16()
-        total, each = loss(hidden, decoder.embed.weight, targets, weights / whole, kernels)
+        total, each = loss(hidden, decoder.embed.weight, targets, weights / whole, trainer.kernels)
         total.backward()
         text = (weights > 0) & ~middle
-        sums += np.array([float(each[text].sum()), int(text.sum()), float(each[middle].sum()), int(middle.sum())])
-    return (*sums.tolist(), sum(tokens.numel() for tokens, *_ in prepared))
+        nats = (each * text).sum(), text.sum(), (each * middle).sum(), middle.sum()
+        sums += np.array([*(float(one) for one in nats), tokens.numel()])
+    ranks.add(weight.grad for weight in decoder.parameters() if weight.grad is not None)
+    return tuple(ranks.total(one) for one in sums.tolist())
 
 
 def _tensors(batch: Batch, middle_weight: float, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -206,21 +205,24 @@ def _save(run: Run, folder: Path, decoder: Decoder, optimizer: Optimizer, place:
     checkpoint.save(folder, arrays, {"run": run.name, "shape": shape, **vars(place)})
 
 
-def _speak(out: Path, place: Place, heard: list[Any], scale: float, speed: float) -> None:
-    text, texts, middle, middles, _ = np.sum(np.array(heard), axis=0).tolist()
+def _speak(trainer: _Trainer, heard: list[Heard], seconds: float) -> None:
+    if not trainer.ranks.leads:
+        return
+    place = trainer.place
+    text, texts, middle, middles, tokens = np.sum(np.array(heard), axis=0).tolist()
     line = {
         "step": place.step,
         "tokens": place.tokens,
         "text": round(text / max(1, texts), 4),
         "middle": round(middle / max(1, middles), 4),
-        "rate": round(scale, 4),
-        "tokens_a_second": round(speed),
+        "rate": round(factor(place, trainer.run.steps.warmup), 4),
+        "tokens_a_second": round(tokens / seconds),
         "shard": place.shard,
     }
     if place.cool_steps:
-        left = (place.cool_from + place.cool_steps - place.step) * place.tokens / place.step
-        line["minutes_left"] = round(left / max(speed, 1) / 60, 1)
-    with (out / LOG).open("a", encoding="utf-8") as stream:
+        left = (place.cool_from + place.cool_steps - place.step) * seconds / len(heard)
+        line["minutes_left"] = round(left / 60, 1)
+    with (trainer.options.out / LOG).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")
     print(json.dumps(line), flush=True)
 
