@@ -18,7 +18,7 @@ from model_runtime import manifest as manifests
 from model_runtime.cache import Cache, Slot
 from model_runtime.errors import Cancelled, PromptError
 from model_runtime.manifest import Manifest
-from model_runtime.ngrams import LONGEST, mix
+from model_runtime.ngrams import LONGEST, Continuation, mix
 from model_runtime.onnx_backend import KeysAndValues, OnnxBackend
 from model_runtime.sampling import Logits, choose, log_probabilities
 from model_runtime.sequence import Cancel, Finish, Generation, Reason, Sequence, Token, Usage
@@ -157,10 +157,12 @@ class Engine:
     ) -> Iterator[Token]:
         generation = sequence.generation
         random = np.random.default_rng(generation.seed)
+        known: Continuation | None = None
         while sequence.reason is None:
             scores = log_probabilities(logits)
             if generation.memory is not None:
-                scores = mix(scores, generation.memory.after(slot.tokens[-LONGEST:]), self.manifest.trust)
+                known = generation.memory.after(slot.tokens[-LONGEST:], known)
+                scores = mix(scores, known, self.manifest.trust)
             token = choose(scores, generation.sampling, random)
             shown = sequence.push(token, float(scores[token]))
             if shown is not None:

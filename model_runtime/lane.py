@@ -26,6 +26,7 @@ from model_runtime.sequence import Cancel, Finish, Generation, Token
 from model_runtime.tokenizer import Tokenizer
 
 CAPACITY = 32  # requests that may wait; one client has one, so this many editors may type at once
+GATHER = 0.005  # seconds: tokens that come quicker than this travel together, but for the end of a line
 
 Event = Chunk | Done | Problem
 log = logging.getLogger(__name__)
@@ -107,12 +108,12 @@ class Ticket:
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
 
-    def push(self, event: Event) -> None:
+    def push(self, *events: Event) -> None:
         """Add to the stream; what comes after its end is dropped. Loop thread only."""
-        if self.over:
+        if self.over or not events:
             return
-        self.over = not isinstance(event, Chunk)
-        self._events.append(event)
+        self.over = not isinstance(events[-1], Chunk)
+        self._events.extend(events)
         self._wake.set()
 
     async def batches(self) -> AsyncIterator[list[Event]]:
@@ -217,13 +218,18 @@ class Lane:
     def _run(self, engine: Writer, ticket: Ticket) -> None:
         """On the engine's thread: one request from its first token to its end."""
         outcome: Done | Problem = Problem("internal", "the engine ended without an answer; see the daemon's log")
+        chunks: list[Chunk] = []
+        pushed = 0.0
         try:
             memory = self._memories.of(ticket.request.workspace) if self._memories is not None else None
             for event in write(engine, ticket.request, ticket.cancel, ticket.arrived, memory):
                 if isinstance(event, Done):
                     outcome = event
                 else:
-                    self._loop.call_soon_threadsafe(ticket.push, event)
+                    chunks.append(event)
+                    if (now := time.monotonic()) - pushed > GATHER or "\n" in event.text:
+                        self._loop.call_soon_threadsafe(ticket.push, *chunks)
+                        chunks, pushed = [], now
         except PromptError as error:
             outcome = Problem("bad_request", str(error))
         except ModelError as error:
@@ -232,9 +238,10 @@ class Lane:
         except Exception as error:  # the lane must go on for the others, whatever one request did
             log.exception("the engine failed")
             outcome = Problem("internal", f"the engine failed ({type(error).__name__}); see the daemon's log")
-        self._loop.call_soon_threadsafe(self._ran, ticket, outcome)
+        self._loop.call_soon_threadsafe(self._ran, ticket, chunks, outcome)
 
-    def _ran(self, ticket: Ticket, outcome: Done | Problem) -> None:
+    def _ran(self, ticket: Ticket, chunks: list[Chunk], outcome: Done | Problem) -> None:
+        ticket.push(*chunks)
         self._running = None
         self._start_next()
         self._finish(ticket, outcome)

@@ -29,13 +29,18 @@ _BOUNDARY = 0xFFFF_FFFF  # between streams; never a token, so no match crosses i
 class Continuation:
     """What followed a context. tokens: [n] distinct ids; shares: [n], summing to one.
 
-    length: tokens of context that matched; seen: how often it occurs.
+    length: tokens of context that matched; found: where among the sorted suffixes they stand.
     """
 
     length: int
-    seen: int
+    found: range
     tokens: NDArray[np.int64]
     shares: NDArray[np.float32]
+
+    @property
+    def seen(self) -> int:
+        """How often the matched context occurs."""
+        return len(self.found)
 
 
 def features(continuation: Continuation, sure: float) -> tuple[float, float, float, float, float]:
@@ -71,14 +76,24 @@ class NGrams:
     def __len__(self) -> int:
         return len(self._suffixes)
 
-    def after(self, context: Sequence[int]) -> Continuation | None:
-        """What followed the longest end of `context` that occurs; None when not even its last token does."""
+    def after(self, context: Sequence[int], before: Continuation | None = None) -> Continuation | None:
+        """What followed the longest end of `context` that occurs; None when not even its last token does.
+
+        before: the answer for the context without its last token. Where that token went on as known, the
+        search is over at once: what matches now stands among what matched then, one token longer.
+        """
+        if before is not None and before.length < LONGEST:
+            longer = np.array(context[-before.length - 1 :], ">u4").tobytes()
+            if among := self._range(longer, before.found):
+                found_again = self._continuation(before.length + 1, among)
+                if found_again is not None:
+                    return found_again
         known = np.array(context[-LONGEST:], ">u4").tobytes()
         shortest, longest = 0, len(known) // 4  # an end occurs only if every shorter one does
         found: range | None = None
         while shortest < longest:
             length = (shortest + longest + 1) // 2
-            if hit := self._range(known[-4 * length :]):
+            if hit := self._range(known[-4 * length :], range(len(self))):
                 shortest, found = length, hit
             else:
                 longest = length - 1
@@ -92,24 +107,25 @@ class NGrams:
     def draft(self, context: Sequence[int], count: int) -> list[int]:
         """Up to `count` tokens that most often went on from here; ends where what went on ends."""
         drafted: list[int] = []
+        before: Continuation | None = None
         matched = 0
         while len(drafted) < count:
-            continuation = self.after([*context[-LONGEST:], *drafted])
+            continuation = self.after([*context[-LONGEST:], *drafted], before)
             if continuation is None or continuation.length <= min(matched, LONGEST - 1):
                 break
-            matched = continuation.length
+            before, matched = continuation, continuation.length
             drafted.append(int(continuation.tokens[continuation.shares.argmax()]))
         return drafted
 
-    def _range(self, key: bytes) -> range:
-        """Where in the sorted suffixes those stand that begin with `key`."""
+    def _range(self, key: bytes, within: range) -> range:
+        """Where in that range of the sorted suffixes those stand that begin with `key`."""
         size, tokens = len(key), self._tokens
 
         def beginning(at: int) -> bytes:
             return tokens[4 * at : 4 * at + size]
 
-        first = bisect_left(self._suffixes, key, key=beginning)
-        return range(first, bisect_right(self._suffixes, key, lo=first, key=beginning))
+        first = bisect_left(self._suffixes, key, lo=within.start, hi=within.stop, key=beginning)
+        return range(first, bisect_right(self._suffixes, key, lo=first, hi=within.stop, key=beginning))
 
     def _continuation(self, length: int, found: range) -> Continuation | None:
         step = max(1, len(found) // _SAMPLED)
@@ -118,7 +134,7 @@ class NGrams:
         tokens, counts = np.unique(following[following != _BOUNDARY], return_counts=True)
         if not len(tokens):
             return None
-        return Continuation(length, len(found), tokens, (counts / counts.sum()).astype(np.float32))
+        return Continuation(length, found, tokens, (counts / counts.sum()).astype(np.float32))
 
 
 def mix(scores: Logits, continuation: Continuation | None, trust: Trust) -> Logits:

@@ -47,6 +47,21 @@ def test_it_counts_as_one_would_by_hand(streams: Streams, context: list[int]) ->
     )
 
 
+@given(
+    st.lists(st.lists(st.integers(0, 2), max_size=60), max_size=5), st.lists(st.integers(0, 2), min_size=1, max_size=50)
+)
+def test_going_on_from_the_answer_before_finds_the_same(streams: Streams, context: list[int]) -> None:
+    memory = NGrams(streams, 10_000)
+    before: Continuation | None = None
+    for end in range(1, len(context) + 1):
+        afresh = memory.after(context[:end])
+        before = memory.after(context[:end], before)
+        assert (before is None) == (afresh is None)
+        if before is not None and afresh is not None:
+            assert (before.length, before.found) == (afresh.length, afresh.found)
+            assert np.array_equal(before.shares, afresh.shares)
+
+
 def test_no_match_crosses_from_one_stream_into_the_next() -> None:
     found = NGrams([[1, 2], [3, 4]], 100).after([2])
     assert found is None
@@ -66,7 +81,7 @@ def test_a_draft_follows_what_was_written_before() -> None:
 
 def test_a_mixture_is_a_distribution_and_favours_what_was_seen() -> None:
     scores = log_probabilities(np.random.default_rng(0).standard_normal(50).astype(np.float32))
-    seen = Continuation(12, 5, np.array([7]), np.array([1.0], np.float32))
+    seen = Continuation(12, range(5), np.array([7]), np.array([1.0], np.float32))
     mixed = mix(scores, seen, Trust())
     assert np.exp(mixed).sum() == pytest.approx(1.0, abs=1e-5)
     assert mixed[7] > scores[7]
@@ -75,7 +90,7 @@ def test_a_mixture_is_a_distribution_and_favours_what_was_seen() -> None:
 
 def test_a_longer_and_surer_match_is_believed_more_and_a_sure_model_less() -> None:
     def believed(length: int, share: float, sure: float) -> float:
-        return weight(Trust(), Continuation(length, 3, np.array([1]), np.array([share], np.float32)), sure)
+        return weight(Trust(), Continuation(length, range(3), np.array([1]), np.array([share], np.float32)), sure)
 
     assert 0 < believed(1, 0.3, -1.0) < believed(8, 0.3, -1.0) < believed(8, 1.0, -1.0) < 1
     assert believed(8, 1.0, -0.01) < believed(8, 1.0, -3.0)
