@@ -115,6 +115,7 @@ class OnnxBackend:
         _bind(binding, "length", np.array([total - 1], np.int32))
         _bind(binding, "total", np.array(total, np.int32))
         options = ort.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", "0")  # the default; left out, each run raises and catches an error
 
         def interrupt() -> None:
             options.terminate = True
