@@ -31,7 +31,7 @@ _IMPORT = re.compile(r"^(?:from\s+\S+\s+import\s[^\n(]*|import\s[^\n({]*)\n", re
 
 @dataclass(frozen=True)
 class Recipe:
-    """buckets: row lengths in tokens with the share of samples each; cross_file: share with snippets; plain: without a hole."""
+    """buckets: (row length in tokens, share of samples); cross_file, plain: shares with snippets, without a hole."""
 
     buckets: tuple[tuple[int, float], ...]
     cross_file: float = 0.1
