@@ -127,7 +127,7 @@ def test_every_listed_package_is_locked_under_an_accepted_licence() -> None:
     listed = {(one.ecosystem, one.name): one for one in sources.packages()}
     assert set(locked) - set(listed) == {("python", sources.STANDARD_LIBRARY)}
     for key, package in listed.items():
-        assert locked[key].licence == package.licence in archives.PERMISSIVE, key
+        assert locked[key].licence == package.licence in {*archives.PERMISSIVE, sources.BY_FILE}, key
         assert locked[key].role == package.role
 
 

@@ -51,7 +51,7 @@ _DEBIAN_NAMES = {
 }
 _ACCEPTED = {name.lower() for name in PERMISSIVE} | set(_DEBIAN_NAMES)
 _ROOTS = re.compile(
-    r"^\./usr/(?:share/cargo/registry/[^/]+/|share/gocode/src/|include/(?:[a-z0-9_-]+-linux-gnu/)?|src/)"
+    r"^\./usr/(?:share/cargo/registry/[^/]+/|share/gocode/src/|share/go-[\d.]+/src/|include/(?:[a-z0-9_-]+-linux-gnu/)?|src/)"
 )
 _WORDING = {
     "MIT": "Permission is hereby granted, free of charge",
