@@ -31,7 +31,7 @@ export class SetUpError extends Error {}
 const STAMP = 'lacuna.json';
 const LOCK = '.lock';
 const MINUTES = 60_000;
-const SPACE = 700; // megabytes that it takes at most while it is made
+const SPACE = 500; // megabytes that it takes at most while it is made
 const SHARE = 0.9; // of the work, for the packages
 
 /** What the .vsix brings, under `directory`. Throws SetUpError when it does not. */

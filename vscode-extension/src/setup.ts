@@ -18,7 +18,7 @@ export async function consent(context: vscode.ExtensionContext, again: boolean):
 	}
 	await context.globalState.update(ASKED, String(context.extension.packageJSON['version']));
 	const answer = await vscode.window.showInformationMessage(
-		'Lacuna completes code on this machine alone. Its server needs a Python environment of its own (about 500 MB, in VS Code’s storage); pip fetches its packages. The model is here already, and your code goes nowhere. Set it up now?',
+		'Lacuna completes code on this machine alone. Its server needs a Python environment of its own (about 400 MB, in VS Code’s storage); pip fetches its packages. The model is here already, and your code goes nowhere. Set it up now?',
 		'Set Up',
 		'Not Now',
 	);
