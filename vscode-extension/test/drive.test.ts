@@ -33,13 +33,6 @@ async function paragraph(): Promise<void> {
 	}
 }
 
-/** Takes back what was typed since the file was saved last. */
-async function revert(): Promise<void> {
-	await stage.page.keyboard.press('Escape');
-	await stage.command('File: Revert File');
-	await paragraph();
-}
-
 scene('one question sets the server up', 12, async () => {
 	await stage.says(/not set up/);
 	await stage.picture('1-question');
@@ -102,12 +95,12 @@ scene('off is off, and on is on again', 4, async () => {
 	await stage.picture('5-off');
 	await stage.command('Lacuna: Turn Suggestions On or Off');
 	await stage.says(/^Lacuna, (ready|thinking)/);
-	await revert();
+	await paragraph();
 	await stage.provoke(...MORE);
 });
 
 scene('off for a language is off there alone', 3, async () => {
-	await revert();
+	await paragraph();
 	await stage.command('Lacuna: Turn Suggestions On or Off for This Language');
 	await stage.says(/off here.*off for python/);
 	await stage.command('Lacuna: Turn Suggestions On or Off for This Language');
@@ -115,7 +108,7 @@ scene('off for a language is off there alone', 3, async () => {
 });
 
 scene('the daemon is killed and the next key starts another', 4, async () => {
-	await revert();
+	await paragraph();
 	const killed = stage.kill(' serve ');
 	await stage.provoke('class Registry:\n', 'def __init__(self, ', 'codes', ') -> None:\n', 'self.', 'codes = ');
 	const running = stage.processes(' serve ');
@@ -124,7 +117,7 @@ scene('the daemon is killed and the next key starts another', 4, async () => {
 });
 
 scene('the server is killed and starts again by itself', 4, async () => {
-	await revert();
+	await paragraph();
 	stage.kill('--stdio');
 	await stage.says(/starting/);
 	await stage.says(/^Lacuna, (ready|thinking)/);
@@ -132,7 +125,7 @@ scene('the server is killed and starts again by itself', 4, async () => {
 });
 
 scene('the menu has it all', 2, async () => {
-	await revert();
+	await paragraph();
 	await stage.page.locator('.statusbar-item[id*="lacuna.status"]').click();
 	for (const label of ['Turn suggestions off', 'for python', 'Snooze', 'Choose a model', 'Restart', 'Ask the doctor', 'Show the log']) {
 		await stage.row(label).waitFor();
