@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from retrieval import modules, surroundings, symbols
 from retrieval.entries import Known
 from retrieval.index import Index
-from retrieval.ranking import Evidence
+from retrieval.ranking import Evidence, Mention
 from retrieval.surroundings import Surroundings
 from retrieval.symbols import Binding
 
@@ -38,16 +38,9 @@ class Candidate:
 
 def find(here: Surroundings, index: Index) -> tuple[Candidate, ...]:
     """Every candidate, each definition once."""
-    imported = tuple(_imported(here, index))
-    targets = {binding.known.path for binding in imported if binding.known is not None}
-    targets.update(path for binding in imported for path in binding.paths)
-    sight = _Sight(here, index, targets, _echoes(here, index))
+    sight = _Sight(here, index, _echoes(here, index), {})
     found: dict[tuple[str, str], Candidate] = {}
-    for candidate in (
-        *_from_imports(sight, imported),
-        *_from_names(sight),
-        *_from_file(sight),
-    ):
+    for candidate in (*_from_imports(sight), *_from_names(sight), *_from_file(sight)):
         if candidate.known.definition.kind not in symbols.OPEN:  # what a module holds says more than the module
             found.setdefault((candidate.known.path, candidate.known.definition.path), candidate)
     return tuple(found.values())
@@ -60,47 +53,50 @@ def family(language: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    """What evidence is read from. targets: the files that the file imports; echoes: see `_echoes`."""
+    """What evidence is read from. echoes: see `_echoes`; mentions: what was found of a name, kept for its rivals."""
 
     here: Surroundings
     index: Index
-    targets: set[str]
     echoes: dict[str, tuple[float, float]]
+    mentions: dict[str, Mention]
+
+    def mention(self, name: str) -> Mention:
+        """What speaks for a name."""
+        found = self.mentions.get(name)
+        if found is None:
+            here = self.here
+            count = len(here.places.get(name, ()))
+            found = self.mentions[name] = Mention(
+                on_line=here.on_line(name),
+                is_receiver=name in here.receiver,
+                as_member=here.members.get(name, 0) / max(1, count),
+                before=here.before(name),
+                after=here.after(name),
+                mentions=count,
+                resemblance=here.resemblance(name),
+                echo=self.echoes.get(name, (0.0, 0.0)),
+            )
+        return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Imported:
-    """A binding, and whether its import takes everything there is."""
-
-    binding: Binding
-    is_star: bool
-
-    @property
-    def known(self) -> Known | None:
-        return self.binding.known
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        return self.binding.paths
-
-
-def _imported(here: Surroundings, index: Index) -> Iterator[_Imported]:
+def _from_imports(sight: _Sight) -> Iterator[Candidate]:
+    here, index = sight.here, sight.index
     for one in here.outline.imports:
+        is_star = one.name == "*"
         for bound in symbols.bindings(one, here.path, here.language.name, index, here.places):
-            yield _Imported(bound, one.name == "*")
+            if bound.known is not None:
+                evidence = _evidence(bound.known, bound.alias, sight, is_imported=not is_star, is_star=is_star)
+                yield Candidate(bound.known, bound.alias, "import", evidence)
+            else:
+                yield from _of_module(bound, sight)
 
 
-def _from_imports(sight: _Sight, imported: Iterable[_Imported]) -> Iterator[Candidate]:
-    for one in imported:
-        alias, known = one.binding.alias, one.known
-        if known is not None:
-            evidence = _evidence(known, alias, sight, is_imported=not one.is_star, is_star=one.is_star)
-            yield Candidate(known, alias, "import", evidence)
-            continue
-        used = re.findall(rf"\b{re.escape(alias)}(?:\.|::|->)(\w+)", sight.here.text)
-        for name in dict.fromkeys(used):
-            for found in symbols.lookup(one.paths, name, sight.index):
-                yield Candidate(found, name, "import", _evidence(found, name, sight, is_of_module=True))
+def _of_module(bound: Binding, sight: _Sight) -> Iterator[Candidate]:
+    """The definitions of a module bound as a whole that the text names behind its alias."""
+    used = re.findall(rf"\b{re.escape(bound.alias)}(?:\.|::|->)(\w+)", sight.here.text)
+    for name in dict.fromkeys(used):
+        for found in symbols.lookup(bound.paths, name, sight.index):
+            yield Candidate(found, name, "import", _evidence(found, name, sight, is_of_module=True))
 
 
 def _from_names(sight: _Sight) -> Iterator[Candidate]:
@@ -159,29 +155,16 @@ def _evidence(
     is_own: bool = False,
     rivals: int = 1,
 ) -> Evidence:
-    here, one = sight.here, known.definition
-    container = (one.parent or "").rpartition(".")[2]
     return Evidence(
+        mention=sight.mention(name),
+        kind=known.definition.kind,
         is_imported=is_imported,
         is_star=is_star,
         is_of_module=is_of_module,
-        from_imported=known.path in sight.targets,
-        container_near=bool(container) and container in here.places,
-        same_package=same_package or _same_package(known, here),
+        same_package=same_package or _same_package(known, sight.here),
         is_own=is_own,
-        in_scope=here.in_scope(name),
-        as_member=here.members.get(name, 0) / max(1, len(here.places.get(name, ()))),
-        on_line=here.on_line(name),
-        is_receiver=name in here.receiver,
-        before=here.before(name),
-        after=here.after(name),
-        mentions=len(here.places.get(name, ())),
         rivals=rivals,
-        resemblance=here.resemblance(name),
-        echo=sight.echoes.get(name, (0.0, 0.0)),
-        spread=sight.index.spread(name),
-        closeness=_closeness(known.path, here.path),
-        kind=one.kind,
+        closeness=_closeness(known.path, sight.here.path),
     )
 
 

@@ -76,10 +76,6 @@ class Index:
         """The chunks that mention the words, best first; none of the file `without`."""
         return tuple(found for found in self.store.mentioning(words, most, without) if found.path not in self.buffers)
 
-    def spread(self, name: str) -> int:
-        """How many chunks mention a name, up to some hundred."""
-        return self.store.spread(name)
-
     def projects(self) -> tuple[Project, ...]:
         """What the project files say."""
         return self.store.projects()

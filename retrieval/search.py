@@ -19,7 +19,7 @@ from retrieval.surroundings import Query, Surroundings
 
 __all__ = ["Query", "Snippet", "context", "pack", "rank", "scope"]
 
-MOST = 40  # ranked snippets
+MOST = 24  # ranked snippets
 _SCOPE_LINES = 400
 _FLOW = re.compile(
     r"(?:\}\s*)?(?:if|elif|else|for|while|switch|match|case|default|try|except|catch|finally|with|do|return)\b"

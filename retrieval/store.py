@@ -7,6 +7,7 @@ and what is done with them.
 
 from __future__ import annotations
 
+import heapq
 import math
 import posixpath
 import sqlite3
@@ -56,6 +57,9 @@ create index files_by_package on files (package) where package is not null;
 """
 MOST_MENTIONS = 300
 _BATCH = 500  # names asked for at once; SQLite allows some hundred variables in a statement
+_WORDS = 40  # words of one search
+_KEPT = 20_000  # names whose definitions are remembered
+_COMMON = 4  # times the most: a name this common is not counted again
 _KNOWN = "select f.path, d.name, d.kind, d.parent, d.first, d.last, d.signature, d.doc from definitions d"
 
 
@@ -70,12 +74,12 @@ class Found:
 
 @dataclass(slots=True)
 class _Memory:
-    """What a store remembers until it looks again: languages by path, names' spreads as they are asked for."""
+    """What a store remembers until it looks again: languages by path, the names of files and folders, projects."""
 
     languages: dict[str, str]
     stems: frozenset[str]
     projects: tuple[Project, ...]
-    spreads: dict[str, int]
+    named: dict[tuple[str, int], tuple[Known, ...]]
 
 
 class Store:
@@ -86,6 +90,8 @@ class Store:
         self._db = connection
         self._memory: _Memory | None = None
         self._version = (0, 0)
+        self._everywhere: set[str] = set()  # words in very many chunks, and that will stay there
+        self._common: set[str] = set()  # names that have very many definitions, and will keep them
 
     @property
     def is_passing(self) -> bool:
@@ -169,14 +175,30 @@ class Store:
 
     def named(self, names: Sequence[str], most: int) -> tuple[Known, ...]:
         """The definitions of each name that has at most so many."""
+        known = self._remembered().named
+        if len(known) > _KEPT:
+            known.clear()
+        new = [name for name in names if (name, most) not in known]
+        known.update(((name, most), ()) for name in new)
+        for one in self._named(new, most):
+            known[one.definition.name, most] += (one,)
+        return tuple(one for name in names for one in known[name, most])
+
+    def _named(self, names: Sequence[str], most: int) -> tuple[Known, ...]:
+        asked = [name for name in names if name not in self._common]
+        few: list[str] = []
+        for start in range(0, len(asked), _BATCH):
+            batch = asked[start : start + _BATCH]
+            counted = f"select name, count(*) from definitions where name in ({_marks(batch)}) group by name"
+            for name, count in self._db.execute(counted, batch):
+                if count <= most:
+                    few.append(name)
+                elif count > _COMMON * most:
+                    self._common.add(name)
         found: tuple[Known, ...] = ()
-        for start in range(0, len(names), _BATCH):
-            batch = names[start : start + _BATCH]
-            marks = ",".join("?" * len(batch))
-            counted = f"select name from definitions where name in ({marks}) group by name having count(*) <= ?"
-            few = [name for (name,) in self._db.execute(counted, (*batch, most))]
-            marks = ",".join("?" * len(few))
-            found += self._known(f"join files f on f.id = d.file where d.name in ({marks})", few)
+        for start in range(0, len(few), _BATCH):
+            batch = few[start : start + _BATCH]
+            found += self._known(f"join files f on f.id = d.file where d.name in ({_marks(batch)})", batch)
         return found
 
     def imports(self, path: str) -> tuple[Import, ...]:
@@ -196,33 +218,29 @@ class Store:
         """
         scores: dict[int, float] = {}
         total = math.log(2 + (self._db.execute("select max(id) from chunks").fetchone()[0] or 0))
-        for word, weight in words.items():
-            if '"' in word:
-                continue
-            rows = self._db.execute(
+        asked = [word for word in sorted(words, key=lambda one: -words[one]) if word not in self._everywhere]
+        for word in asked[:_WORDS]:
+            found = self._db.execute(
                 "select rowid from words where words match ? limit ?", (f'"{word}"', MOST_MENTIONS + 1)
             ).fetchall()
-            if len(rows) <= MOST_MENTIONS:
-                worth = weight * (total - math.log(1 + len(rows)))
-                for (chunk,) in rows:
-                    scores[chunk] = scores.get(chunk, 0.0) + worth
-        found: list[Found] = []
-        for chunk in sorted(scores, key=lambda one: (-scores[one], one))[: 2 * most]:
-            path, first, last, text = self._db.execute(
-                "select f.path, c.first, c.last, c.text from chunks c join files f on f.id = c.file where c.id = ?",
-                (chunk,),
-            ).fetchone()
-            if path != without:
-                found.append(Found(path, Chunk(first, last, text), scores[chunk]))
-        return tuple(found[:most])
+            if len(found) > MOST_MENTIONS:
+                self._everywhere.add(word)
+                continue
+            worth = words[word] * (total - math.log(1 + len(found)))
+            for (chunk,) in found:
+                scores[chunk] = scores.get(chunk, 0.0) + worth
+        own = "select c.id from chunks c join files f on f.id = c.file where f.path = ?"
+        for (chunk,) in self._db.execute(own, (without,)):
+            scores.pop(chunk, None)
+        best = heapq.nsmallest(most, scores, key=lambda one: (-scores[one], one))
+        return tuple(self._chunk(one, scores[one]) for one in best)
 
-    def spread(self, name: str) -> int:
-        """How many chunks mention a name, counted no further than MOST_MENTIONS."""
-        known = self._remembered().spreads
-        if name not in known:
-            counted = "select count(*) from (select 1 from words where words match ? limit ?)"
-            known[name] = int(self._db.execute(counted, (f'"{name}"', MOST_MENTIONS)).fetchone()[0])
-        return known[name]
+    def _chunk(self, number: int, score: float) -> Found:
+        path, first, last, text = self._db.execute(
+            "select f.path, c.first, c.last, c.text from chunks c join files f on f.id = c.file where c.id = ?",
+            (number,),
+        ).fetchone()
+        return Found(path, Chunk(first, last, text), score)
 
     def in_package(self, package: str) -> tuple[str, ...]:
         """The files that say they belong to a package or namespace."""
@@ -243,6 +261,10 @@ class Store:
     def count(self) -> int:
         """How many files are known."""
         return int(self._db.execute("select count(*) from files").fetchone()[0])
+
+    def chunks(self) -> int:
+        """How many chunks are known."""
+        return int(self._db.execute("select count(*) from chunks").fetchone()[0])
 
     def close(self) -> None:
         """Closes the database; what was committed stays."""
@@ -334,6 +356,10 @@ def _checked(connection: sqlite3.Connection, path: Path) -> Store:
         connection.close()
         raise StoreBroken(f"the index {path} has schema {version}, this version of Lacuna reads {SCHEMA}")
     return Store(connection)
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _definition_row(known: Known) -> tuple[object, ...]:

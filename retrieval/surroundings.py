@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from retrieval import entries, languages, outlines
+from retrieval import entries, languages
 from retrieval.languages import Language
 from retrieval.outlines import Outline
 
@@ -43,11 +43,10 @@ class Surroundings:
 
     places: for each name the lines that mention it, ascending, imports left out. above, below: for
     each line how much the lines above (below) it resemble those above (below) the cursor, 0 to 1.
-    members: how often each name stands behind a dot. scope: first and last line of the innermost
-    definition around the cursor. tail: the names on the cursor's own line before it, last first.
-    receiver: the names that may be the type of the value behind whose dot the cursor stands.
-    nearby: the names around the cursor and how much each counts; wanted: those just above it, by
-    distance. shown: the first and last line of the window.
+    members: how often each name stands behind a dot. tail: the names on the cursor's own line
+    before it, last first. receiver: the names that may be the type of the value behind whose dot
+    the cursor stands. nearby: the names around the cursor and how much each counts; wanted: those
+    just above it, by distance. shown: the first and last line of the window.
     """
 
     path: str
@@ -59,7 +58,6 @@ class Surroundings:
     above: list[float]
     below: list[float]
     members: dict[str, int]
-    scope: tuple[int, int]
     tail: tuple[str, ...]
     receiver: frozenset[str]
     nearby: dict[str, float]
@@ -77,11 +75,6 @@ class Surroundings:
         lines = self.places.get(name, ())
         at = bisect.bisect_right(lines, self.line)
         return lines[at] - self.line if at < len(lines) else None
-
-    def in_scope(self, name: str) -> bool:
-        """Whether the innermost definition around the cursor mentions the name, before the cursor."""
-        distance = self.before(name)
-        return distance is not None and self.line - distance >= self.scope[0]
 
     def on_line(self, name: str) -> float:
         """1 for the last name before the cursor on its line, falling towards the line's start; 0 elsewhere."""
@@ -110,8 +103,6 @@ def read(query: Query, seconds: float = 0.5) -> Surroundings:
     members: dict[str, int] = defaultdict(int)
     for match in _MEMBER.finditer(text):
         members[match[1]] += 1
-    around = outlines.enclosing(outline, line)
-    scope = (around[-1].first, around[-1].last) if around else (0, len(rows))
     start = text.rfind("\n", 0, offset) + 1
     tail = tuple(m[0] for m in NAME.finditer(text, start, offset))[::-1]
     shown = None
@@ -131,7 +122,6 @@ def read(query: Query, seconds: float = 0.5) -> Surroundings:
         above=above,
         below=below,
         members=dict(members),
-        scope=scope,
         tail=tail,
         receiver=_receiver(text, start, offset),
         nearby=nearby,

@@ -1,0 +1,141 @@
+"""How fast a tree is read, indexed and searched.
+
+    python -m benchmarks.index_speed --root DIR --json
+
+read: parse and extract, one core, no disk. commit: the whole tree from disk into a store on disk,
+one process. search: ranked snippets for places drawn from the tree's own files. live: what a
+keystroke pays, the scope's key and a look in a table. change: one changed file, up to 5000 lines,
+until its new definition is found. Times are of the wall; `cpu` ones count this process alone, for
+machines that others use too. Memory is this process's, store and search included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from retrieval import entries, index, search, workspace
+from retrieval.index import Index
+from retrieval.search import Query
+
+SEED = 7
+LONGEST = 5_000  # lines of the changed file
+
+
+def texts(root: Path) -> dict[str, str]:
+    """Path → text of every file of the tree that may be indexed."""
+    found = {source.path: workspace.read(root, source.path) for source in workspace.files(root)}
+    return {path: text for path, text in found.items() if text is not None}
+
+
+def read_speed(tree: dict[str, str], most: int = 300_000) -> dict[str, float]:
+    """Lines a second of one core, over at most so many lines."""
+    chance = random.Random(SEED)
+    paths = chance.sample(sorted(tree), len(tree))
+    for path in paths[:20]:
+        entries.read(path, tree[path])  # grammars and queries are loaded now
+    lines, start = 0, time.process_time()
+    for path in paths:
+        entries.read(path, tree[path])
+        lines += tree[path].count("\n")
+        if lines > most:
+            break
+    return {"lines": lines, "lines_per_s": round(lines / (time.process_time() - start))}
+
+
+def search_times(made: Index, tree: dict[str, str], n: int) -> dict[str, float]:
+    """Milliseconds of n searches, and of the same searches' live reads."""
+    chance = random.Random(SEED)
+    code = [path for path, text in tree.items() if text.count("\n") > 20]
+    searches, busy, reads = [], [], []
+    for _ in range(n):
+        path = chance.choice(code)
+        query = Query(path, tree[path], chance.randrange(len(tree[path])))
+        before = time.thread_time()
+        searches.append(_ms(lambda query=query: search.rank(query, made)))  # type: ignore[misc]
+        busy.append(round((time.thread_time() - before) * 1000, 3))
+        kept = {(path, search.scope(query.text, query.offset)): ()}
+        reads.append(_ms(lambda q=query, kept=kept: kept.get((q.path, search.scope(q.text, q.offset)))))  # type: ignore[misc]
+    return {
+        "n": n,
+        "p50_ms": _percentile(searches, 50),
+        "p99_ms": _percentile(searches, 99),
+        "p50_cpu_ms": _percentile(busy, 50),
+        "p99_cpu_ms": _percentile(busy, 99),
+        "live_p50_ms": _percentile(reads, 50),
+        "live_p99_ms": _percentile(reads, 99),
+    }
+
+
+def change_times(made: Index, tree: dict[str, str]) -> dict[str, float]:
+    """Milliseconds from a change of the longest file (up to LONGEST lines) until its new name is found."""
+    path = max((p for p, t in tree.items() if t.count("\n") <= LONGEST), key=lambda p: tree[p].count("\n"))
+    text = "def quite_new_name(): pass\n" + tree[path]
+    found: list[int] = []
+
+    def by_buffer() -> None:
+        found.append(len(index.with_buffer(made, path, text).defined(path, "quite_new_name")))
+
+    def by_store() -> None:
+        with made.store.writing():
+            made.store.put(entries.read(path, text))
+        found.append(len(made.defined(path, "quite_new_name")))
+
+    buffer, stored = _ms(by_buffer), _ms(by_store)
+    assert found == [1, 1] or not path.endswith(".py")
+    return {"lines": text.count("\n"), "buffer_ms": buffer, "stored_ms": stored}
+
+
+def main() -> None:
+    """Prints one JSON object, or a line for each part."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.index_speed")
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--n", type=int, default=300, help="searches")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    tree = texts(options.root)
+    lines = sum(text.count("\n") for text in tree.values())
+    result: dict[str, dict[str, float]] = {"tree": {"files": len(tree), "lines": lines}, "read": read_speed(tree)}
+    with tempfile.TemporaryDirectory() as folder:
+        start, busy = time.perf_counter(), time.process_time()
+        made = index.opened(options.root, Path(folder))
+        seconds, busy = time.perf_counter() - start, time.process_time() - busy
+        size = (Path(folder) / index.DATABASE).stat().st_size
+        result["commit"] = {
+            "seconds": round(seconds, 2),
+            "cpu_seconds": round(busy, 2),
+            "lines_per_s": round(lines / seconds),
+            "chunks": made.store.chunks(),
+            "database_mb": round(size / 1e6, 1),
+        }
+        result["search"] = search_times(replace(made), tree, options.n)
+        result["change"] = change_times(made, tree)
+    unit = 1 if sys.platform == "darwin" else 1024
+    result["memory"] = {"peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
+    if options.json:
+        print(json.dumps(result))
+    else:
+        for name, row in result.items():
+            print(f"{name:8}" + "  ".join(f"{key} {value:g}" for key, value in row.items()))
+
+
+def _ms(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return round((time.perf_counter() - start) * 1000, 3)
+
+
+def _percentile(values: Sequence[float], percent: int) -> float:
+    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
+
+
+if __name__ == "__main__":
+    main()
