@@ -10,6 +10,8 @@ import json
 import sys
 from pathlib import Path
 
+from training import sources
+
 WORK = Path(__file__).parent / "runs" / "out"
 
 
@@ -85,7 +87,7 @@ def _card(options: argparse.Namespace) -> None:
         json.loads((options.corpus / "statistics.json").read_text(encoding="utf-8")),
         card.read_log(options.checkpoint.parent / train.LOG),
         json.loads(options.scores.read_text(encoding="utf-8")),
-        corpus.read_lock(),
+        corpus.read_lock(options.lock),
     )
     (options.model / "MODEL_CARD.md").write_text(text, encoding="utf-8")
 
@@ -155,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("scores", type=Path, help="what `python -m benchmarks.infill --json` printed")
     one.add_argument("--model", type=Path, default=WORK / "model")
     one.add_argument("--corpus", type=Path, default=WORK / "corpus")
+    one.add_argument("--lock", type=Path, default=sources.LOCK, help="of the packages the model learnt from")
     one.set_defaults(step=_card)
     return parser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from training.sources import Pin
 
 _LIMITS = """\
 ## What to expect
-- This is the **bootstrap** model: an hour of a shared two-core machine stands behind it. It finishes short,
-  usual lines and copies names from the file around; it reasons about nothing. Larger checkpoints are imported
-  with `lacuna model import`.
+- This is the **bootstrap** model: an hour of a shared two-core machine stands behind it. It writes well-formed
+  code and finishes a short, usual line now and then; the scores below say how seldom. On whole lines of held-out
+  packages it does no better than counting words does. It reasons about nothing. Larger checkpoints are imported with `lacuna model import`.
 - It has seen Python most, JavaScript and TypeScript some, other languages next to nothing: their scores below
   say what is left of it there.
 - It may write code that is wrong, insecure or outdated, and it may repeat short runs of its training text.
@@ -69,16 +70,19 @@ def _network(made: Manifest, state: Mapping[str, Any], log: Sequence[Mapping[str
     rows = [line for line in log if line["step"] <= state["step"]]
     shown = [*rows[9 :: max(1, len(rows) // 8)], rows[-1]]
     curve = "\n".join(
-        f"| {one['step']} | {one['tokens'] / 1e6:.1f} | {one['text']} | {one['middle']} |" for one in shown
+        f"| {one['step']} | {one['tokens'] / 1e6:.1f} | {one['rate']} | {one['text']} | {one['middle']} |"
+        for one in shown
     )
+    falling = sum(later["step"] - line["step"] for line, later in pairwise(rows) if later["rate"] < line["rate"])
     return (
         "## Network and training\n"
         f"Decoder, llama-like: {shape.layers} layers of {shape.hidden_size}, {shape.heads} heads of "
         f"{shape.head_size} sharing {shape.kv_heads} keys and values, QK-norm, SwiGLU of {shape.ffn_size}, tied "
         f"embeddings, {shape.vocab_size} tokens, context {shape.context_length}. Muon and AdamW, warm-up, stable "
-        f"phase, linear cool-down over the last {state['cool_steps']} of {state['step']} steps; "
+        f"phase, linear cool-down: the rate falls during {falling} of {state['step']} steps; "
         f"{state['tokens'] / 1e6:.1f} million tokens in all, padding included.\n\n"
-        "| step | million tokens | loss on text, nats a token | loss on middles |\n|--:|--:|--:|--:|\n" + curve + "\n"
+        "| step | million tokens | rate | loss on text, nats a token | loss on middles |\n"
+        "|--:|--:|--:|--:|--:|\n" + curve + "\n"
     )
 
 

@@ -61,11 +61,11 @@ def fetch_all(cache: Path, relock: bool) -> list[Pin]:
     return pins
 
 
-def read_lock() -> list[Pin]:
+def read_lock(path: Path = sources.LOCK) -> list[Pin]:
     """The pins of the last fetch; none when there is no lock yet."""
-    if not sources.LOCK.exists():
+    if not path.exists():
         return []
-    return msgspec.json.decode(sources.LOCK.read_bytes(), type=list[Pin])
+    return msgspec.json.decode(path.read_bytes(), type=list[Pin])
 
 
 def build(pins: list[Pin], cache: Path, data: Path, out: Path, workers: int) -> dict[str, object]:
