@@ -15,7 +15,8 @@ _LIMITS = """\
 ## What to expect
 - This is the **bootstrap** model: an hour of a shared two-core machine stands behind it. It writes well-formed
   code and finishes a short, usual line now and then; the scores below say how seldom. On whole lines of held-out
-  packages it does no better than counting words does. It reasons about nothing. Larger checkpoints are imported with `lacuna model import`.
+  packages it does no better than counting words does. It reasons about nothing. Larger checkpoints are imported
+  with `lacuna model import`.
 - It has seen Python most, JavaScript and TypeScript some, other languages next to nothing: their scores below
   say what is left of it there.
 - It may write code that is wrong, insecure or outdated, and it may repeat short runs of its training text.
