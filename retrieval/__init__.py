@@ -15,8 +15,9 @@ those above it:
     projects      what go.mod, Cargo.toml, package.json and tsconfig.json say of imports
     entries       everything an index keeps about one file
     store         entries in SQLite
-    index         a root's entries, unsaved buffers over the disk
     modules       a module's name to the files it means
+    dependencies  an import that leads out of the workspace to what is installed
+    index         a root's entries, unsaved buffers over the disk
     symbols       an import to the definitions it binds
     surroundings  a cursor to the names, imports and similar lines around it
     ranking       what speaks for a definition to how likely it is needed

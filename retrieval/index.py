@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from retrieval import entries, store, workspace
+from retrieval import dependencies, entries, modules, store, workspace
+from retrieval.dependencies import Outside
 from retrieval.entries import Entry, Known
 from retrieval.outlines import Import
 from retrieval.projects import Project
@@ -24,11 +25,18 @@ DATABASE = "index.sqlite"
 
 @dataclass(frozen=True)
 class Index:
-    """A root's entries: the store's, and over them those of open buffers."""
+    """A root's entries: the store's, over them those of open buffers, and around them the dependencies."""
 
     root: Path
     store: Store
     buffers: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
+    outside: Outside | None = None
+
+    def look(self) -> None:
+        """Notices what has changed; a question begins with it."""
+        self.store.look()
+        if self.outside is not None:
+            self.outside.look()
 
     def has(self, path: str) -> bool:
         """Whether a file is known."""
@@ -40,22 +48,36 @@ class Index:
 
     def language(self, path: str) -> str | None:
         """The name of a known file's language."""
-        return self.buffers[path].language if path in self.buffers else self.store.language(path)
+        held = self._held(path)
+        return held.language if held is not None else self.store.language(path)
 
     def definitions(self, path: str) -> tuple[Known, ...]:
         """What a file defines, in source order."""
-        return self.buffers[path].definitions if path in self.buffers else self.store.definitions(path)
+        held = self._held(path)
+        return held.definitions if held is not None else self.store.definitions(path)
 
     def container(self, path: str, holder: str) -> tuple[Known, ...]:
         """A file's definition of a dotted path, and what stands directly in it, in source order."""
-        if path not in self.buffers:
+        held = self._held(path)
+        if held is None:
             return self.store.container(path, holder)
-        known = self.buffers[path].definitions
-        return tuple(one for one in known if one.definition.parent == holder or one.definition.path == holder)
+        return tuple(
+            one for one in held.definitions if one.definition.parent == holder or one.definition.path == holder
+        )
 
     def imports(self, path: str) -> tuple[Import, ...]:
         """What a file imports."""
-        return self.buffers[path].imports if path in self.buffers else self.store.imports(path)
+        held = self._held(path)
+        return held.imports if held is not None else self.store.imports(path)
+
+    def files(self, module: str, path: str, language: str) -> tuple[str, ...]:
+        """The files that a module means in a file: the workspace's, or else an installed dependency's."""
+        if self.outside is not None and dependencies.is_outside(path):
+            return modules.files(module, path, language, self.outside)
+        found = modules.files(module, path, language, self)
+        if found or self.outside is None:
+            return found
+        return self.outside.files(module, path, language, self.projects())
 
     def in_package(self, package: str) -> tuple[str, ...]:
         """The files that say they belong to a package or namespace, buffers first."""
@@ -82,9 +104,10 @@ class Index:
 
     def defined(self, path: str, name: str) -> tuple[Known, ...]:
         """A file's definitions of a name, in source order."""
-        if path in self.buffers:
-            return tuple(known for known in self.buffers[path].definitions if known.definition.name == name)
-        return self.store.defined(path, name)
+        held = self._held(path)
+        if held is None:
+            return self.store.defined(path, name)
+        return tuple(known for known in held.definitions if known.definition.name == name)
 
     def named(self, names: Collection[str], most: int) -> dict[str, list[Known]]:
         """For each of the names the definitions it has, buffers first; a name with more than `most` is left out."""
@@ -99,13 +122,26 @@ class Index:
                 found.setdefault(known.definition.name, []).append(known)
         return {name: known for name, known in found.items() if len(known) <= most}
 
+    def _held(self, path: str) -> Entry | None:
+        """The entry of a file that the store does not speak for: an open buffer, a dependency."""
+        if path in self.buffers:
+            return self.buffers[path]
+        if self.outside is not None and dependencies.is_outside(path):
+            return self.outside.entry(path) or entries.blank(path, 0, 0)
+        return None
+
+
+def over(root: Path, made: Store) -> Index:
+    """The index of a root that has been checked, over its store."""
+    return Index(root, made, outside=Outside(root))
+
 
 def build(root: Path, progress: Callable[[int, int], None] | None = None) -> Index:
     """An index of the root in memory, read in this process: for one-shot commands and tests.
 
     progress(files done, files in all) is called after each file. Raises WorkspaceError.
     """
-    index = Index(workspace.check_root(root), store.in_memory())
+    index = over(workspace.check_root(root), store.in_memory())
     _run(index, progress)
     return index
 
@@ -115,7 +151,7 @@ def opened(root: Path, directory: Path, progress: Callable[[int, int], None] | N
 
     A damaged database is built again. Raises WorkspaceError, StoreError.
     """
-    index = Index(workspace.check_root(root), store.open_fresh(directory / DATABASE))
+    index = over(workspace.check_root(root), store.open_fresh(directory / DATABASE))
     _run(index, progress)
     return index
 

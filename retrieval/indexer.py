@@ -146,12 +146,12 @@ class Indexer:
     def _opened(self) -> Index:
         path = self._directory / indexes.DATABASE
         if self._lock is not None:
-            return Index(self._root, store.open_fresh(path))
+            return indexes.over(self._root, store.open_fresh(path))
         for _ in range(10):  # the writer may be about to make it
             with contextlib.suppress(RetrievalError):
-                return Index(self._root, store.open_store(path))
+                return indexes.over(self._root, store.open_store(path))
             time.sleep(0.1)
-        return Index(self._root, store.in_memory())
+        return indexes.over(self._root, store.in_memory())
 
     def _answer(self, ask: Ask) -> None:
         try:

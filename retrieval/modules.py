@@ -160,18 +160,18 @@ def _rust(module: str, path: str, world: World) -> tuple[str, ...]:
     home = projects.nearest(known, "cargo", path)
     source, own = _crate(path, home)
     if segments[0] == "crate":
-        return _rust_file(source, segments[1:], 0, world)
+        return rust_file(source, segments[1:], 0, world)
     if segments[0] in ("self", "super"):
         ups = 0
         while ups < len(segments) and segments[ups] in ("self", "super"):
             own = own[:-1] if segments[ups] == "super" else own
             ups += 1
-        return _rust_file(source, own + segments[ups:], 0, world)
+        return rust_file(source, own + segments[ups:], 0, world)
     for project in known:
         if project.kind == "cargo" and project.name == segments[0]:
             folder = posixpath.dirname(_normal(project.folder, project.entries[0]))
-            return _rust_file(folder, segments[1:], 0, world)
-    return _rust_file(source, own + segments, len(own) + 1, world)
+            return rust_file(folder, segments[1:], 0, world)
+    return rust_file(source, own + segments, len(own) + 1, world)
 
 
 def _crate(path: str, home: Project | None) -> tuple[str, list[str]]:
@@ -186,7 +186,7 @@ def _crate(path: str, home: Project | None) -> tuple[str, list[str]]:
     return source, parts
 
 
-def _rust_file(source: str, segments: list[str], least: int, world: World) -> tuple[str, ...]:
+def rust_file(source: str, segments: list[str], least: int, world: World) -> tuple[str, ...]:
     """The file of the longest leading part of a module path: what is left is inside that file."""
     for length in range(len(segments), least - 1, -1):
         stem = _normal(source, *segments[:length])
@@ -254,10 +254,10 @@ def _normal(*parts: str) -> str:
 
 def _ancestors(folder: str) -> Iterator[str]:
     """The folder and every folder above it, up to the root, which is ""."""
-    while folder:
+    while folder.strip("/"):
         yield folder
         folder = posixpath.dirname(folder)
-    yield ""
+    yield folder
 
 
 _RULES: dict[str, Callable[[str, str, World], tuple[str, ...]]] = {

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+_REQUIRED = re.compile(r"^\s*(?:require\s+)?([\w.~-]+\.[\w.~-]+/[\w./~-]+)\s+(v[\w.+-]+)", re.MULTILINE)
 _STRING_OR_COMMENT = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 
 
@@ -22,7 +23,8 @@ class Project:
 
     file: the project file's name. kind: "go", "cargo", "npm" or "ts". name: the module path, crate
     or package name, if any. entries: files a package's bare name may mean, best first. base and
-    paths: tsconfig's baseUrl and paths. extends: a tsconfig that this one goes on from.
+    paths: tsconfig's baseUrl and paths, or the versions that go.mod requires. extends: a tsconfig
+    that this one goes on from.
     """
 
     kind: str
@@ -56,7 +58,8 @@ def nearest(projects: Iterable[Project], kind: str, path: str) -> Project | None
 
 def _go(folder: str, text: str) -> Project | None:
     match = re.search(r"^\s*module\s+\"?([^\s\"]+)", text, re.MULTILINE)
-    return Project("go", folder, match[1]) if match else None
+    versions: dict[str, tuple[str, ...]] = {required: (version,) for required, version in _REQUIRED.findall(text)}
+    return Project("go", folder, match[1], paths=versions) if match else None
 
 
 def _cargo(folder: str, text: str) -> Project | None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from retrieval import candidates, languages, ranking, signatures, surroundings
+from retrieval import candidates, dependencies, languages, ranking, signatures, surroundings
 from retrieval.candidates import Candidate, Source
 from retrieval.index import Index
 from retrieval.outlines import CONTAINERS
@@ -56,7 +56,7 @@ def rank(query: Query, index: Index) -> tuple[Snippet, ...]:
     Members of a class come together, under its head. Definitions inside the query's window are
     left out: the model sees them anyway.
     """
-    index.store.look()
+    index.look()
     here = surroundings.read(query)
     groups: dict[tuple[str, str], list[tuple[float, Candidate]]] = {}
     for one in candidates.find(here, index):
@@ -84,7 +84,7 @@ def _snippet(
         text = signatures.text(head, outline, language, wanted)
     source = max(group, key=lambda one: one[0])[1].source
     names = dict.fromkeys([holder, *(one.known.definition.path for _, one in group)])
-    return Snippet(path, text, score, source, tuple(names))
+    return Snippet(dependencies.shown(path), text, score, source, tuple(names))
 
 
 def pack(snippets: Iterable[Snippet], count: Callable[[str], int], budget: int) -> tuple[Snippet, ...]:

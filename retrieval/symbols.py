@@ -34,7 +34,7 @@ def bindings(
 
     Of an import of everything, only the `wanted` names (None: all of them).
     """
-    paths = modules.files(one.module, path, language, index)
+    paths = index.files(one.module, path, language)
     if one.name is None:
         return (Binding(one.alias, paths, None),) if paths else ()
     if one.name == "*":
@@ -43,7 +43,7 @@ def bindings(
     if known:
         return tuple(Binding(one.alias, (k.path,), k) for k in known)
     deeper = modules.submodule(one.module, one.name, language)
-    inner = modules.files(deeper, path, language, index) if deeper else ()
+    inner = index.files(deeper, path, language) if deeper else ()
     return (Binding(one.alias, inner, None),) if inner and inner != paths else ()
 
 
@@ -77,7 +77,7 @@ def exported(
             language = index.language(path) or ""
             for one in index.imports(path):
                 if one.name == "*" and one.alias == "*":
-                    deeper.extend(modules.files(one.module, path, language, index))
+                    deeper.extend(index.files(one.module, path, language))
         paths = tuple(dict.fromkeys(path for path in deeper if path not in seen))
     return tuple(found.values())
 
@@ -97,13 +97,13 @@ def _re_exported(path: str, name: str, index: Index, hops: int) -> tuple[Known, 
     imports = index.imports(path)
     for one in imports:
         if one.alias == name and one.name not in (None, "*"):
-            target = modules.files(one.module, path, language, index)
+            target = index.files(one.module, path, language)
             found = lookup(target, one.name or name, index, hops) if target else ()
             if found:
                 return found
     for one in imports:
         if one.name == "*" and one.alias == "*":
-            target = modules.files(one.module, path, language, index)
+            target = index.files(one.module, path, language)
             found = tuple(k for k in lookup(target, name, index, min(hops, _STAR_HOPS)) if k.definition.parent is None)
             if found:
                 return found
