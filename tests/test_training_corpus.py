@@ -99,6 +99,14 @@ def test_a_rebuild_gives_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+def test_a_packed_corpus_reads_as_what_was_packed(tmp_path: Path) -> None:
+    build(tmp_path, "out")
+    size = corpus.pack(tmp_path / "out", 1_000_000, 1, tmp_path / "packed")
+    assert size == sum(path.stat().st_size for path in (tmp_path / "packed").iterdir()) > 0
+    for role in ("train", "held_out"):
+        assert list(corpus.read(tmp_path / "packed", role)) == list(corpus.read(tmp_path / "out", role))
+
+
 def test_of_a_large_package_only_its_share_is_taken(tmp_path: Path) -> None:
     files = training_sources.files()
     size = sum(len(file.text) for file in files)

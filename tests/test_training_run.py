@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +54,22 @@ def test_a_run_stopped_and_resumed_is_bit_for_bit_the_run_that_went_on(made: Pat
     assert set(one) == set(other)
     for name, array in one.items():
         assert np.array_equal(array, other[name]), name
+
+
+def test_training_waits_for_rows_that_are_still_being_written(made: Path, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    first = rows.shard_path(made / "rows", "train", 0)
+
+    def write() -> None:
+        shutil.copy(first, tmp_path / "rows" / first.name)
+
+    timer = threading.Timer(1.0, write)
+    timer.start()
+    limits = replace(options(made, tmp_path / "run"), data=tmp_path / "rows", steps=1, patience=30.0)
+    assert train.train(TOY, limits).step == 1
+    timer.join()
+    with pytest.raises(FileNotFoundError, match="training rows"):
+        train.train(TOY, replace(limits, data=tmp_path, out=tmp_path / "none", patience=0.0))
 
 
 def test_a_run_told_to_finish_soon_cools_down_to_nothing(made: Path, tmp_path: Path) -> None:

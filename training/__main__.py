@@ -23,6 +23,12 @@ def _corpus(options: argparse.Namespace) -> None:
     print(json.dumps(found, indent=1))
 
 
+def _pack(options: argparse.Namespace) -> None:
+    from training import corpus
+
+    print(f"{options.out}: {corpus.pack(options.corpus, options.cap, options.seed, options.out)} bytes")
+
+
 def _tokenizer(options: argparse.Namespace) -> None:
     from training import corpus, vocabulary
 
@@ -51,6 +57,7 @@ def _train(options: argparse.Namespace) -> None:
         steps=options.steps,
         minutes=options.minutes,
         finish_in=options.finish_in,
+        patience=options.patience,
     )
     place = train.train(run.read(options.run), limits)
     print(f"stopped at step {place.step} after {place.tokens} tokens; {options.out / train.LATEST}")
@@ -104,6 +111,13 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--relock", action="store_true", help="take what is newest and write the lock anew")
     one.set_defaults(step=_corpus)
 
+    one = steps.add_parser("pack", help="a balanced part of the corpus, compressed hard, to carry elsewhere")
+    one.add_argument("--corpus", type=Path, default=WORK / "corpus")
+    one.add_argument("--cap", type=int, default=3_000_000, help="bytes of one package")
+    one.add_argument("--seed", type=int, default=1)
+    one.add_argument("--out", type=Path, default=WORK / "packed")
+    one.set_defaults(step=_pack)
+
     one = steps.add_parser("tokenizer", help="learn the byte-level BPE")
     one.add_argument("--corpus", type=Path, default=WORK / "corpus")
     one.add_argument("--size", type=int, default=4096, help="tokens, markers included")
@@ -132,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--eager", action="store_true", help="do not compile")
     one.add_argument("--cooldown", type=int, metavar="STEPS", help="cool down from here, over so many steps, and end")
     one.add_argument("--finish-in", type=float, metavar="MINUTES", help="cool down so as to end in so many minutes")
+    one.add_argument("--patience", type=float, default=0.0, help="seconds to wait for rows still being written")
     one.add_argument("--steps", type=int, help="stop after so many steps")
     one.add_argument("--minutes", type=float, help="stop after so many minutes")
     one.set_defaults(step=_train)

@@ -43,6 +43,7 @@ class Options:
     """data: folder of shards; out: folder of checkpoints; cooldown, steps, minutes: None for no limit.
 
     finish_in: minutes to the end of a cool-down that is bent, as the machine slows down or speeds up, to end then.
+    patience: seconds to wait for a shard that is not there yet.
     """
 
     data: Path
@@ -53,6 +54,7 @@ class Options:
     steps: int | None = None
     minutes: float | None = None
     finish_in: float | None = None
+    patience: float = 0.0
 
 
 @dataclass
@@ -114,7 +116,7 @@ def _loop(trainer: _Trainer, stop: _Stop) -> None:
     options, steps, ranks = trainer.options, trainer.run.steps, trainer.ranks
     began = spoken = saved = time.monotonic()
     heard: list[Heard] = []
-    stream = _stream(trainer.run, options.data, trainer.place)
+    stream = _stream(trainer.run, options.data, trainer.place, options.patience)
     first, ends = trainer.place.step, deque([began], maxlen=_LOOKED_BACK)
     while not ranks.total(_is_over(trainer.place, first, options, began, stop)):
         drawn = list(islice(stream, steps.accumulate * ranks.count))
@@ -171,17 +173,27 @@ def _tensors(batch: Batch, middle_weight: float, device: str) -> tuple[Tensor, T
     return tokens[:, :-1].contiguous(), tokens[:, 1:].flatten(), weights, middle
 
 
-def _stream(run: Run, data: Path, place: Place) -> Iterator[tuple[Batch, Place]]:
+def _stream(run: Run, data: Path, place: Place, patience: float) -> Iterator[tuple[Batch, Place]]:
     """Batches from the place on, each with the place after it; ends where the shards do."""
     shard, skip = place.shard, place.batch
-    if not rows.shard_path(data, "train", shard).exists():
+    if not _is_there(rows.shard_path(data, "train", shard), patience):
         raise FileNotFoundError(f"no shard {shard} in {data}; write it with `python -m training rows`")
-    while (path := rows.shard_path(data, "train", shard)).exists():
+    while _is_there(path := rows.shard_path(data, "train", shard), patience):
         found = rows.load(path)
         for number, batch in enumerate(rows.batches(found, run.steps.batch, run.seed + shard)):
             if number >= skip:
                 yield batch, replace(place, shard=shard, batch=number + 1)
         shard, skip = shard + 1, 0
+
+
+def _is_there(path: Path, patience: float) -> bool:
+    """Whether a shard is there, or comes within `patience` seconds: rows may be written while they are read."""
+    until = time.monotonic() + patience
+    while not path.exists():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def _resume(run: Run, folder: Path, weights: Mapping[str, Tensor], optimizer: Optimizer) -> Place:
