@@ -19,7 +19,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from retrieval import entries, languages, modules, projects
+from retrieval import entries, languages, modules, projects, secrets
 from retrieval.entries import Entry
 from retrieval.projects import Project
 
@@ -180,7 +180,7 @@ def _read(path: str) -> Entry | None:
         text = Path(path).read_text("utf-8", errors="replace")
     except OSError:
         return None
-    language = languages.of(path, text)
+    text, language = secrets.mask(text), languages.of(path, text)
     outline = entries.outlined(text, language, QUESTION_SECONDS * 4)
     known = tuple(entries.Known(path, one) for one in outline.definitions if not one.local)
     empty = entries.blank(path, 0, len(text))

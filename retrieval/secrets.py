@@ -127,8 +127,9 @@ _ENV_LINE = re.compile(
     r"^[ \t]*(?:export[ \t]+)?[A-Za-z_][A-Za-z0-9_.]*[ \t]*=[ \t]*(?P<s>[^\s#][^\n]*)$", re.MULTILINE
 )
 _PLACEHOLDER = re.compile(
-    r"(?i)^(?:[*x.•_-]+|<.*>|\$\{?.*|%.*%|\{\{.*|your|change|example|sample|dummy|placeholder|redacted|todo|none|null"
-    r"|true|false|undefined|process\.env|os\.environ|env\[|getenv|test|password|secret|token|foo|bar)"
+    r"(?i)(?:[*x.•_-]+$|<.*>$|%.*%$|\$|\{\{|process\.env|os\.environ|env\[|getenv"
+    r"|(?:your|my|the|change|example|sample|dummy|placeholder|redacted|todo|none|null|true|false|undefined"
+    r"|test|password|secret|token|foo|bar)\D*$)"
 )
 _CODE = re.compile(r"^[A-Za-z_][A-Za-z_]*(?:(?:\.|::|->)[A-Za-z_]\w*)*$|[()\[\]{}<>]")
 

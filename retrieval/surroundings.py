@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from retrieval import entries, languages
+from retrieval import entries, languages, secrets
 from retrieval.languages import Language
 from retrieval.outlines import Outline
 
@@ -91,6 +91,7 @@ def read(query: Query, seconds: float = 0.5) -> Surroundings:
     """What stands around the query's cursor. Raises GrammarError."""
     language = languages.of(query.path, query.text)
     text, offset, cut = _region(query.text, query.offset)
+    text = secrets.mask(text, query.path)
     outline = entries.outlined(text, language, seconds)
     imported = {one.line for one in outline.imports}
     line = text.count("\n", 0, offset)
