@@ -71,6 +71,7 @@ class NGrams:
             room -= len(kept) + 1
         tokens = np.concatenate(parts) if parts else np.empty(0, np.uint32)
         self._suffixes = _sorted_suffixes(tokens)
+        self._order = self._suffixes.data  # the same, one at a time: plain integers are quicker to search
         self._tokens = tokens.astype(">u4").tobytes()  # big-endian: bytes compare as the tokens do
 
     def __len__(self) -> int:
@@ -80,26 +81,30 @@ class NGrams:
         """What followed the longest end of `context` that occurs; None when not even its last token does.
 
         before: the answer for the context without its last token. Where that token went on as known, the
-        search is over at once: what matches now stands among what matched then, one token longer.
+        search is over at once: what matches now stands among what matched then, one token longer. Where it
+        did not, no longer match than that one is left to look for.
         """
+        longest = min(len(context), LONGEST)
         if before is not None and before.length < LONGEST:
             longer = np.array(context[-before.length - 1 :], ">u4").tobytes()
-            if among := self._range(longer, before.found):
-                found_again = self._continuation(before.length + 1, among)
-                if found_again is not None:
-                    return found_again
+            first = self._first(longer, before.found)
+            if first is not None:
+                again = self._continuation(before.length + 1, self._beginning_with(longer, first, before.found.stop))
+                if again is not None:
+                    return again
+            longest = min(longest, before.length)
         known = np.array(context[-LONGEST:], ">u4").tobytes()
-        shortest, longest = 0, len(known) // 4  # an end occurs only if every shorter one does
-        found: range | None = None
+        shortest = at = 0  # an end occurs only if every shorter one does
         while shortest < longest:
             length = (shortest + longest + 1) // 2
-            if hit := self._range(known[-4 * length :], range(len(self))):
-                shortest, found = length, hit
-            else:
+            first = self._first(known[-4 * length :], range(len(self)))
+            if first is None:
                 longest = length - 1
-        if found is None:
+            else:
+                shortest, at = length, first
+        if shortest == 0:
             return None
-        continuation = self._continuation(shortest, found)
+        continuation = self._continuation(shortest, self._beginning_with(known[-4 * shortest :], at, len(self)))
         if continuation is None and shortest > 1:  # the match stands only at the ends of streams
             return self.after(context[-shortest + 1 :])
         return continuation
@@ -117,15 +122,20 @@ class NGrams:
             drafted.append(int(continuation.tokens[continuation.shares.argmax()]))
         return drafted
 
-    def _range(self, key: bytes, within: range) -> range:
-        """Where in that range of the sorted suffixes those stand that begin with `key`."""
-        size, tokens = len(key), self._tokens
+    def _first(self, key: bytes, within: range) -> int | None:
+        """Where in that range of the sorted suffixes the first one stands that begins with `key`."""
+        tokens, size = self._tokens, len(key)
+        first = bisect_left(self._order, key, within.start, within.stop, key=lambda at: tokens[4 * at : 4 * at + size])
+        if first == within.stop:
+            return None
+        at = 4 * self._order[first]
+        return first if tokens[at : at + size] == key else None
 
-        def beginning(at: int) -> bytes:
-            return tokens[4 * at : 4 * at + size]
-
-        first = bisect_left(self._suffixes, key, lo=within.start, hi=within.stop, key=beginning)
-        return range(first, bisect_right(self._suffixes, key, lo=first, hi=within.stop, key=beginning))
+    def _beginning_with(self, key: bytes, first: int, stop: int) -> range:
+        """From the first of the suffixes that begin with `key` to the last, none of them at or after `stop`."""
+        tokens, size = self._tokens, len(key)
+        last = bisect_right(self._order, key, first, stop, key=lambda at: tokens[4 * at : 4 * at + size])
+        return range(first, last)
 
     def _continuation(self, length: int, found: range) -> Continuation | None:
         step = max(1, len(found) // _SAMPLED)
@@ -141,11 +151,11 @@ def mix(scores: Logits, continuation: Continuation | None, trust: Trust) -> Logi
     """Log-probabilities of the mixture (1−w)·model + w·memory. scores: the model's, [V]."""
     if continuation is None:
         return scores
-    share = np.float32(weight(trust, continuation, float(scores.max())))
-    mixed = np.exp(scores) * (1 - share)
-    mixed[continuation.tokens] += share * continuation.shares
-    found: Logits = np.log(np.maximum(mixed, np.finfo(np.float32).tiny))
-    return found
+    share = weight(trust, continuation, float(scores.max()))
+    mixed: Logits = scores + np.float32(math.log1p(-share))
+    seen = continuation.tokens
+    mixed[seen] = np.log((1 - share) * np.exp(scores[seen]) + share * continuation.shares)
+    return mixed
 
 
 def _sorted_suffixes(tokens: NDArray[np.uint32]) -> NDArray[np.int32]:
