@@ -73,7 +73,10 @@ def _spent(before: dict[int, float], after: dict[int, float]) -> float:
 
 
 async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The whole session, as a report."""
+    """The whole session, as a report. Whoever interrupts it leaves nothing behind."""
+    session = asyncio.current_task()
+    assert session is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, session.cancel)
     with tempfile.TemporaryDirectory(prefix="lacuna-latency-") as name, _ended(Path(name) / "run") as runtime:
         folder = Path(name)
         source = arguments.root or package("httpx")
@@ -218,6 +221,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, RuntimeError, TimeoutError) as error:
         print(f"latency: {error or 'no answer in time'}", file=sys.stderr)
         return 1
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        print("latency: interrupted", file=sys.stderr)
+        return 130
     verdicts = samples.thresholds(report, huge=bool(arguments.lines))
     if arguments.json:
         marks = {one.name: {"measured": one.measured, "limit": one.limit, "kept": one.kept} for one in verdicts}
