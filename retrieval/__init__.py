@@ -17,6 +17,8 @@ those above it:
     store         entries in SQLite
     modules       a module's name to the files it means
     dependencies  an import that leads out of the workspace to what is installed
+    embedding     texts to vectors, by an embedder learnt from the repository
+    vectors       a store's chunks to nearest neighbours (FAISS)
     index         a root's entries, unsaved buffers over the disk
     symbols       an import to the definitions it binds
     surroundings  a cursor to the names, imports and similar lines around it
@@ -34,7 +36,8 @@ The live interface, for a language server:
     worker = Worker(root, index.directory(cache, root), on_progress)    starts nothing yet
     worker.changed(path, text)          an open buffer's text, None when closed; paths relative to
                                         the root, with forward slashes; at pauses, not for every key
-    worker.touched(paths)               files that changed on disk; () to look at all of them
+    worker.touched(paths)               files that changed on disk; () to look at all of them; an
+                                        owner that cannot tell gives Worker(…, watch=True)
     key = search.scope(text, offset)    made in microseconds: while it and the path stay the same,
                                         so does the context, and a keystroke only reads what was
                                         found for its scope

@@ -22,7 +22,7 @@ from retrieval.symbols import Binding
 MOST_RIVALS = 12  # a name with more definitions says little
 SHORTEST = 2
 ECHOES = 12  # similar chunks of other files
-Source = Literal["import", "name", "file", "similar"]
+Source = Literal["import", "name", "file", "similar", "code"]  # similar: a name in code like the cursor's
 _FAMILIES = {"javascript": "js", "typescript": "js", "tsx": "js", "vue": "js", "svelte": "js", "c": "c", "cpp": "c"}
 
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from retrieval import dependencies, entries, modules, store, workspace
+from retrieval import dependencies, entries, modules, store, vectors, workspace
 from retrieval.dependencies import Outside
 from retrieval.entries import Entry, Known
 from retrieval.outlines import Import
 from retrieval.projects import Project
 from retrieval.store import Found, Store
+from retrieval.vectors import Neighbours
 
 DATABASE = "index.sqlite"
 
@@ -31,6 +32,7 @@ class Index:
     store: Store
     buffers: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
     outside: Outside | None = None
+    neighbours: Neighbours | None = None
 
     def look(self) -> None:
         """Notices what has changed; a question begins with it."""
@@ -98,6 +100,14 @@ class Index:
         """The chunks that mention the words, best first; none of the file `without`."""
         return tuple(found for found in self.store.mentioning(words, most, without) if found.path not in self.buffers)
 
+    def like(self, text: str, most: int, without: str) -> tuple[Found, ...]:
+        """The chunks whose vectors are nearest to a text's, best first; none of the file `without`."""
+        if self.neighbours is None:
+            return ()
+        near = (self.store.chunk(number, score) for number, score in self.neighbours.near(text, 2 * most))
+        kept = [one for one in near if one is not None and one.path != without and one.path not in self.buffers]
+        return tuple(kept[:most])
+
     def projects(self) -> tuple[Project, ...]:
         """What the project files say."""
         return self.store.projects()
@@ -146,6 +156,15 @@ def build(root: Path, progress: Callable[[int, int], None] | None = None) -> Ind
     return index
 
 
+def with_vectors(index: Index, directory: Path) -> Index:
+    """The index with its chunks' vectors, read from the cache or made now, some seconds for a large tree."""
+    now = vectors.read(directory, index.store)
+    with index.store.writing():
+        for made in vectors.refreshing(directory, index.store, now):
+            now = made
+    return replace(index, neighbours=now)
+
+
 def opened(root: Path, directory: Path, progress: Callable[[int, int], None] | None = None) -> Index:
     """The root's index on disk, brought up to date in this process.
 
@@ -173,6 +192,7 @@ def refreshing(index: Index, paths: Iterable[str] | None = None) -> Iterator[tup
     commits. Files whose size and mtime are as before are not read again.
     """
     known = index.store.stamps()
+    paths = None if paths is None else _files_of(index.root, paths, known)
     if paths is None:
         there = {source.path: source for source in workspace.files(index.root)}
         gone = known.keys() - there.keys()
@@ -190,6 +210,18 @@ def refreshing(index: Index, paths: Iterable[str] | None = None) -> Iterator[tup
         else:
             index.store.put(entries.read(source.path, text, source.mtime, source.size))
         yield done, len(changed)
+
+
+def _files_of(root: Path, paths: Iterable[str], known: Collection[str]) -> list[str] | None:
+    """The files that a change of these paths is about; None, all of them, when rules or whole folders changed."""
+    found: list[str] = []
+    for path in paths:
+        if posixpath.basename(path) in workspace.IGNORE_FILES:
+            return None
+        if path not in known and ((root / path).is_dir() or any(one.startswith(path + "/") for one in known)):
+            return None
+        found.append(path)
+    return found
 
 
 def _run(index: Index, progress: Callable[[int, int], None] | None) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import os
 import queue
+import sqlite3
 import sys
 import threading
 import time
@@ -21,15 +22,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from retrieval import index as indexes
-from retrieval import lock, memory, messages, search, store, workspace
-from retrieval.errors import RetrievalError
+from retrieval import lock, memory, messages, search, store, vectors, workspace
+from retrieval.errors import RetrievalError, StoreError
 from retrieval.index import Index
-from retrieval.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts
+from retrieval.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
+from retrieval.vectors import Neighbours
 
 COMMIT_SECONDS = 0.5  # work that a kill may lose
 PROGRESS_SECONDS = 0.2
 RETRY_SECONDS = 2.0  # how often a reader tries to become the writer
 RECITED = 200_000  # characters of texts in one message
+MEND_SECONDS = 60.0  # a database that fails twice within this time is kept in memory
 GRACE_SECONDS = 3.0  # after the end of stdin, for the file at hand
 
 
@@ -44,11 +47,13 @@ class Indexer:
         self._lock = lock.acquire(directory / "writer.lock")
         self._index = self._opened()
         self._work: Iterator[tuple[int, int]] | None = None
+        self._learning: Iterator[Neighbours] | None = None
         self._touched: set[str] = set()
         self._recital: Iterator[tuple[str, str]] | None = None
-        self._committed = self._reported = self._tried = 0.0
+        self._committed = self._reported = self._tried = self._mended = 0.0
         if self._lock is not None:
             self._work = indexes.refreshing(self._index)
+        self._remember()
 
     @property
     def is_working(self) -> bool:
@@ -58,7 +63,7 @@ class Indexer:
     @property
     def is_busy(self) -> bool:
         """Whether there is anything to do."""
-        return self.is_working or self._recital is not None
+        return self.is_working or self._learning is not None or self._recital is not None
 
     @property
     def is_writing(self) -> bool:
@@ -84,13 +89,18 @@ class Indexer:
             self._work = indexes.refreshing(self._index)
 
     def step(self) -> None:
-        """Reads one file, or ends the work at hand; commits and reports now and then. Recites when all is read."""
-        if not self.is_working and self._recital is not None:
-            return self._recite(self._recital)
+        """A little of what is to do: files first, then their vectors, then the recital."""
         if self._lock is None:
             self._touched.clear()  # the writer is told of them too
-        if not self.is_working:
-            return
+        if self.is_working:
+            self._read()
+        elif self._learning is not None:
+            self._learn(self._learning)
+        elif self._recital is not None:
+            self._recite(self._recital)
+
+    def _read(self) -> None:
+        """Reads one file, or ends the work at hand; commits and reports now and then."""
         if self._work is None:
             self._work = indexes.refreshing(self._index, sorted(self._touched))
             self._touched.clear()
@@ -101,11 +111,21 @@ class Indexer:
             self._committed = time.monotonic()
         if done is None:
             self._work = None
+            self._learning = vectors.refreshing(self._directory, self._index.store, self._index.neighbours)
             files = self._index.store.count()
             self.send(Progress(files, files))
         elif now - self._reported > PROGRESS_SECONDS:
             self._reported = now
             self.send(Progress(*done))
+
+    def _learn(self, learning: Iterator[Neighbours]) -> None:
+        """The vectors of the next chunks."""
+        neighbours = next(learning, None)
+        if neighbours is None:
+            self._index.store.commit()
+            self._learning = None
+        else:
+            self._index = replace(self._index, neighbours=neighbours)
 
     def _recite(self, recital: Iterator[tuple[str, str]]) -> None:
         """The next texts to the owner."""
@@ -120,16 +140,43 @@ class Indexer:
         self.send(Texts(texts, more=False))
 
     def idle(self) -> None:
-        """Becomes the writer when the one before has gone."""
+        """Becomes the writer when the one before has gone; as a reader, notices what the writer has done."""
         if self._lock is not None or time.monotonic() - self._tried < RETRY_SECONDS:
             return
         self._tried = time.monotonic()
         self._lock = lock.acquire(self._directory / "writer.lock")
         if self._lock is not None or self._index.store.is_passing:
+            self._reopen()
+        elif self._index.store.look():
+            self._remember()
+
+    def mend(self, error: sqlite3.Error) -> None:
+        """The database failed: throws it away and begins anew; in memory, when that does not last."""
+        is_again = time.monotonic() - self._mended < MEND_SECONDS
+        self._mended = time.monotonic()
+        self._work = self._learning = None
+        with contextlib.suppress(sqlite3.Error):
             self._index.store.close()
-            self._index = replace(self._opened(), buffers=self._index.buffers)
+        if self._lock is not None and not is_again:
+            with contextlib.suppress(StoreError):
+                store.discard(self._directory / indexes.DATABASE)
+                return self._reopen()
+        self.send(Failed(None, f"the index in {self._directory} cannot be kept ({error}); free some disk space"))
+        self._index = replace(indexes.over(self._root, store.in_memory()), buffers=self._index.buffers)
+        self._work = indexes.refreshing(self._index)
+
+    def _reopen(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._index.store.close()
+        self._index = replace(self._opened(), buffers=self._index.buffers)
+        self._remember()
         if self._lock is not None:
             self._work = indexes.refreshing(self._index)
+
+    def _remember(self) -> None:
+        """Reads the vectors that were kept."""
+        if self._index.store.kept_at_all(vectors.KEY):
+            self._index = replace(self._index, neighbours=vectors.read(self._directory, self._index.store))
 
     def send(self, message: messages.FromIndexer) -> None:
         """Writes to the owner; a broken pipe ends the process."""
@@ -158,40 +205,67 @@ class Indexer:
             snippets = search.rank(ask.query, self._index)
         except RetrievalError as error:
             self.send(Failed(ask.id, str(error)))
+        except sqlite3.Error as error:
+            self.send(Failed(ask.id, f"the index cannot be read ({error}); it is made anew"))
+            raise
         else:
             self.send(Answer(ask.id, snippets, partial=self.is_working))
 
 
-def serve(root: Path, directory: Path, inbox: BinaryIO, out: BinaryIO) -> None:
-    """Serves one root until `inbox` ends. Raises WorkspaceError, StoreError."""
+def serve(root: Path, directory: Path, inbox: BinaryIO, out: BinaryIO, watch: bool = False) -> None:
+    """Serves one root until `inbox` ends. `watch`: look at the disk oneself. Raises WorkspaceError, StoreError."""
     received: queue.SimpleQueue[messages.ToIndexer | None] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(inbox, received), daemon=True).start()
     indexer = Indexer(root, directory, out)
     indexer.send(Progress(0, 1 if indexer.is_working else 0, indexer.is_writing))
-    while True:
+    if watch:
+        threading.Thread(target=_watch, args=(root, received), daemon=True).start()
+    goes_on = True
+    while goes_on:
         try:
-            message = received.get(timeout=0 if indexer.is_busy else RETRY_SECONDS)
-        except queue.Empty:
-            indexer.step()
-        else:
-            if message is None:
-                break
-            indexer.handle(message)
-        indexer.idle()
+            goes_on = _turn(indexer, received)
+        except sqlite3.Error as error:
+            indexer.mend(error)
     indexer.close()
 
 
+def _turn(indexer: Indexer, received: queue.SimpleQueue[messages.ToIndexer | None]) -> bool:
+    """One message, or a little work when there is none; whether there will be more."""
+    try:
+        message = received.get(timeout=0 if indexer.is_busy else RETRY_SECONDS)
+    except queue.Empty:
+        indexer.step()
+    else:
+        if message is None:
+            return False
+        indexer.handle(message)
+    indexer.idle()
+    return True
+
+
+def _watch(root: Path, received: queue.SimpleQueue[messages.ToIndexer | None]) -> None:
+    """Tells of files that change, for editors that do not. Without a way to watch, nothing is told."""
+    import watchfiles
+
+    with contextlib.suppress(OSError, RuntimeError):
+        for changes in watchfiles.watch(root, debounce=200, rust_timeout=0, raise_interrupt=False):
+            paths = {Path(path).relative_to(root).as_posix() for _, path in changes}
+            received.put(Touched(tuple(sorted(path for path in paths if not path.startswith(".git/")))))
+
+
 def main() -> int:
-    """The process's entry: `--root DIR --directory DIR`."""
+    """The process's entry: `--root DIR --directory DIR [--watch]`."""
     parser = argparse.ArgumentParser(prog="retrieval.indexer")
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--watch", action="store_true")
     options = parser.parse_args()
     inbox, out = _own_pipes()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(10)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before FAISS is loaded
     try:
-        serve(options.root, options.directory, inbox, out)
+        serve(options.root, options.directory, inbox, out, watch=options.watch)
     except BrokenPipeError:
         return 0
     except RetrievalError as error:

@@ -8,11 +8,12 @@ tokens are counted by a function that is handed in.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from retrieval import candidates, dependencies, languages, ranking, signatures, surroundings
 from retrieval.candidates import Candidate, Source
+from retrieval.chunks import Chunk
 from retrieval.index import Index
 from retrieval.outlines import CONTAINERS
 from retrieval.surroundings import Query, Surroundings
@@ -20,6 +21,10 @@ from retrieval.surroundings import Query, Surroundings
 __all__ = ["Query", "Snippet", "context", "pack", "rank", "scope"]
 
 MOST = 24  # ranked snippets
+SIMILAR = 8  # stretches of code like the cursor's, by words and by vectors each
+SIMILAR_LINES = 16
+SIMILAR_WORTH = 0.04  # of the likest: a definition that is likelier needed than this comes first
+RECIPROCAL = 60
 _SCOPE_LINES = 400
 _FLOW = re.compile(
     r"(?:\}\s*)?(?:if|elif|else|for|while|switch|match|case|default|try|except|catch|finally|with|do|return)\b"
@@ -35,7 +40,7 @@ _OPENS_SCOPE = re.compile(
 class Snippet:
     """Text from elsewhere that may help at the cursor, how likely it does (0 to 1), and what found it.
 
-    `names` are the dotted paths of the definitions the text stands for.
+    `names` are the dotted paths of the definitions the text stands for; a stretch of code has none.
     """
 
     path: str
@@ -65,7 +70,8 @@ def rank(query: Query, index: Index) -> tuple[Snippet, ...]:
         groups.setdefault((one.known.path, holder), []).append((ranking.likelihood(one.evidence), one))
     scored = [(ranking.together([likelihood for likelihood, _ in group]), key) for key, group in groups.items()]
     best = sorted(scored, key=lambda one: (-one[0], one[1]))[:MOST]
-    return tuple(_snippet(score, key, groups[key], here, index) for score, key in best)
+    found = [_snippet(score, key, groups[key], here, index) for score, key in best]
+    return tuple(sorted([*found, *_similar(here, index)], key=lambda one: -one.score))
 
 
 def _snippet(
@@ -85,6 +91,29 @@ def _snippet(
     source = max(group, key=lambda one: one[0])[1].source
     names = dict.fromkeys([holder, *(one.known.definition.path for _, one in group)])
     return Snippet(dependencies.shown(path), text, score, source, tuple(names))
+
+
+def _similar(here: Surroundings, index: Index) -> Iterator[Snippet]:
+    """Code of other files that is like the code at the cursor, at most one stretch of each file.
+
+    Ranked by words and by vectors, the two fused by reciprocal ranks (Cormack et al. 2009), and worth
+    little beside a definition: it fills what room is left.
+    """
+    ranks: dict[tuple[str, int], float] = {}
+    chunks: dict[tuple[str, int], Chunk] = {}
+    for found in (index.mentioning(here.nearby, SIMILAR, here.path), index.like(here.vicinity, SIMILAR, here.path)):
+        for rank, one in enumerate(found):
+            key = (one.path, one.chunk.first)
+            chunks[key] = one.chunk
+            ranks[key] = ranks.get(key, 0.0) + 1 / (RECIPROCAL + rank)
+    seen: set[str] = set()
+    for key in sorted(ranks, key=lambda one: (-ranks[one], one)):
+        path = key[0]
+        if path not in seen and len(seen) < SIMILAR // 2:
+            seen.add(path)
+            text = "\n".join(chunks[key].text.split("\n")[:SIMILAR_LINES]).rstrip() + "\n"
+            score = SIMILAR_WORTH * ranks[key] * RECIPROCAL / 2
+            yield Snippet(path, text, score, "code")
 
 
 def pack(snippets: Iterable[Snippet], count: Callable[[str], int], budget: int) -> tuple[Snippet, ...]:

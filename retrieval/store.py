@@ -25,7 +25,7 @@ from retrieval.errors import StoreBroken, StoreError
 from retrieval.outlines import Definition, Import
 from retrieval.projects import Project
 
-SCHEMA = 5
+SCHEMA = 6
 _TABLES = """
 create table files (
   id integer primary key, path text not null unique, folder text not null, name text not null,
@@ -37,9 +37,10 @@ create table definitions (
 create table imports (
   file integer not null references files on delete cascade, module text not null, name text, alias text not null,
   line integer not null, reexport integer not null);
+create table kept (key text primary key, value blob not null);
 create table chunks (
-  id integer primary key, file integer not null references files on delete cascade, first integer not null,
-  last integer not null, text text not null);
+  id integer primary key autoincrement, file integer not null references files on delete cascade,
+  first integer not null, last integer not null, text text not null);
 create virtual table words using fts5 (text, content = 'chunks', content_rowid = 'id',
   tokenize = "unicode61 remove_diacritics 0 tokenchars '_'", detail = none, columnsize = 0);
 create trigger chunk_gone after delete on chunks begin
@@ -136,11 +137,13 @@ class Store:
         """Forgets a file."""
         self._db.execute("delete from files where path = ?", (path,))
 
-    def look(self) -> None:
+    def look(self) -> bool:
         """Notices what this or another process has written since the last look; a query begins with it."""
         version = (self._db.execute("pragma data_version").fetchone()[0], self._db.total_changes)
         if version != self._version:
             self._version, self._memory = version, None
+            return True
+        return False
 
     def has(self, path: str) -> bool:
         """Whether a file is known."""
@@ -217,30 +220,23 @@ class Store:
         time however large the store. Chunks of the file `without` are left out.
         """
         scores: dict[int, float] = {}
-        total = math.log(2 + (self._db.execute("select max(id) from chunks").fetchone()[0] or 0))
+        total = math.log(2 + self.last_chunk())
         asked = [word for word in sorted(words, key=lambda one: -words[one]) if word not in self._everywhere]
         for word in asked[:_WORDS]:
-            found = self._db.execute(
+            rows = self._db.execute(
                 "select rowid from words where words match ? limit ?", (f'"{word}"', MOST_MENTIONS + 1)
             ).fetchall()
-            if len(found) > MOST_MENTIONS:
+            if len(rows) > MOST_MENTIONS:
                 self._everywhere.add(word)
                 continue
-            worth = words[word] * (total - math.log(1 + len(found)))
-            for (chunk,) in found:
+            worth = words[word] * (total - math.log(1 + len(rows)))
+            for (chunk,) in rows:
                 scores[chunk] = scores.get(chunk, 0.0) + worth
         own = "select c.id from chunks c join files f on f.id = c.file where f.path = ?"
         for (chunk,) in self._db.execute(own, (without,)):
             scores.pop(chunk, None)
         best = heapq.nsmallest(most, scores, key=lambda one: (-scores[one], one))
-        return tuple(self._chunk(one, scores[one]) for one in best)
-
-    def _chunk(self, number: int, score: float) -> Found:
-        path, first, last, text = self._db.execute(
-            "select f.path, c.first, c.last, c.text from chunks c join files f on f.id = c.file where c.id = ?",
-            (number,),
-        ).fetchone()
-        return Found(path, Chunk(first, last, text), score)
+        return tuple(found for one in best if (found := self.chunk(one, scores[one])) is not None)
 
     def in_package(self, package: str) -> tuple[str, ...]:
         """The files that say they belong to a package or namespace."""
@@ -261,6 +257,40 @@ class Store:
     def count(self) -> int:
         """How many files are known."""
         return int(self._db.execute("select count(*) from files").fetchone()[0])
+
+    def keep(self, key: str, value: bytes) -> None:
+        """Keeps a value beside the entries."""
+        self._db.execute("insert or replace into kept values (?, ?)", (key, value))
+
+    def kept_at_all(self, key: str) -> bool:
+        """Whether anything is kept under a key."""
+        return self._db.execute("select 1 from kept where key = ?", (key,)).fetchone() is not None
+
+    def kept(self, key: str) -> bytes | None:
+        """A kept value."""
+        row = self._db.execute("select value from kept where key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def chunk(self, number: int, score: float = 0.0) -> Found | None:
+        """A chunk by its number; None when it has gone."""
+        asked = "select f.path, c.first, c.last, c.text from chunks c join files f on f.id = c.file where c.id = ?"
+        row = self._db.execute(asked, (number,)).fetchone()
+        return Found(row[0], Chunk(row[1], row[2], row[3]), score) if row else None
+
+    def chunks_after(self, number: int, most: int) -> list[tuple[int, str]]:
+        """Numbers and texts of the next chunks behind a number."""
+        rows = self._db.execute("select id, text from chunks where id > ? order by id limit ?", (number, most))
+        return list(rows)
+
+    def some_chunks(self, most: int) -> list[str]:
+        """The texts of chunks spread evenly over the store."""
+        step = max(1, self.chunks() // most)
+        rows = self._db.execute("select text from chunks where id % ? = 0 order by id limit ?", (step, most))
+        return [text for (text,) in rows]
+
+    def last_chunk(self) -> int:
+        """The highest number of a chunk; 0 without any."""
+        return int(self._db.execute("select coalesce(max(id), 0) from chunks").fetchone()[0])
 
     def chunks(self) -> int:
         """How many chunks are known."""

@@ -18,6 +18,7 @@ from retrieval.outlines import Outline
 
 REGION_LINES = 2_000
 HEAD_LINES = 300
+VICINITY = (20, 6)  # lines above and below
 NEARBY_LINES = 12
 CONTEXT_LINES = 4  # the lines above the cursor that similar places are sought for
 _MEMBER = re.compile(r"(?:\.|->|::)\s*([^\W\d]\w*)")
@@ -63,6 +64,12 @@ class Surroundings:
     nearby: dict[str, float]
     wanted: Weights
     shown: tuple[int, int] | None
+
+    @property
+    def vicinity(self) -> str:
+        """The lines around the cursor, for what looks for code like it."""
+        lines = self.text.split("\n")
+        return "\n".join(lines[max(0, self.line - VICINITY[0]) : self.line + VICINITY[1]])
 
     def before(self, name: str) -> int | None:
         """Lines from the cursor up to the name's nearest mention; 0 on the cursor's line, None without one."""

@@ -28,11 +28,12 @@ ANSWER_SECONDS = 10.0  # a question that takes longer has met a hung process: it
 _LAUNCH = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module({!r}, run_name='__main__')"
 
 
-def command(root: Path, directory: Path) -> list[str]:
+def command(root: Path, directory: Path, watch: bool = False) -> list[str]:
     """The command line of a root's indexing process: isolated, for our package names are generic."""
     launch = _LAUNCH.format("retrieval.indexer")
     package = str(Path(__file__).resolve().parent.parent)
-    return [sys.executable, "-I", "-c", launch, package, "--root", str(root), "--directory", str(directory)]
+    options = ["--root", str(root), "--directory", str(directory), *(["--watch"] if watch else [])]
+    return [sys.executable, "-I", "-c", launch, package, *options]
 
 
 class Worker:
@@ -44,12 +45,14 @@ class Worker:
         directory: Path,
         on_progress: Callable[[Progress], None] | None = None,
         on_texts: Callable[[Texts], None] | None = None,
+        watch: bool = False,
     ) -> None:
         """Starts nothing yet: the first `start`, `changed` or `ranked` does. `directory` holds the index on disk.
 
-        on_texts: gets what `recite` asked for.
+        on_texts: gets what `recite` asked for. watch: let the process look at the disk, for an owner
+        who cannot tell it what was `touched`.
         """
-        self._root, self._directory = root, directory
+        self._root, self._directory, self._watch = root, directory, watch
         self._on_progress = on_progress
         self._on_texts = on_texts
         self._process: asyncio.subprocess.Process | None = None
@@ -128,7 +131,7 @@ class Worker:
         self.failure = None
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *command(self._root, self._directory),
+                *command(self._root, self._directory, self._watch),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,

@@ -6,6 +6,7 @@ A fixture is a text in which a line `=== path` opens each file; `▮` is the cur
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from textwrap import dedent
 
@@ -48,7 +49,12 @@ def opened(fixture: str) -> tuple[Query, Index]:
 
 def ranked(fixture: str) -> tuple[Snippet, ...]:
     """What `search.rank` finds at the caret, best first."""
-    return search.rank(*opened(fixture))
+    return definitions(search.rank(*opened(fixture)))
+
+
+def definitions(snippets: Iterable[Snippet]) -> tuple[Snippet, ...]:
+    """The snippets that are definitions, without those of similar code."""
+    return tuple(one for one in snippets if one.source != "code")
 
 
 def check(fixture: str, *expected: str) -> None:

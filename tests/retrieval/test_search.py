@@ -6,7 +6,7 @@ import pytest
 
 from retrieval import index, search
 from retrieval.search import Query, Snippet
-from tests.retrieval.checking import check, opened, ranked
+from tests.retrieval.checking import check, definitions, opened, ranked
 
 SHOP = """
 === shop/models.py
@@ -92,10 +92,10 @@ def test_definitions_shown_by_the_window_are_left_out() -> None:
 
 def test_an_unsaved_buffer_overrides_the_file() -> None:
     query, made = opened("=== a.py\ndef old(): pass\n=== b.py\nfrom a import new\nnew▮\n")
-    assert search.rank(query, made) == ()
+    assert definitions(search.rank(query, made)) == ()
     edited = index.with_buffer(made, "a.py", "def new(x: int): pass\n")
-    assert [one.names for one in search.rank(query, edited)] == [("new",)]
-    assert search.rank(query, index.without_buffer(edited, "a.py")) == ()
+    assert [one.names for one in definitions(search.rank(query, edited))] == [("new",)]
+    assert definitions(search.rank(query, index.without_buffer(edited, "a.py"))) == ()
 
 
 def snippet(path: str, text: str, score: float) -> Snippet:

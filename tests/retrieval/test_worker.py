@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
+import shutil
 import signal
 import sqlite3
 from collections.abc import AsyncIterator
@@ -17,7 +19,7 @@ from retrieval import index, store
 from retrieval.errors import StoreBroken, WorkerError
 from retrieval.search import Query
 from retrieval.worker import Worker
-from tests.retrieval.checking import write
+from tests.retrieval.checking import definitions, write
 
 FILES = """
 === a.py
@@ -51,7 +53,7 @@ async def settled(worker: Worker) -> None:
 
 async def names(worker: Worker, text: str = USE, path: str = "b.py") -> list[str]:
     answer = await worker.ranked(Query(path, text, len(text)))
-    return [name for snippet in answer.snippets for name in snippet.names]
+    return [name for snippet in definitions(answer.snippets) for name in snippet.names]
 
 
 async def until(worker: Worker, text: str, expected: list[str], touched: tuple[str, ...] = ()) -> None:
@@ -146,27 +148,81 @@ async def test_a_missing_root_is_told_and_not_tried_again_at_once(tmp_path: Path
 
 
 async def test_an_index_killed_at_any_moment_stays_whole(root: Path, tmp_path: Path) -> None:
+    """LACUNA_KILLS=50 for the long form."""
     for number in range(40):
         body = "\n".join(f"def f{number}_{n}(x: int): return x" for n in range(50))
         (root / f"m{number}.py").write_text(body)
     expected = {f"m{number}.py": 50 for number in range(40)} | {"a.py": 1, "b.py": 0}
     chance = random.Random(7)
     database = tmp_path / "index" / index.DATABASE
-    for _ in range(6):
+    for _ in range(int(os.environ.get("LACUNA_KILLS", "8"))):
         worker = Worker(root, tmp_path / "index")
         await worker.start()
-        await asyncio.sleep(chance.uniform(0.05, 0.5))
+        await asyncio.sleep(chance.uniform(0.05, 0.6))
         if worker.pid is not None:
             os.kill(worker.pid, signal.SIGKILL)
         await worker.close()
         if database.exists():
             with sqlite3.connect(database) as connection:
                 assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+        if chance.random() < 0.5:  # the next process must see what changed in between
+            (root / "m0.py").write_text("\n".join(f"def f0_{n}(x: int): return {chance.random()}" for n in range(50)))
     last = Worker(root, tmp_path / "index")
     await settled(last)
+    assert (await names(last, "from m7 import f7_3\nf7_3"))[0] == "f7_3"
     await last.close()
     kept = store.open_store(database)
     assert {path: len(kept.definitions(path)) for path in kept.stamps()} == expected
+    found = kept.mentioning({"f7_3": 1.0}, 5)
+    assert [one.path for one in found] == ["m7.py"]
+
+
+async def test_files_that_change_are_noticed_without_being_told(root: Path, tmp_path: Path) -> None:
+    worker = Worker(root, tmp_path / "index", watch=True)
+    try:
+        await settled(worker)
+        async with asyncio.timeout(20):
+            while await names(worker, "from fresh import newcomer\nnewcomer") != ["newcomer"]:
+                (root / "fresh.py").write_text(f"def newcomer(): pass\n# {random.random()}\n")
+                await asyncio.sleep(0.1)
+    finally:
+        await worker.close()
+
+
+async def test_a_new_rule_takes_files_out(worker: Worker, root: Path) -> None:
+    await settled(worker)
+    (root / ".gitignore").write_text("a.py\n")
+    worker.touched([".gitignore"])
+    await until(worker, USE, [])
+
+
+async def test_a_deleted_folder_is_forgotten(worker: Worker, root: Path) -> None:
+    (root / "pkg").mkdir()
+    (root / "pkg" / "c.py").write_text("def inside(): pass\n")
+    await settled(worker)
+    await until(worker, "from pkg.c import inside\ninside", ["inside"])
+    shutil.rmtree(root / "pkg")
+    worker.touched(["pkg"])
+    await until(worker, "from pkg.c import inside\ninside", [])
+
+
+async def test_a_database_that_breaks_under_a_running_process_is_made_anew(
+    worker: Worker, root: Path, tmp_path: Path
+) -> None:
+    await settled(worker)
+    path = tmp_path / "index" / index.DATABASE
+    for name in (path, path.with_name(path.name + "-wal")):
+        if name.exists():
+            with name.open("r+b") as stream:
+                stream.write(b"\xff" * name.stat().st_size)
+    (root / "a.py").write_text("def changed(): pass\n")
+    worker.touched(["a.py"])
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(WorkerError):
+                if await names(worker, "from a import changed\nchanged") == ["changed"]:
+                    break
+            await asyncio.sleep(0.05)
 
 
 def test_a_damaged_database_is_found_and_built_again(root: Path, tmp_path: Path) -> None:
