@@ -18,6 +18,8 @@ Modules, each of which imports only those above it:
     library     the user's imported models, and which of them answers
     doctor      is everything as it should be
     shelf       the commands of the library
+    purge       what was written on this machine, and its removal
+    repository  the commands of the repository
     commands    the command line
     cli         the command's entry
 """

@@ -18,11 +18,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from lacuna import repository, shelf
 from lacuna import settings as configuration
-from lacuna import shelf
 from lacuna.errors import LacunaError, SettingsError
 from lacuna.settings import Settings
 from model_runtime.errors import LacunaRuntimeError
+from retrieval.errors import RetrievalError
 
 if TYPE_CHECKING:
     from lacuna.completion import Outcome
@@ -37,6 +38,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(shelf.app, name="model")
+for command in (repository.index, repository.search, repository.context, repository.purge):
+    app.command()(command)
 
 Model = Annotated[Path | None, typer.Option("--model", metavar="DIR", help="A model directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -48,7 +51,7 @@ def run(arguments: list[str]) -> int:
         app(arguments, prog_name="lacuna")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except (LacunaError, LacunaRuntimeError) as error:
+    except (LacunaError, LacunaRuntimeError, RetrievalError) as error:
         return _fail(str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

@@ -72,7 +72,7 @@ def ask(cursor: Cursor, max_tokens: int) -> Question:
     """The question that a cursor puts to a model."""
     began = time.perf_counter()
     path = cursor.path.absolute()
-    root = _root(path)
+    root = root_of(path)
     snapshot = Snapshot(
         uri=path.as_uri(),
         root=str(root),
@@ -168,7 +168,7 @@ def _outcome(question: Question, events: Sequence[Chunk | Done], connect_ms: flo
     )
 
 
-def _root(path: Path) -> Path:
+def root_of(path: Path) -> Path:
     """The folder that paths in a prompt are relative to: the repository's, else the current one, else the file's."""
     for folder in path.parents:
         if any((folder / mark).exists() for mark in _ROOTS):

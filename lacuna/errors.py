@@ -4,6 +4,7 @@
     ├── SettingsError     the settings file or an environment variable is wrong
     ├── ModelNameError    a name is no model's, or may not be what was asked for
     ├── PositionError     FILE:LINE:COL names nothing that can be completed
+    ├── PurgeError        something that was written cannot be removed
     └── DaemonError       no daemon could be found or started; also an Unreachable of the runtime,
                           so that the language server knows it without knowing this package
 
@@ -27,6 +28,10 @@ class ModelNameError(LacunaError):
 
 class PositionError(LacunaError):
     """FILE:LINE:COL names nothing that can be completed."""
+
+
+class PurgeError(LacunaError):
+    """Something that was written cannot be removed."""
 
 
 class DaemonError(LacunaError, Unreachable):

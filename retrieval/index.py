@@ -22,6 +22,7 @@ from retrieval.store import Found, Store
 from retrieval.vectors import Neighbours
 
 DATABASE = "index.sqlite"
+LOCK = "writer.lock"  # beside it: held by the one process that writes
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Indexer:
         self._root = workspace.check_root(root)
         self._directory = directory
         self._out = out
-        self._lock = lock.acquire(directory / "writer.lock")
+        self._lock = lock.acquire(directory / indexes.LOCK)
         self._index = self._opened()
         self._work: Iterator[tuple[int, int]] | None = None
         self._learning: Iterator[Neighbours] | None = None
@@ -144,7 +144,7 @@ class Indexer:
         if self._lock is not None or time.monotonic() - self._tried < RETRY_SECONDS:
             return
         self._tried = time.monotonic()
-        self._lock = lock.acquire(self._directory / "writer.lock")
+        self._lock = lock.acquire(self._directory / indexes.LOCK)
         if self._lock is not None or self._index.store.is_passing:
             self._reopen()
         elif self._index.store.look():

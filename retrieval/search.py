@@ -18,7 +18,7 @@ from retrieval.index import Index
 from retrieval.outlines import CONTAINERS
 from retrieval.surroundings import Query, Surroundings
 
-__all__ = ["Query", "Snippet", "context", "pack", "rank", "scope"]
+__all__ = ["Query", "Snippet", "context", "find", "pack", "rank", "scope"]
 
 MOST = 24  # ranked snippets
 SIMILAR = 8  # stretches of code like the cursor's, by words and by vectors each
@@ -129,6 +129,28 @@ def pack(snippets: Iterable[Snippet], count: Callable[[str], int], budget: int) 
             kept.setdefault(snippet.path, []).append(snippet)
     groups = [_joined(path, group) for path, group in kept.items()]
     return tuple(sorted(groups, key=lambda one: one.score))
+
+
+def find(text: str, index: Index, most: int) -> tuple[Snippet, ...]:
+    """What fits a question that somebody typed: definitions of its names first, then code that is like it."""
+    index.look()
+    words = [word for word in dict.fromkeys(surroundings.NAME.findall(text)) if len(word) > 1]
+    named = [known for word in words for known in index.store.beginning(word, most)]
+    exact = {known.definition.name for known in named} & set(words)
+    found: dict[tuple[str, str], Snippet] = {}
+    for known in sorted(named, key=lambda one: one.definition.name not in exact):
+        one = known.definition
+        language = languages.LANGUAGES[index.language(known.path) or "text"]
+        around = [inner.definition for inner in index.container(known.path, one.path)]
+        snippet = signatures.text(one, around, language)
+        found.setdefault(
+            (known.path, one.path), Snippet(known.path, snippet, float(one.name in exact), "name", (one.path,))
+        )
+    code = (*index.mentioning(dict.fromkeys(words, 1.0), most, ""), *index.like(text, most, ""))
+    for stretch in code:
+        key = (stretch.path, str(stretch.chunk.first))
+        found.setdefault(key, Snippet(stretch.path, stretch.chunk.text, 0.0, "code"))
+    return tuple(found.values())[:most]
 
 
 def scope(text: str, offset: int) -> str:

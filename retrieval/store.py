@@ -258,6 +258,16 @@ class Store:
         """How many files are known."""
         return int(self._db.execute("select count(*) from files").fetchone()[0])
 
+    def definition_count(self) -> int:
+        """How many definitions are known."""
+        return int(self._db.execute("select count(*) from definitions").fetchone()[0])
+
+    def beginning(self, letters: str, most: int) -> tuple[Known, ...]:
+        """Definitions whose names begin with these letters, case aside; short names first."""
+        escaped = letters.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
+        rest = "join files f on f.id = d.file where d.name like ? escape '\\' order by length(d.name), d.rowid limit ?"
+        return self._known(rest, (escaped + "%", most))
+
     def keep(self, key: str, value: bytes) -> None:
         """Keeps a value beside the entries."""
         self._db.execute("insert or replace into kept values (?, ?)", (key, value))

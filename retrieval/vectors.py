@@ -63,6 +63,7 @@ class Neighbours:
 
         assert isinstance(self.embedder, LatentSemantics)
         content = faiss.serialize_index(self._index).tobytes()
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         passing = directory / f"{FILE}.{os.getpid()}"
         try:
             with passing.open("wb") as stream:

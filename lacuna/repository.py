@@ -1,0 +1,179 @@
+"""The commands of the repository: index it, search it, show what a cursor would be given, forget everything.
+
+What they do is done in `retrieval`; indexes are those that editors use, under the cache folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from lacuna import settings as configuration
+from lacuna.completion import root_of
+from lacuna.position import locate
+
+if TYPE_CHECKING:
+    from retrieval.index import Index
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Folder = Annotated[
+    Path, typer.Argument(metavar="[PATH]", help="The folder that you open in your editor; the current one if none.")
+]
+_Show = Callable[[int, int], None]
+
+
+def index(path: Folder = Path(), as_json: Json = False) -> None:
+    """Read a repository, or what has changed in it, so that editors need not."""
+    root = _root(path)
+    start = time.perf_counter()
+    with _opened(root, with_vectors=True) as made:
+        found = {
+            "root": str(root),
+            "files": made.store.count(),
+            "definitions": made.store.definition_count(),
+            "chunks": made.store.chunks(),
+            "seconds": round(time.perf_counter() - start, 2),
+            "folder": str(_directory(root)),
+        }
+    if as_json:
+        _print_json(found)
+        return
+    print("{files} files, {definitions} definitions and {chunks} chunks in {seconds} s".format(**found))
+    print(f"kept in {found['folder']}")
+
+
+def search(
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="Names, or a piece of code.")],
+    path: Annotated[
+        Path, typer.Option("--path", metavar="PATH", help="The folder that you open in your editor.")
+    ] = Path(),
+    most: Annotated[int, typer.Option("--most", min=1, max=100, help="How many to print.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Print the definitions and the code of a repository that fit a query best."""
+    from retrieval import search as searching
+
+    with _opened(_root(path), with_vectors=True) as made:
+        found = searching.find(query, made, most)
+    if as_json:
+        _print_json([asdict(one) for one in found])
+        return
+    for one in found:
+        print(f"{one.path}  {', '.join(one.names) or one.source}\n{_indented(one.text)}")
+    if not found:
+        print("lacuna: nothing fits", file=sys.stderr)
+
+
+def context(
+    position: Annotated[str, typer.Argument(metavar="FILE:LINE:COL", help="Line and column count from 1.")],
+    budget: Annotated[int, typer.Option(min=1, help="Tokens that other files may take.")] = 350,
+    every: Annotated[bool, typer.Option("--all", help="Also what does not fit into the budget.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print what of other files would go into the prompt at a position, the most valuable last."""
+    from lsp_server.context import count
+    from retrieval import search as searching
+    from retrieval.surroundings import Query
+
+    cursor = locate(position)
+    path = cursor.path.absolute()
+    root = root_of(path)
+    text = "".join(cursor.lines)
+    offset = sum(map(len, cursor.lines[: cursor.place.line])) + cursor.place.column
+    with _opened(root) as made:
+        ranked = searching.rank(Query(path.relative_to(root).as_posix(), text, offset), made)
+    found = tuple(reversed(ranked)) if every else searching.pack(ranked, count, budget)
+    if as_json:
+        _print_json([{**asdict(one), "tokens": count(one.text)} for one in found])
+        return
+    for one in found:
+        print(f"{one.path}  {one.source}  score {one.score:.2f}  about {count(one.text)} tokens\n{_indented(one.text)}")
+    if not found:
+        print("lacuna: no other file has anything to say here", file=sys.stderr)
+
+
+def _root(path: Path) -> Path:
+    from retrieval import workspace
+
+    return workspace.check_root(path)
+
+
+def _directory(root: Path) -> Path:
+    from retrieval import index as indexes
+
+    return indexes.directory(configuration.cache(), root)
+
+
+@contextlib.contextmanager
+def _opened(root: Path, with_vectors: bool = False) -> Iterator[Index]:
+    """The repository's index, brought up to date; by the process that writes it, if an editor runs one."""
+    from retrieval import index as indexes
+    from retrieval import lock, store
+
+    directory = _directory(root)
+    writer = lock.acquire(directory / indexes.LOCK)
+    try:
+        if writer is None:
+            made = indexes.over(root, store.open_store(directory / indexes.DATABASE))
+        else:
+            with _progress() as show:
+                made = indexes.opened(root, directory, show)
+            if with_vectors:
+                made = indexes.with_vectors(made, directory)
+        yield made
+        made.store.close()
+    finally:
+        if writer is not None:
+            lock.release(writer)
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[_Show]:
+    """What to call with files done and files in all; shown on a terminal, after a moment, gone afterwards."""
+    columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+
+        def show(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
+        yield show
+
+
+def purge(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Remove everything that Lacuna has written on this machine: indexes, graphs, imported models, log, settings."""
+    import asyncio
+
+    from lacuna import daemon
+    from lacuna import purge as purging
+
+    settings = configuration.read()
+    found = purging.find(settings)
+    for one in found:
+        print(f"{one.path}  {one.what}, {one.size / 1e6:.1f} MB")
+    if not found:
+        print("there is nothing")
+        return
+    if not yes and not typer.confirm("remove all of it?"):
+        raise typer.Exit(1)
+    asyncio.run(daemon.stop(settings))
+    purging.remove(purging.find(settings))
+    print("removed")
+
+
+def _indented(text: str) -> str:
+    return "".join(f"    {line}\n" for line in text.rstrip("\n").split("\n"))
+
+
+def _print_json(value: object) -> None:
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
