@@ -21,7 +21,7 @@ from lsp_server.teaching import workspace
 from lsp_server.window import Anchor, Frame
 from model_runtime.protocol import InfillRequest
 
-LINE_TOKENS, BLOCK_TOKENS = 64, 128
+LINE_TOKENS, BLOCK_TOKENS = 64, 96
 AFTER = 1.0  # seconds a generation may go on after its request's deadline, for the next key
 
 _FAR = 24  # lines: an edit further below is not somebody typing on
