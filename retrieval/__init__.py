@@ -17,6 +17,7 @@ those above it:
     store         entries in SQLite
     modules       a module's name to the files it means
     dependencies  an import that leads out of the workspace to what is installed
+    edits         two versions of a text to what changed
     embedding     texts to vectors, by an embedder learnt from the repository
     vectors       a store's chunks to nearest neighbours (FAISS)
     index         a root's entries, unsaved buffers over the disk

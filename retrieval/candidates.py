@@ -22,7 +22,8 @@ from retrieval.symbols import Binding
 MOST_RIVALS = 12  # a name with more definitions says little
 SHORTEST = 2
 ECHOES = 12  # similar chunks of other files
-Source = Literal["import", "name", "file", "similar", "code"]  # similar: a name in code like the cursor's
+# similar: a name in code like the cursor's; usage, edit and code are stretches of lines, not definitions
+Source = Literal["import", "name", "file", "similar", "usage", "edit", "code"]
 _FAMILIES = {"javascript": "js", "typescript": "js", "tsx": "js", "vue": "js", "svelte": "js", "c": "c", "cpp": "c"}
 
 

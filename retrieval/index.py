@@ -13,8 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from retrieval import dependencies, entries, modules, store, vectors, workspace
+from retrieval import dependencies, edits, entries, modules, store, vectors, workspace
 from retrieval.dependencies import Outside
+from retrieval.edits import Edit
 from retrieval.entries import Entry, Known
 from retrieval.outlines import Import
 from retrieval.projects import Project
@@ -22,16 +23,21 @@ from retrieval.store import Found, Store
 from retrieval.vectors import Neighbours
 
 DATABASE = "index.sqlite"
+EDITS = 8  # remembered
 LOCK = "writer.lock"  # beside it: held by the one process that writes
 
 
 @dataclass(frozen=True)
 class Index:
-    """A root's entries: the store's, over them those of open buffers, and around them the dependencies."""
+    """A root's entries: the store's, over them those of open buffers, and around them the dependencies.
+
+    edits: what was changed in buffers, the newest first.
+    """
 
     root: Path
     store: Store
     buffers: Mapping[str, Entry] = field(default_factory=lambda: MappingProxyType({}))
+    edits: tuple[Edit, ...] = ()
     outside: Outside | None = None
     neighbours: Neighbours | None = None
 
@@ -232,9 +238,12 @@ def _run(index: Index, progress: Callable[[int, int], None] | None) -> None:
                 progress(done, total)
 
 
-def with_buffer(index: Index, path: str, text: str) -> Index:
-    """The index with an unsaved buffer's text in place of the file's."""
-    return replace(index, buffers=MappingProxyType({**index.buffers, path: entries.read(path, text)}))
+def with_buffer(index: Index, path: str, text: str, before: str | None = None) -> Index:
+    """The index with an unsaved buffer's text in place of the file's. `before`: its text until now, for `edits`."""
+    one = None if before is None else edits.between(path, before, text)
+    changes = index.edits if one is None else edits.newest(index.edits, one, EDITS)
+    buffers = MappingProxyType({**index.buffers, path: entries.read(path, text)})
+    return replace(index, buffers=buffers, edits=changes)
 
 
 def without_buffer(index: Index, path: str) -> Index:

@@ -49,6 +49,7 @@ class Indexer:
         self._work: Iterator[tuple[int, int]] | None = None
         self._learning: Iterator[Neighbours] | None = None
         self._touched: set[str] = set()
+        self._texts: dict[str, str] = {}  # of open buffers
         self._recital: Iterator[tuple[str, str]] | None = None
         self._committed = self._reported = self._tried = self._mended = 0.0
         if self._lock is not None:
@@ -75,18 +76,24 @@ class Indexer:
         if isinstance(message, Ask):
             self._answer(message)
         elif isinstance(message, Buffer):
-            changed = (
-                indexes.without_buffer(self._index, message.path)
-                if message.text is None
-                else indexes.with_buffer(self._index, message.path, message.text)
-            )
-            self._index = changed
+            self._edit(message)
         elif isinstance(message, Recite):
             self._recital = itertools.chain(self._recital or (), memory.texts(self._root, message.paths))
         elif message.paths:
             self._touched.update(message.paths)
         elif self._lock is not None:
             self._work = indexes.refreshing(self._index)
+
+    def _edit(self, message: Buffer) -> None:
+        """A buffer was opened, changed or closed."""
+        path, text = message.path, message.text
+        if text is None:
+            self._texts.pop(path, None)
+            self._index = indexes.without_buffer(self._index, path)
+            return
+        before = self._texts.get(path) or workspace.read(self._root, path)
+        self._index = indexes.with_buffer(self._index, path, text, before)
+        self._texts[path] = text
 
     def step(self) -> None:
         """A little of what is to do: files first, then their vectors, then the recital."""

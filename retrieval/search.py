@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from retrieval import candidates, dependencies, languages, ranking, signatures, surroundings
+from retrieval import candidates, dependencies, languages, ranking, secrets, signatures, surroundings
 from retrieval.candidates import Candidate, Source
 from retrieval.chunks import Chunk
 from retrieval.index import Index
@@ -21,11 +21,16 @@ from retrieval.surroundings import Query, Surroundings
 __all__ = ["Query", "Snippet", "context", "find", "pack", "rank", "scope"]
 
 MOST = 24  # ranked snippets
+EDIT_WORTH = 0.1  # of the latest
+USAGES = 3
+USAGE_WORTH = 0.05
+YOUNG = 12  # lines from a function's head in which its uses elsewhere still say something
 SIMILAR = 8  # stretches of code like the cursor's, by words and by vectors each
 SIMILAR_LINES = 16
 SIMILAR_WORTH = 0.04  # of the likest: a definition that is likelier needed than this comes first
 RECIPROCAL = 60
 _SCOPE_LINES = 400
+_FUNCTION = re.compile(r"\b(?:def|fn|func|fun|function|sub)\s+([^\W\d]\w*)|([^\W\d]\w*)\s*\(")
 _FLOW = re.compile(
     r"(?:\}\s*)?(?:if|elif|else|for|while|switch|match|case|default|try|except|catch|finally|with|do|return)\b"
 )
@@ -71,7 +76,7 @@ def rank(query: Query, index: Index) -> tuple[Snippet, ...]:
     scored = [(ranking.together([likelihood for likelihood, _ in group]), key) for key, group in groups.items()]
     best = sorted(scored, key=lambda one: (-one[0], one[1]))[:MOST]
     found = [_snippet(score, key, groups[key], here, index) for score, key in best]
-    return tuple(sorted([*found, *_similar(here, index)], key=lambda one: -one.score))
+    return tuple(sorted([*found, *_stretches(here, index)], key=lambda one: -one.score))
 
 
 def _snippet(
@@ -93,11 +98,36 @@ def _snippet(
     return Snippet(dependencies.shown(path), text, score, source, tuple(names))
 
 
+def _stretches(here: Surroundings, index: Index) -> Iterator[Snippet]:
+    """Lines of other files that are no definitions: edited of late, using what is being written, or like it.
+
+    Each is worth little beside a definition that is likely needed: they fill what room is left.
+    """
+    for age, edit in enumerate(one for one in index.edits if one.path != here.path):
+        yield Snippet(edit.path, secrets.mask(edit.text, edit.path), EDIT_WORTH / (1 + age), "edit")
+    yield from _usages(here, index)
+    yield from _similar(here, index)
+
+
+def _usages(here: Surroundings, index: Index) -> Iterator[Snippet]:
+    """Where other files use the function that is being written: how it is called, what becomes of its result."""
+    head = scope(here.text, here.offset).rpartition("\n")[2]
+    named = _FUNCTION.search(head)
+    if named is None or here.text.count("\n", here.text.rfind(head, 0, here.offset), here.offset) > YOUNG:
+        return
+    name = named[1] or named[2]
+    for rank, found in enumerate(index.mentioning({name: 1.0}, USAGES, here.path)):
+        lines = found.chunk.text.split("\n")
+        uses = [number for number, line in enumerate(lines) if re.search(rf"\b{re.escape(name)}\s*\(", line)]
+        if uses:
+            text = "\n".join(lines[max(0, uses[0] - 1) : uses[0] + 3]).strip("\n") + "\n"
+            yield Snippet(found.path, text, USAGE_WORTH / (1 + rank), "usage")
+
+
 def _similar(here: Surroundings, index: Index) -> Iterator[Snippet]:
     """Code of other files that is like the code at the cursor, at most one stretch of each file.
 
-    Ranked by words and by vectors, the two fused by reciprocal ranks (Cormack et al. 2009), and worth
-    little beside a definition: it fills what room is left.
+    Ranked by words and by vectors, the two fused by reciprocal ranks (Cormack et al. 2009).
     """
     ranks: dict[tuple[str, int], float] = {}
     chunks: dict[tuple[str, int], Chunk] = {}
@@ -112,8 +142,7 @@ def _similar(here: Surroundings, index: Index) -> Iterator[Snippet]:
         if path not in seen and len(seen) < SIMILAR // 2:
             seen.add(path)
             text = "\n".join(chunks[key].text.split("\n")[:SIMILAR_LINES]).rstrip() + "\n"
-            score = SIMILAR_WORTH * ranks[key] * RECIPROCAL / 2
-            yield Snippet(path, text, score, "code")
+            yield Snippet(path, text, SIMILAR_WORTH * ranks[key] * RECIPROCAL / 2, "code")
 
 
 def pack(snippets: Iterable[Snippet], count: Callable[[str], int], budget: int) -> tuple[Snippet, ...]:

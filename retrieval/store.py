@@ -81,6 +81,7 @@ class _Memory:
     stems: frozenset[str]
     projects: tuple[Project, ...]
     named: dict[tuple[str, int], tuple[Known, ...]]
+    imports: dict[str, tuple[Import, ...]]
 
 
 class Store:
@@ -206,6 +207,12 @@ class Store:
 
     def imports(self, path: str) -> tuple[Import, ...]:
         """What a file imports."""
+        known = self._remembered().imports
+        if path not in known:
+            known[path] = self._imports(path)
+        return known[path]
+
+    def _imports(self, path: str) -> tuple[Import, ...]:
         rows = self._db.execute(
             "select i.module, i.name, i.alias, i.line, i.reexport from imports i join files f on f.id = i.file"
             " where f.path = ?",
@@ -316,7 +323,7 @@ class Store:
             rows = self._db.execute("select content from projects")
             projects = tuple(msgspec.json.decode(content, type=Project) for (content,) in rows)
             stems = {part.partition(".")[0] for path in languages for part in path.split("/")[-2:]}
-            self._memory = _Memory(languages, frozenset(stems), projects, {})
+            self._memory = _Memory(languages, frozenset(stems), projects, {}, {})
         return self._memory
 
     def _known(self, rest: str, values: Iterable[object]) -> tuple[Known, ...]:

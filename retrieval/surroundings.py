@@ -54,6 +54,7 @@ class Surroundings:
     language: Language
     outline: Outline
     text: str
+    offset: int
     line: int
     places: dict[str, list[int]]
     above: list[float]
@@ -125,6 +126,7 @@ def read(query: Query, seconds: float = 0.5) -> Surroundings:
         language=language,
         outline=outline,
         text=text,
+        offset=offset,
         line=line,
         places=dict(places),
         above=above,

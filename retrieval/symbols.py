@@ -47,14 +47,22 @@ def bindings(
     return (Binding(one.alias, inner, None),) if inner and inner != paths else ()
 
 
-def lookup(paths: tuple[str, ...], name: str, index: Index, hops: int = _HOPS) -> tuple[Known, ...]:
-    """The definitions that `name` means in any of the files: top-level, re-exported, or else anywhere inside."""
+def lookup(
+    paths: tuple[str, ...], name: str, index: Index, hops: int = _HOPS, seen: set[tuple[str, str]] | None = None
+) -> tuple[Known, ...]:
+    """The definitions that `name` means in any of the files: top-level, re-exported, or else anywhere inside.
+
+    seen: what was asked on the way here; a file is asked for a name once.
+    """
+    seen = set() if seen is None else seen
+    paths = tuple(path for path in paths if (path, name) not in seen)
+    seen.update((path, name) for path in paths)
     inside = [known for path in paths for known in index.defined(path, name)]
     outer = tuple(known for known in inside if known.definition.parent is None)
     if outer or hops == 0:
         return outer
     for path in paths:
-        found = _re_exported(path, name, index, hops - 1)
+        found = _re_exported(path, name, index, hops - 1, seen)
         if found:
             return found
     return tuple(inside[:4])
@@ -92,19 +100,21 @@ def _offered(path: str, index: Index) -> tuple[Known, ...]:
     )
 
 
-def _re_exported(path: str, name: str, index: Index, hops: int) -> tuple[Known, ...]:
+def _re_exported(path: str, name: str, index: Index, hops: int, seen: set[tuple[str, str]]) -> tuple[Known, ...]:
     language = index.language(path) or ""
     imports = index.imports(path)
     for one in imports:
         if one.alias == name and one.name not in (None, "*"):
             target = index.files(one.module, path, language)
-            found = lookup(target, one.name or name, index, hops) if target else ()
+            found = lookup(target, one.name or name, index, hops, seen) if target else ()
             if found:
                 return found
     for one in imports:
         if one.name == "*" and one.alias == "*":
             target = index.files(one.module, path, language)
-            found = tuple(k for k in lookup(target, name, index, min(hops, _STAR_HOPS)) if k.definition.parent is None)
+            found = tuple(
+                k for k in lookup(target, name, index, min(hops, _STAR_HOPS), seen) if k.definition.parent is None
+            )
             if found:
                 return found
     return ()

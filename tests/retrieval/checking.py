@@ -53,8 +53,8 @@ def ranked(fixture: str) -> tuple[Snippet, ...]:
 
 
 def definitions(snippets: Iterable[Snippet]) -> tuple[Snippet, ...]:
-    """The snippets that are definitions, without those of similar code."""
-    return tuple(one for one in snippets if one.source != "code")
+    """The snippets that are definitions, without stretches of lines."""
+    return tuple(one for one in snippets if one.source not in ("usage", "edit", "code"))
 
 
 def check(fixture: str, *expected: str) -> None:

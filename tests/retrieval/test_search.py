@@ -134,3 +134,39 @@ def test_the_scope_changes_with_the_function() -> None:
     text = "def f():\n    {}x = 1\n\ndef g():\n    {}y = 1\n{}"
     f, g, module = (scope_at(text.format(*marks)) for marks in (("▮", "", ""), ("", "▮", ""), ("", "", "▮")))
     assert (f, g, module) == ("def f():", "def g():", "")
+
+
+def test_uses_of_the_function_being_written_are_shown() -> None:
+    query, made = opened(
+        """
+        === a.py
+        def charge(order):
+            ▮
+        === b.py
+        from a import charge
+        def checkout(order):
+            receipt = charge(order)
+            print(receipt.number)
+        """
+    )
+    (usage,) = [one for one in search.rank(query, made) if one.source == "usage"]
+    assert (usage.path, usage.text.split("\n")[1]) == ("b.py", "    receipt = charge(order)")
+
+
+def test_what_was_edited_of_late_is_shown_newest_first() -> None:
+    query, made = opened("=== a.py\nx = 1\n=== b.py\ny = 2\n=== main.py\n▮\n")
+    made = index.with_buffer(made, "a.py", "x = 1\ntimeout = 30\n", before="x = 1\n")
+    made = index.with_buffer(made, "b.py", "y = 2\nretries = 4\n", before="y = 2\n")
+    edits = [one for one in search.rank(query, made) if one.source == "edit"]
+    assert [(one.path, one.text) for one in edits] == [
+        ("b.py", "y = 2\nretries = 4\n"),
+        ("a.py", "x = 1\ntimeout = 30\n"),
+    ]
+
+
+def test_an_edit_of_the_file_itself_is_not_shown_and_one_over_another_replaces_it() -> None:
+    query, made = opened("=== main.py\n▮x = 1\n=== b.py\ny = 2\n")
+    made = index.with_buffer(made, "main.py", "x = 2\n", before="x = 1\n")
+    made = index.with_buffer(made, "b.py", "y = 3\n", before="y = 2\n")
+    made = index.with_buffer(made, "b.py", "y = 4\n", before="y = 3\n")
+    assert [one.text for one in search.rank(query, made) if one.source == "edit"] == ["y = 4\n"]
