@@ -65,11 +65,11 @@ FIXTURES: dict[str, tuple[str, list[str], str]] = {
         package store
         // Box holds.
         type Box struct {
-        	Lid string
+        \tLid string
         }
         func (b *Box) Open(how string) (int, error) {
-        	▮
-        	return 0, nil
+        \t▮
+        \treturn 0, nil
         }
         """,
         ["Box.Open"],
