@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -14,11 +15,14 @@ from lsp_server.window import Frame
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.protocol import Done, InfillRequest, Reason, Usage
 
+_numbers = itertools.count(1)
+
 
 class Generation:
     """A middle while it is written, and afterwards. It outlives the answer it was begun for.
 
-    frame, at: where it begins; wanted: how much was asked for; enough: whether a text is all that can be used.
+    number: of the request, from 1. frame, at: where it begins; wanted: how much was asked for; enough: whether a text
+    is all that can be used.
     text has \\n as its only line ending. finish: why it ended, None while it runs. failure: what went wrong.
     sent, first, ended: in seconds of time.monotonic().
     """
@@ -26,6 +30,7 @@ class Generation:
     def __init__(
         self, request: InfillRequest, frame: Frame, at: Place, wanted: Plan, enough: Callable[[str], bool]
     ) -> None:
+        self.number = next(_numbers)
         self.request, self.frame, self.at, self.wanted = request, frame, at, wanted
         self._enough = enough
         self.text = ""

@@ -13,6 +13,7 @@ class Timing(msgspec.Struct, frozen=True):
     total_ms: from the request's last byte read to the reply's last byte written. outside_ms: of that, what was
     neither spent in the network nor waiting in its queue nor for another key; layout, sampling and the way to the
     service and back are in it. What only the service knows is None until it said so, or when it was cut off.
+    request: the number of the model's request that the answer is from, the same for all that one request answers.
     """
 
     id: int | str
@@ -25,6 +26,7 @@ class Timing(msgspec.Struct, frozen=True):
     total_ms: float
     outside_ms: float | None
     debounce_ms: float
+    request: int | None = None
     queue_ms: float | None = None
     layout_ms: float | None = None
     prefill_ms: float | None = None
@@ -51,6 +53,7 @@ def measure(answer: Answer, *, identifier: int | str, version: int, received: fl
         total_ms=_ms(total),
         outside_ms=None if answer.source == "model" else _ms(ours),
         debounce_ms=_ms(answer.debounce),
+        request=None if answer.generation is None else answer.generation.number,
     )
     generation = answer.generation
     if answer.source != "model" or generation is None or generation.usage is None or generation.ended is None:
