@@ -6,11 +6,12 @@ braces, takes trailing spaces away. As in VS Code; positions are utf-16. Ignores
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 PAIRS = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'"}
-QUOTES = "\"'"
-INDENT = 4
+QUOTES = "\"'`"
+INDENT = "    "
 
 Change = dict[str, object]
 Position = dict[str, int]
@@ -26,13 +27,19 @@ class Mark:
 
 @dataclass
 class Editor:
-    """One open file. pending: the text right of the cursor that the editor put there by itself."""
+    """One open file. pending: the text right of the cursor that the editor put there by itself.
+
+    unit: one step of indentation; ending: what stands between two lines; pairs: openers and quotes → what closes them.
+    """
 
     lines: list[str]
     cursor: Mark = field(default_factory=lambda: Mark(0, 0))
     pending: str = ""
     version: int = 1
     marks: list[Mark] = field(default_factory=list)
+    unit: str = INDENT
+    ending: str = "\n"
+    pairs: Mapping[str, str] = field(default_factory=lambda: PAIRS)
 
     @property
     def line(self) -> str:
@@ -51,17 +58,20 @@ class Editor:
 
     def text(self) -> str:
         """The whole file."""
-        return "\n".join(self.lines)
+        return self.ending.join(self.lines)
 
     def jump(self, mark: Mark, pending: str) -> None:
         """Goes elsewhere. pending: what was pending there when the cursor left."""
         self.cursor, self.pending = Mark(mark.row, mark.column), pending
 
     def replace(self, start: Mark, end: Mark, text: str, *, caret: int | None = None) -> Change:
-        """Puts text in place of what stands between two places; the cursor goes `caret` characters into it."""
+        """Puts text in place of what stands between two places; the cursor goes `caret` characters into it.
+
+        The text has \\n between its lines, the change the file's own ending.
+        """
         change: Change = {
             "range": {"start": self.position(start.row, start.column), "end": self.position(end.row, end.column)},
-            "text": text,
+            "text": text.replace("\n", self.ending),
         }
         left, right = self.lines[start.row][: start.column], self.lines[end.row][end.column :]
         new = (left + text + right).split("\n")
@@ -84,25 +94,26 @@ class Editor:
         """Presses a key that writes."""
         before = self.line[: self.cursor.column]
         after = self.line[self.cursor.column :]
-        if self.pending.startswith(character) and character in PAIRS.values():
+        if self.pending.startswith(character) and character in self.pairs.values():
             self.pending = self.pending[1:]
             end = Mark(self.cursor.row, self.cursor.column + 1)
             return self.replace(self.cursor, end, character)
-        if character in PAIRS and _closes(character, before, after):
-            self.pending = PAIRS[character] + self.pending
-            return self.insert(character + PAIRS[character], caret=1)
+        if character in self.pairs and _closes(character, before, after):
+            self.pending = self.pairs[character] + self.pending
+            return self.insert(character + self.pairs[character], caret=1)
         return self.insert(character)
 
     def enter(self) -> Change:
         """Presses Enter: the indentation goes on, a block opens, spaces on an empty line go."""
         before = self.line[: self.cursor.column]
         stripped = before.strip()
-        indent = len(before) - len(before.lstrip(" "))
-        deeper = indent + INDENT if stripped and stripped[-1] in ":([{" else indent
+        indent = before[: len(before) - len(before.lstrip(" \t"))]
+        deeper = indent + self.unit if stripped and stripped[-1] in ":([{" else indent
         start = Mark(self.cursor.row, 0) if not stripped else self.cursor
-        text = "\n" + " " * deeper
-        if stripped and self.pending and PAIRS.get(stripped[-1]) == self.pending[0] and stripped[-1] not in QUOTES:
-            below = "\n" + " " * indent
+        text = "\n" + deeper
+        opener = stripped[-1:]
+        if opener and self.pending and self.pairs.get(opener) == self.pending[0] and opener not in QUOTES:
+            below = "\n" + indent
             self.pending = below + self.pending
             return self.replace(start, self.cursor, text + below, caret=len(text))
         return self.replace(start, self.cursor, text)
@@ -137,4 +148,4 @@ def _closes(character: str, before: str, after: str) -> bool:
     if character not in QUOTES:
         return True
     word = before[len(before.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789")) :]
-    return (not word or word.lower() in ("f", "r", "b", "rb", "br")) and not before.endswith(("'", '"'))
+    return (not word or word.lower() in ("f", "r", "b", "rb", "br")) and not before.endswith(tuple(QUOTES))

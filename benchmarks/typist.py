@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from benchmarks.editor import INDENT, PAIRS, Change, Editor, Mark
+from benchmarks.editor import Change, Editor, Mark
 
 Kind = Literal["char", "enter", "backspace", "overtype", "skip", "delete", "tab", "typo"]
 
@@ -36,7 +37,7 @@ class Key:
 class Typing:
     """The writing of one text at one place of a file. done: characters of `text` that stand there.
 
-    excess: spaces of the editor's indentation that are not in the text; wrong: letters of a typo, to be erased.
+    excess: characters of the editor's indentation that are not in the text; wrong: letters of a typo, to be erased.
     """
 
     text: str
@@ -69,8 +70,8 @@ class Typing:
         if rest[0] == "\n":
             return self._next_line(rest)
         if self.excess:
-            return Key("backspace", self._pause("char"), count=min(self.excess, INDENT))
-        closer = self._closer(rest)
+            return Key("backspace", self._pause("char"), count=min(self.excess, len(editor.unit)))
+        closer = self._closer(rest, editor.pairs)
         return closer or self._character(rest)
 
     def press(self, key: Key, editor: Editor) -> Change | None:
@@ -140,27 +141,30 @@ class Typing:
         self.done += 1
         self.excess = 0
         line = self.text[self.done :].split("\n", 1)[0]
-        wanted = len(line) - len(line.lstrip(" "))
-        given = editor.cursor.column
-        self.done += min(wanted, given)
-        self.excess = max(0, given - wanted)
-        if wanted > given:
-            self.queue.append(Key("tab", self._pause("enter"), text=" " * (wanted - given)))
+        wanted = line[: len(line) - len(line.lstrip(" \t"))]
+        given = editor.line[: editor.cursor.column]
+        shorter = min(len(wanted), len(given))
+        same = next((at for at in range(shorter) if wanted[at] != given[at]), shorter)
+        self.done += same
+        self.excess = len(given) - same
+        if wanted[same:]:
+            erased = [Key("backspace", self._pause("char"), count=self.excess)] if self.excess else []
+            self.queue += [*erased, Key("tab", self._pause("enter"), text=wanted[same:])]
 
     def _segment(self) -> str:
         """The pending text up to its first closer."""
         blank = len(self.pending) - len(self.pending.lstrip())
         return self.pending[: blank + 1]
 
-    def _closer(self, rest: str) -> Key | None:
+    def _closer(self, rest: str, pairs: Mapping[str, str]) -> Key | None:
         """The key that deals with a closer: typed over, or with what stands before it deleted first."""
-        if rest[0] not in PAIRS.values() or not self.pending:
+        if rest[0] not in pairs.values() or not self.pending:
             return None
         if self.pending[0] == rest[0]:
             return Key("overtype", self._pause("char"), text=rest[0])
         at = self.pending.find(rest[0])
         blank = len(self.pending) - len(self.pending.lstrip())
-        if at > 0 and (at == blank or rest[0] not in PAIRS):
+        if at > 0 and (at == blank or rest[0] not in pairs):
             return Key("delete", self._pause("char"), count=at)
         return None
 
