@@ -18,6 +18,7 @@ Modules, each of which imports only those above it:
     samples     one request each: classes, percentiles, thresholds
     sitting     a person writes functions in front of a server
     recall      how often the definition a hidden line needs is among the snippets
+    hidden_lines  ends of a repository's lines, with and without a name from another file
     repository  what retrieval and memory of a repository are worth to the model
     index_speed  how fast a tree is read, indexed and searched
     latency     how long each key waits for its answer, and what it costs

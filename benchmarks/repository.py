@@ -1,28 +1,41 @@
-"""What a repository is worth to the model: lines of files that no index and no memory has seen.
+"""What a repository is worth to the model: ends of its lines, hidden, their file in no index and no memory.
 
     python -m benchmarks.repository --root DIR... --n 200 --json
 
-Every arm writes the rest of the same lines: the model with its file alone; with snippets that
-retrieval finds in the other files (+ retrieval); with n-grams of the other files mixed in
-(+ memory); with both; and the memory without a model. Exact match of the rest of the line, and how
-likely the true rest was, each against the first arm with a paired 95 % interval. Greedy, through
-the engine that serves. The line is hidden; what stands below it stays.
+Every arm writes the rest of the same lines, from the window that the language server would show: the model with
+its file alone; with snippets that retrieval finds in the other files; with n-grams of the other files mixed in;
+with both; with the one definition handed over that the line needs (oracle, where it needs one); and the memory
+without a model, which may also look into the rest of the file. Exact match and edit similarity of the rest of the
+line, written greedily by the engine that serves; how likely the true rest was, in nats; gains over the model
+alone, paired, with 95 % intervals; milliseconds. What stands below the line stays. The vectors that find similar
+code were learnt with the hidden file there.
+
+`--shard 1/4` does a quarter of the files; `--merge FILE...` reports what several runs with --json have printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
-import shutil
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from pathlib import Path
 
+from benchmarks import hidden_lines
+from benchmarks.hidden_lines import KINDS, Gap
+from benchmarks.infill import similarity
+from lsp_server import window
+from lsp_server.context import BUDGET, Contexts, count
+from lsp_server.document import Place, split
+from lsp_server.indexing import query
+from lsp_server.session import Snapshot
 from model_runtime import manifest
 from model_runtime.engine import Engine
 from model_runtime.errors import LacunaRuntimeError
@@ -30,114 +43,125 @@ from model_runtime.memories import TOKENS
 from model_runtime.ngrams import LONGEST, Continuation, NGrams, mix
 from model_runtime.prompt import Infill, Snippet, lay_out
 from model_runtime.sequence import Cancel, Generation, Token
-from retrieval import index, memory, search, workspace
+from retrieval import index, memory, search
 from retrieval.errors import RetrievalError
 from retrieval.index import Index
-from retrieval.search import Query
 
-ABOVE, BELOW = 60, 20  # lines that the model sees around the cursor
-BUDGET = 400  # tokens of snippets
 MOST = 48  # tokens of the rest of a line
-HELD_OUT = 6  # files of a root
-ARMS = ("model", "+ retrieval", "+ memory", "+ both", "memory alone")
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A hidden rest of a line. kind: "line" from the indentation on, "word" from a word's beginning, "inside" one."""
-
-    path: str
-    before: str
-    rest: str
-    after: str
-    kind: str
-
-
-@dataclass(frozen=True)
-class Held:
-    """A repository without some of its files, and those files' texts by path."""
-
-    index: Index
-    memory: NGrams
-    files: dict[str, str]
+MODEL, RETRIEVAL, MEMORY, BOTH, ORACLE, ALONE = (
+    "model",
+    "+ retrieval",
+    "+ memory",
+    "+ both",
+    "oracle",
+    "memory alone",
+)
+ARMS = (MODEL, RETRIEVAL, MEMORY, BOTH, ORACLE, ALONE)
+PARTS = ("all", "another file", "this file alone", *KINDS)
 
 
 @dataclass(frozen=True)
 class Try:
     """One gap filled by one arm. nats: log-probability of the true rest, None for an arm without a model."""
 
-    right: bool
+    exact: bool
+    similar: float
     nats: float | None
-    seconds: float
+    ms: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """One gap filled by every arm. crossing: it needs another file. search_ms: what finding the snippets took."""
+
+    root: str
+    path: str
+    line: int
+    kind: str
+    crossing: bool
+    search_ms: float
+    tries: dict[str, Try]
+
+    def is_of(self, part: str) -> bool:
+        """Whether it counts for a part of the report."""
+        return part in ("all", self.kind, "another file" if self.crossing else "this file alone")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One arm. Gains over the model alone, with their paired 95 % intervals; nats: a line; seconds: the median."""
+    """One arm. exact, similar: shares of 1; gains: over the model alone, with the ends of their 95 % interval."""
 
+    n: int
     exact: float
     exact_gain: tuple[float, float, float]
+    similar: float
+    nats: float | None
     nats_gain: tuple[float, float, float] | None
-    seconds: float
+    p50_ms: float
+    p95_ms: float
 
 
-def held(root: Path, folder: Path, engine: Engine, rng: random.Random) -> Held:
-    """The root copied into `folder`, some files kept back. Raises RetrievalError."""
-    names = [file.path for file in workspace.files(root)]
-    worth = [name for name in names if name.endswith((".py", ".ts", ".js", ".go", ".rs", ".java", ".c", ".cpp"))]
-    kept_back = {name: workspace.read(root, name) or "" for name in rng.sample(worth, min(HELD_OUT, len(worth) // 2))}
-    for name in names:
-        if name not in kept_back:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / name, folder / name)
-    texts = (text for _, text in memory.texts(folder))
-    grams = NGrams((engine.tokenizer.encode_once(text) for text in texts), TOKENS)
-    return Held(index.build(folder), grams, kept_back)
+def records(root: Path, n: int, seed: int, shard: tuple[int, int], engine: Engine) -> Iterator[Record]:
+    """Gaps of a root, filled. shard: (k, of), from 1: every so manyth file. Raises RetrievalError, ModelError."""
+    streams = {path: engine.tokenizer.encode_once(text) for path, text in memory.texts(root)}
+    with tempfile.TemporaryDirectory() as folder:
+        made = index.with_vectors(index.opened(root, Path(folder)), Path(folder))
+        gaps = hidden_lines.draw(made, n, random.Random(seed))
+        by_file = [(path, list(group)) for path, group in groupby(gaps, key=lambda gap: gap.path)]
+        for path, group in by_file[shard[0] - 1 :: shard[1]]:
+            others = NGrams((tokens for one, tokens in streams.items() if one != path), TOKENS)
+            with _without(made, path):
+                yield from (_record(root, gap, made, others, engine) for gap in group)
 
 
-def gaps(held_back: Held, count: int, rng: random.Random) -> Iterator[Gap]:
-    """Gaps in the files kept back, drawn evenly: half at a word, a quarter inside one, a quarter whole lines."""
-    for path, text in held_back.files.items():
-        lines = text.split("\n")
-        worth = [at for at, line in enumerate(lines) if at > 3 and sum(map(str.isalnum, line)) > 4]
-        for at in rng.sample(worth, min(len(worth), max(1, count // len(held_back.files)))):
-            line = lines[at]
-            first = len(line) - len(line.lstrip())
-            kind = rng.choice(("word", "word", "inside", "line"))
-            cut = first if kind == "line" else rng.randint(first, len(line.rstrip()) - 1)
-            while kind == "word" and cut > first and (line[cut - 1].isalnum() or line[cut - 1] == "_"):
-                cut -= 1
-            before = "\n".join([*lines[:at], line[:cut]])
-            yield Gap(path, before, line[cut:].rstrip(), "\n".join(["", *lines[at + 1 :]]), kind)
+@contextlib.contextmanager
+def _without(made: Index, path: str) -> Iterator[None]:
+    """The index forgets a file for a while."""
+    with contextlib.suppress(_Back), made.store.writing():
+        made.store.remove(path)
+        yield
+        raise _Back
 
 
-def tried(engine: Engine, held_back: Held, gap: Gap) -> dict[str, Try]:
-    """The gap filled by every arm."""
-    query = Query(gap.path, gap.before + gap.after, len(gap.before))
-    found = search.context(query, held_back.index, engine.tokenizer.count, BUDGET)
-    context = tuple(Snippet(one.path, one.text) for one in found)
-    arms: dict[str, tuple[tuple[Snippet, ...], NGrams | None]] = {
-        "model": ((), None),
-        "+ retrieval": (context, None),
-        "+ memory": ((), held_back.memory),
-        "+ both": (context, held_back.memory),
-    }
-    tries = {arm: _filled(engine, gap, *given) for arm, given in arms.items()}
-    return tries | {"memory alone": _recalled(engine, held_back.memory, gap)}
+class _Back(Exception):
+    """Rolls a transaction back."""
 
 
-def _filled(engine: Engine, gap: Gap, context: tuple[Snippet, ...], known: NGrams | None) -> Try:
-    prefix = "\n".join(gap.before.split("\n")[-ABOVE:])
-    suffix = "\n".join(gap.after.split("\n")[: BELOW + 1])
-    room = engine.context_length - MOST
-    prompt = lay_out(
-        Infill(gap.path, prefix, suffix, context=context), engine.tokenizer, engine.manifest.fim, room
-    ).tokens
+def _record(root: Path, gap: Gap, made: Index, others: NGrams, engine: Engine) -> Record:
+    cursor = Place(gap.line, len(gap.before) - gap.before.rfind("\n") - 1)
+    lines = tuple(split(gap.before + gap.after))
+    here = Snapshot((root / gap.path).as_uri(), str(root), gap.path, "", 0, lines, cursor)
+    frame = window.frame(here, None)
+    known = Contexts(None).known(here, frame)
+    assert known is not None
+    began = time.perf_counter()
+    packed = search.pack(search.rank(query(here, frame), made), count, BUDGET)
+    search_ms = 1e3 * (time.perf_counter() - began)
+    contexts = {MODEL: known.snippets, RETRIEVAL: (*(Snippet(one.path, one.text) for one in packed), *known.snippets)}
+    if gap.oracle is not None:
+        contexts[ORACLE] = (Snippet(*gap.oracle), *known.snippets)
+    tries = {}
+    for arm, context in contexts.items():
+        infill = Infill(gap.path, frame.before, frame.anchor.suffix, context=context)
+        prompt = lay_out(infill, engine.tokenizer, engine.manifest.fim, engine.context_length - MOST).tokens
+        tries[arm] = _filled(engine, prompt, gap.rest, None)
+        if arm != ORACLE:
+            tries[MEMORY if arm == MODEL else BOTH] = _filled(engine, prompt, gap.rest, others)
+    tries[ALONE] = _recalled(engine, others, gap)
+    return Record(root.name, gap.path, gap.line, gap.kind, gap.oracle is not None, search_ms, tries)
+
+
+def _filled(engine: Engine, prompt: tuple[int, ...], rest: str, known: NGrams | None) -> Try:
     began = time.perf_counter()
     asked = Generation(prompt, max_tokens=MOST, max_lines=1, memory=known)
     text = "".join(one.text for one in engine.generate(asked, Cancel()) if isinstance(one, Token))
-    seconds = time.perf_counter() - began
-    return Try(text.rstrip() == gap.rest, _nats(engine, prompt, gap.rest, known), seconds)
+    return _try(text, rest, began, _nats(engine, prompt, rest, known))
+
+
+def _try(text: str, rest: str, began: float, nats: float | None) -> Try:
+    ms = 1e3 * (time.perf_counter() - began)
+    text = text.split("\n")[0].rstrip()
+    return Try(text == rest, similarity(rest, text), nats, ms)
 
 
 def _nats(engine: Engine, prompt: tuple[int, ...], rest: str, known: NGrams | None) -> float:
@@ -151,19 +175,22 @@ def _nats(engine: Engine, prompt: tuple[int, ...], rest: str, known: NGrams | No
     return total
 
 
-def _recalled(engine: Engine, known: NGrams, gap: Gap) -> Try:
+def _recalled(engine: Engine, others: NGrams, gap: Gap) -> Try:
+    """What the memory alone writes: the longest context known counts, the open file's before the others'."""
     began = time.perf_counter()
-    context = engine.tokenizer.encode_once("\n".join(gap.before.split("\n")[-3:]))
+    context = engine.tokenizer.encode_once(gap.before)
+    memories = (NGrams([context, engine.tokenizer.encode_once(gap.after)], TOKENS), others)
     written: list[int] = []
-    before: Continuation | None = None
+    befores: list[Continuation | None] = [None, None]
     while len(written) < MOST:
-        before = known.after([*context, *written][-LONGEST:], before)
-        token = None if before is None else int(before.tokens[before.shares.argmax()])
+        said = [*context[-LONGEST:], *written][-LONGEST:]
+        befores = [one.after(said, before) for one, before in zip(memories, befores, strict=True)]
+        best = max(befores, key=lambda one: 0 if one is None else one.length)
+        token = None if best is None else int(best.tokens[best.shares.argmax()])
         if token is None or b"\n" in engine.tokenizer.token_bytes(token):
             break
         written.append(token)
-    text = engine.tokenizer.decode(written).rstrip()
-    return Try(text == gap.rest, None, time.perf_counter() - began)
+    return _try(engine.tokenizer.decode(written), gap.rest, began, None)
 
 
 def paired(differences: Sequence[float]) -> tuple[float, float, float]:
@@ -173,53 +200,83 @@ def paired(differences: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - 1.96 * error, mean + 1.96 * error
 
 
-def report(tries: Sequence[dict[str, Try]]) -> dict[str, Row]:
-    """One row an arm."""
-    return {arm: _row(tries, arm) for arm in ARMS}
+def report(found: Sequence[Record]) -> dict[str, dict[str, Row]]:
+    """Part → arm → row, for parts and arms that have any gap."""
+    parts = {part: [one for one in found if one.is_of(part)] for part in PARTS}
+    return {
+        part: {arm: _row(mine, arm) for arm in ARMS if (mine := [one for one in some if arm in one.tries])}
+        for part, some in parts.items()
+        if some
+    }
 
 
-def _row(tries: Sequence[dict[str, Try]], arm: str) -> Row:
-    nats = [(one[arm].nats, one["model"].nats) for one in tries]
-    more = [mine - alone for mine, alone in nats if mine is not None and alone is not None]
+def _row(found: Sequence[Record], arm: str) -> Row:
+    tries = [one.tries[arm] for one in found]
+    pairs = [(one.tries[arm], one.tries[MODEL]) for one in found]
+    scored = [(mine.nats, alone.nats) for mine, alone in pairs if mine.nats is not None and alone.nats is not None]
+    times = sorted(one.ms for one in tries)
     return Row(
-        exact=statistics.fmean(one[arm].right for one in tries),
-        exact_gain=paired([float(one[arm].right - one["model"].right) for one in tries]),
-        nats_gain=paired(more) if more else None,
-        seconds=statistics.median(one[arm].seconds for one in tries),
+        n=len(tries),
+        exact=statistics.fmean(one.exact for one in tries),
+        exact_gain=paired([float(mine.exact - alone.exact) for mine, alone in pairs]),
+        similar=statistics.fmean(one.similar for one in tries),
+        nats=statistics.fmean(mine for mine, _ in scored) if scored else None,
+        nats_gain=paired([mine - alone for mine, alone in scored]) if scored else None,
+        p50_ms=times[len(times) // 2],
+        p95_ms=times[len(times) * 95 // 100],
     )
+
+
+def _measured(asked: argparse.Namespace) -> list[Record]:
+    k, _, of = asked.shard.partition("/")
+    with tempfile.TemporaryDirectory() as cache:
+        engine = Engine.open(asked.model, cache=Path(cache))
+        found: list[Record] = []
+        for root in asked.root:
+            found += records(root.absolute(), asked.n, asked.seed, (int(k), int(of)), engine)
+        engine.close()
+    return found
+
+
+def _merged(files: Sequence[Path]) -> list[Record]:
+    rows = [row for file in files for row in json.loads(file.read_text("utf-8"))["lines"]]
+    return [Record(**{**row, "tries": {arm: Try(**one) for arm, one in row["tries"].items()}}) for row in rows]
 
 
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, nargs="+", required=True, help="repositories that no model learnt from")
-    parser.add_argument("--n", type=int, default=200, help="lines of each (default: 200)")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--root", type=Path, nargs="+", help="repositories that no model learnt from")
+    what.add_argument("--merge", type=Path, nargs="+", metavar="FILE", help="what runs with --json have printed")
+    parser.add_argument("--n", type=int, default=200, help="lines of each root (default: 200)")
+    parser.add_argument("--shard", default="1/1", metavar="K/N", help="only the K-th of N parts of each root's files")
     parser.add_argument("--model", type=Path, default=manifest.embedded(), help="model directory (default: embedded)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print the report and every line's record as JSON")
     asked = parser.parse_args()
-    results: dict[str, dict[str, Row]] = {}
     try:
-        with tempfile.TemporaryDirectory() as place:
-            engine = Engine.open(asked.model, cache=Path(place) / "cache")
-            for root in asked.root:
-                rng = random.Random(asked.seed)
-                without = held(root, Path(place) / "without" / root.name, engine, rng)
-                tries = [tried(engine, without, gap) for gap in gaps(without, asked.n, rng)]
-                results[f"{root.name} ({len(tries)} lines)"] = report(tries)
-    except (LacunaRuntimeError, RetrievalError, OSError, ValueError) as error:
+        found = _measured(asked) if asked.merge is None else _merged(asked.merge)
+    except (LacunaRuntimeError, RetrievalError, OSError, ValueError, KeyError, TypeError) as error:
         print(f"benchmarks.repository: {error}", file=sys.stderr)
         return 1
+    rows = report(found)
     if asked.json:
-        print(json.dumps({name: {arm: asdict(row) for arm, row in rows.items()} for name, rows in results.items()}))
+        shown = {part: {arm: asdict(row) for arm, row in arms.items()} for part, arms in rows.items()}
+        print(json.dumps({"report": shown, "lines": [asdict(one) for one in found]}))
         return 0
-    for name, rows in results.items():
-        print(f"{name:28} exact %   gain (95 %)            nats a line (95 %)       ms")
-        for arm, row in rows.items():
+    _print(rows)
+    return 0
+
+
+def _print(rows: dict[str, dict[str, Row]]) -> None:
+    for part, arms in rows.items():
+        print(f"{part:18}    n  exact %  gain (95 %)            similar  nats a line (95 %)       p50/p95 ms")
+        for arm, row in arms.items():
             gain = "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * value for value in row.exact_gain))
             nats = "" if row.nats_gain is None else "{:+.2f} ({:+.2f} to {:+.2f})".format(*row.nats_gain)
-            print(f"  {arm:26} {100 * row.exact:6.1f}   {gain:22} {nats:24} {1e3 * row.seconds:4.0f}")
-    return 0
+            times = f"{row.p50_ms:.0f}/{row.p95_ms:.0f}"
+            print(f"  {arm:14} {row.n:6} {100 * row.exact:7.1f}   {gain:22} {row.similar:6.2f}   {nats:24} {times}")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Indexing:
             return Retrieved(())
         root = self._root(snapshot.root)
         async with root.asking:
-            answer = await root.worker.ranked(_query(snapshot, frame))
+            answer = await root.worker.ranked(query(snapshot, frame))
         packed = search.pack(answer.snippets, count, BUDGET)
         return Retrieved(tuple(Snippet(one.path, one.text) for one in packed), answer.partial)
 
@@ -117,7 +117,7 @@ class Indexing:
             self.changed()
 
 
-def _query(snapshot: Snapshot, frame: Frame) -> Query:
+def query(snapshot: Snapshot, frame: Frame) -> Query:
     """The cursor's file, or of a very long one its head, where the imports are, and the lines around the cursor."""
     lines, cursor, start = snapshot.lines, snapshot.cursor, frame.anchor.start
     first = max(HEAD, cursor.line - ABOVE)

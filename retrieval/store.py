@@ -107,8 +107,12 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """One transaction: all of it or nothing."""
-        with self._db:
-            yield
+        try:
+            with self._db:
+                yield
+        except BaseException:
+            self._version, self._memory = (0, 0), None  # what was noticed meanwhile never was
+            raise
 
     def put(self, entry: Entry) -> None:
         """Replaces what is known about the entry's file."""

@@ -10,7 +10,7 @@ import pytest
 
 from lsp_server import window
 from lsp_server.document import Place, split
-from lsp_server.indexing import ABOVE, HEAD, LONG, UNDER, Indexing, _query
+from lsp_server.indexing import ABOVE, HEAD, LONG, UNDER, Indexing, query
 from lsp_server.session import Snapshot
 
 OTHER = "class Tariff:\n    def price_of(self, weight):\n        return weight * 3\n"
@@ -63,9 +63,9 @@ def test_a_question_is_about_the_same_place_however_long_the_file(line: int, lin
     line = min(line, lines - 1)
     here = snapshot(None, "".join(f"value_{at} = {at}\n" for at in range(lines)), line, 3)
     frame = window.frame(here, None)
-    query = _query(here, frame)
-    assert query.text[query.offset - 3 :].startswith(f"value_{line} = ")
-    assert query.text.startswith("value_0 = 0\n")
-    assert query.window is not None
-    assert query.text[slice(*query.window)].startswith(frame.prefix)
-    assert query.text.count("\n") <= max(LONG, HEAD + ABOVE + UNDER)
+    asked = query(here, frame)
+    assert asked.text[asked.offset - 3 :].startswith(f"value_{line} = ")
+    assert asked.text.startswith("value_0 = 0\n")
+    assert asked.window is not None
+    assert asked.text[slice(*asked.window)].startswith(frame.prefix)
+    assert asked.text.count("\n") <= max(LONG, HEAD + ABOVE + UNDER)
