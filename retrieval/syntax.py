@@ -61,7 +61,7 @@ def block(text: str, offset: int, language: Language, seconds: float = 0.05) -> 
 def errors(text: str, language: Language, seconds: float = 0.05) -> int:
     """How many error and missing nodes the text's tree holds; 0 without a grammar. Raises ParseTimeout."""
     tree = parse(text, language, seconds)
-    return 0 if tree is None else sum(1 for _ in _errors(tree.root_node))
+    return 0 if tree is None else sum(1 for _ in errors_under(tree.root_node))
 
 
 def adds_error(prefix: str, middle: str, suffix: str, language: Language, seconds: float = 0.05) -> bool:
@@ -79,6 +79,15 @@ def ready(language: Language) -> None:
         _parser(language.name, language.grammar)
     if language.query is not None:
         _query(language)
+
+
+def errors_under(node: Node) -> Iterable[Node]:
+    """The outermost error and missing nodes."""
+    if node.is_error or node.is_missing:
+        yield node
+    elif node.has_error:
+        for child in node.children:
+            yield from errors_under(child)
 
 
 def matches(root: Node, language: Language) -> Iterable[dict[str, list[Node]]]:
@@ -101,11 +110,16 @@ def _grammar(module: str, function: str) -> Grammar:
         ) from error
 
 
-@cache
-def _parser(_: str, grammar: tuple[str, str]) -> Parser:
+def new_parser(grammar: tuple[str, str]) -> Parser:
+    """A parser that nobody else uses. Raises GrammarError."""
     from tree_sitter import Parser
 
     return Parser(_grammar(*grammar))
+
+
+@cache
+def _parser(_: str, grammar: tuple[str, str]) -> Parser:
+    return new_parser(grammar)
 
 
 @cache
@@ -121,11 +135,3 @@ def _query(language: Language) -> Query:
         return Query(_grammar(*language.grammar), source)
     except QueryError as error:
         raise GrammarError(f"{path.name} does not fit the installed {language.name} grammar: {error}") from error
-
-
-def _errors(node: Node) -> Iterable[Node]:
-    if node.is_error or node.is_missing:
-        yield node
-    elif node.has_error:
-        for child in node.children:
-            yield from _errors(child)

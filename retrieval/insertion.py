@@ -1,0 +1,190 @@
+"""Lines, a cursor and a text that may be put there in; how much of that text adds no error to the code out.
+
+A long file is read around the cursor only, with the lines that open and close the blocks around what is read, so that
+the cost does not grow with the file. Keeps nothing between two calls but parsers; use it on one thread.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from retrieval import syntax
+from retrieval.errors import GrammarError
+from retrieval.languages import Language
+
+if TYPE_CHECKING:
+    from tree_sitter import Parser, Tree
+
+WHOLE = 300  # lines: a longer file is read in part
+ABOVE, BELOW = 120, 60  # lines of that part
+REACH = 3_000  # lines in which what opens and closes the blocks around the part is looked for
+
+_TOKEN = re.compile(r"\w+|[)\]}\"'`;]")  # what a piece of code may end with
+_GOES_ON = re.compile(r"[)\]}]|(?:else|elif|elsif|except|finally|catch|rescue|ensure)\b")  # of a block above
+_CLOSES = re.compile(r"[)\]}]|end\b|fi\b|done\b|esac\b")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The code on both sides of a cursor, as a tree, and how many errors it holds with nothing in between."""
+
+    language: Language
+    before: bytes
+    after: bytes
+    tree: Tree
+    errors: int
+
+
+def gap(lines: Sequence[str], line: int, column: int, language: Language, seconds: float = 0.05) -> Gap | None:
+    """The gap at a cursor, counted in characters; None without a grammar, or when parsing takes longer than this."""
+    if language.grammar is None:
+        return None
+    above, below = _around(lines, line)
+    before = _bytes("".join((*above, lines[line][:column])))
+    after = _bytes("".join((lines[line][column:], *below)))
+    try:
+        tree = _parsed(_parser(language.name, language.grammar), before + after, None, time.monotonic() + seconds)
+    except GrammarError:
+        return None
+    return None if tree is None else Gap(language, before, after, tree, _errors(tree))
+
+
+def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003) -> int | None:
+    """How many characters of `text` may be put into the gap and add no error; None when that takes too long.
+
+    removed: what right of the cursor the text replaces, if all of it is sound. A text is cut at the end of a line, its
+    first line at the end of a word or bracket. In code that is broken anyway it is cut only where that mends it.
+    """
+    stop = time.monotonic() + seconds
+    if (tree := _tree_with(one, text, removed, stop)) is None:
+        return None
+    most = _errors(tree)
+    if most <= one.errors and not _touched(tree, len(one.before), len(one.before) + len(_bytes(text))):
+        return len(text)
+    for length in _cuts(text):
+        if (tree := _tree_with(one, text[:length], "", stop)) is None:
+            break
+        if (found := _errors(tree)) < most and found <= one.errors:
+            return length
+    if most <= one.errors:
+        return len(text)  # it was broken before, and no part of the text mends it
+    return None if time.monotonic() >= stop else 0
+
+
+def _cuts(text: str) -> Iterator[int]:
+    """Where a text may be cut, from its end on."""
+    lines = text.split("\n")
+    at = len(text)
+    for line in reversed(lines[1:]):
+        at -= len(line) + 1
+        if text[:at].strip():
+            yield at
+    yield from (end for match in reversed(list(_TOKEN.finditer(lines[0]))) if (end := match.end()) < len(text))
+
+
+def _tree_with(one: Gap, text: str, removed: str, stop: float) -> Tree | None:
+    """The code with the text in it; None when time is up."""
+    assert one.language.grammar is not None
+    middle, cut = _bytes(text), len(_bytes(removed))
+    start = len(one.before)
+    row, column = one.before.count(b"\n"), start - one.before.rfind(b"\n") - 1
+    old_end = (row, column + cut)
+    rows = middle.count(b"\n")
+    new_end = (row + rows, len(middle) - middle.rfind(b"\n") - 1 if rows else column + len(middle))
+    tree = one.tree.copy()
+    tree.edit(start, start + cut, start + len(middle), (row, column), old_end, new_end)
+    parser = _parser(one.language.name, one.language.grammar)
+    return _parsed(parser, one.before + middle + one.after[cut:], tree, stop)
+
+
+def _parsed(parser: Parser, source: bytes, old: Tree | None, stop: float) -> Tree | None:
+    """The tree, None when time is up."""
+    if time.monotonic() >= stop:
+        return None
+
+    def read(offset: int, _: object) -> bytes:
+        return source[offset : offset + 8_192]
+
+    def late(*_: object) -> bool:
+        return time.monotonic() > stop
+
+    try:
+        if old is None:
+            return parser.parse(read, progress_callback=late)
+        return parser.parse(read, old, progress_callback=late)
+    except ValueError:
+        parser.reset()
+        return None
+
+
+def _errors(tree: Tree) -> int:
+    return sum(1 for _ in syntax.errors_under(tree.root_node)) if tree.root_node.has_error else 0
+
+
+def _touched(tree: Tree, start: int, end: int) -> bool:
+    """Whether an error lies in, around or next to these bytes."""
+    return any(node.start_byte <= end and start <= node.end_byte for node in syntax.errors_under(tree.root_node))
+
+
+@cache
+def _parser(_: str, grammar: tuple[str, str]) -> Parser:
+    """A parser of this module's own: one parser serves one thread."""
+    return syntax.new_parser(grammar)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", errors="replace")
+
+
+def _around(lines: Sequence[str], line: int) -> tuple[list[str], list[str]]:
+    """What is read above a line and below it."""
+    if len(lines) <= WHOLE:
+        return list(lines[:line]), list(lines[line + 1 :])
+    first, last = max(0, line - ABOVE), min(len(lines), line + 1 + BELOW)
+    return [*_openers(lines, first), *lines[first:line]], [*lines[line + 1 : last], *_closers(lines, last)]
+
+
+def _openers(lines: Sequence[str], first: int) -> list[str]:
+    """The lines above that open the blocks around line `first`, outermost first."""
+    width = next((_width(one) for one in lines[first : first + BELOW] if one.strip()), 0)
+    found: list[str] = []
+    inside = False  # between the end of a head that takes several lines, or of the block before, and its beginning
+    for at in range(first - 1, max(-1, first - 1 - REACH), -1):
+        text = lines[at]
+        if not text.strip() or not (inside or _width(text) < width):
+            continue
+        if _width(text) < width or (inside and _width(text) == width):
+            width = _width(text)
+            inside = _GOES_ON.match(text.lstrip()) is not None
+        found.append(text)
+        if width == 0 and not inside:
+            break
+    return found[::-1]
+
+
+def _closers(lines: Sequence[str], last: int) -> list[str]:
+    """The lines below that close the blocks around the lines above line `last`."""
+    width = next((_width(one) for one in lines[last - 1 : max(0, last - ABOVE) : -1] if one.strip()), 0)
+    found: list[str] = []
+    for at in range(last, min(len(lines), last + REACH)):
+        text = lines[at]
+        if width == 0:
+            break
+        if not text.strip() or _width(text) >= width:
+            continue
+        width = _width(text)
+        if _CLOSES.match(text.lstrip()):
+            found.append(text)
+            if text.rstrip().endswith(("{", "(", "[")):
+                width += 1  # it opens another block, whose end is no deeper
+    return found
+
+
+def _width(line: str) -> int:
+    """Columns of white space that a line begins with."""
+    return len(line[: len(line) - len(line.lstrip(" \t"))].expandtabs(4))
