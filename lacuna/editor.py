@@ -15,7 +15,8 @@ from model_runtime.client import Client
 
 def run() -> int:
     """Serve one editor on stdin and stdout until it leaves. Returns the exit code."""
-    return server.run(_connect, Indexing(configuration.cache()), version=__version__)
+    indexing = Indexing(configuration.cache())
+    return server.run(_connect, indexing, journal=configuration.journal(), version=__version__)
 
 
 async def _connect() -> Client:

@@ -54,6 +54,7 @@ def _places(settings: Settings, environment: Mapping[str, str]) -> Iterator[tupl
     if settings.cache.is_dir():
         yield from ((path, "a graph made of a model") for path in sorted(settings.cache.glob("prefill-*")))
     yield library.folder(environment), "imported models"
+    yield configuration.journal(environment), "the journal of suggestions"
     with contextlib.suppress(LacunaError):
         daemon = place.find(settings, environment)
         for path in (daemon.socket, daemon.lock):

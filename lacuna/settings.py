@@ -102,6 +102,11 @@ def data(environment: Mapping[str, str] = os.environ) -> Path:
     return _folder(environment, "", "XDG_DATA_HOME", ".local/share")
 
 
+def journal(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where what became of suggestions is kept, if the user wants that; it need not be there yet."""
+    return data(environment) / "journal"
+
+
 def _from_file(path: Path) -> dict[str, Any]:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -21,7 +21,8 @@ those above it:
     requests      those being answered: the newest wins
     ahead         what makes the next key quick
     pause         when there is time for it
-    journal       what became of what was shown
+    journal       what came of requests and suggestions, on the disk if the user wants it
+    acceptance    what became of what was shown
     timing        where the time of an answer went
     transport     bytes on a pipe ↔ whole messages
     wire          the protocol's types ↔ ours, and what pygls gets wrong mended

@@ -1,87 +1,149 @@
-"""What was shown and what was typed in, what became of the suggestion out: the same in every editor.
+"""What came of requests and of suggestions in, lines in files of this machine out, and back. Opt-in, and bounded.
 
-An editor that runs an item's command tells of an acceptance; for the others it is inferred from the edits. Counts
-only, in memory only: no text is kept once its fate is known.
+A folder holds a file a day, `2026-11-21.jsonl`, a JSON object a line, each with a `type`:
+
+    answer   a request was answered: where its time went, and why nothing was shown if nothing was
+    outcome  a suggestion that was shown has met its fate; `evidence` is what the gate went by
+    kept     how much of an accepted suggestion is still there, 30 s, 2 min and 10 min after
+
+The lines of several editors stand in one file; `suggestion` ties a `kept` to its `outcome`. No code is in it unless
+`text` was asked for. Whatever cannot be read is passed over, so that a line cut off by a full disk costs itself only.
+Read by `lacuna stats` and by the gate's calibration, never while a request is answered.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import date
+from pathlib import Path
 from typing import Literal
 
-from lsp_server.document import Change, Place
+import msgspec
 
-Fate = Literal["accepted", "partly", "typed", "dismissed"]
+DAYS = 180  # files that are kept
+FOLDER_BYTES = 64 << 20  # of all of them
+DAY_BYTES = 8 << 20  # of one of them: a day beyond it keeps its outcomes and no more answers
 
-
-@dataclass(frozen=True)
-class Shown:
-    """A suggestion on the screen. at: where the rest of it begins now. taken: part of it was accepted already."""
-
-    number: int
-    uri: str
-    at: Place
-    rest: str
-    taken: bool = False
+Fate = Literal["accepted", "partly", "typed", "overtyped", "dismissed", "replaced"]
+"""accepted: taken to its end. partly: some of it at once, and then no more. typed: written by hand, key by key.
+overtyped: something else was written there. dismissed: left, or the text before it changed. replaced: another
+suggestion took its place before anything was decided; it says nothing about the first."""
 
 
-def follow(shown: Shown, uri: str, change: Change) -> tuple[Shown | None, Fate | None]:
-    """The suggestion after an edit, None when it is gone, and its fate if this edit decided it.
+class Answered(msgspec.Struct, frozen=True, tag="answer", omit_defaults=True):
+    """A request that was answered. at: seconds of the epoch; times in milliseconds, None where nothing was measured.
 
-    Inserting the whole rest accepts it, whether at once or key by key ("typed"); more than one character of it at
-    once is a part accepted; anything else at the cursor dismisses it. An edit elsewhere decides nothing.
+    source: "model", "memory" or "skip". reason: why nothing was shown, None when something was.
     """
-    if uri != shown.uri or change.start.line != shown.at.line:
-        return shown, None
-    text = change.text.replace("\r\n", "\n").replace("\r", "\n")
-    if change.start != change.old_end or change.start != shown.at or not text:
-        return None, "dismissed"
-    if text.startswith(shown.rest):
-        return None, "typed" if len(shown.rest) == 1 and not shown.taken else "accepted"
-    if not shown.rest.startswith(text):
-        return None, "dismissed"
-    left = replace(shown, at=change.end, rest=shown.rest[len(text) :], taken=shown.taken or len(text) > 1)
-    return left, "partly" if len(text) > 1 and not shown.taken else None
+
+    at: float
+    language: str
+    source: str
+    reason: str | None = None
+    total: float = 0.0
+    debounce: float = 0.0
+    outside: float | None = None
+    queue: float | None = None
+    layout: float | None = None
+    prefill: float | None = None
+    decode: float | None = None
+
+
+class Outcome(msgspec.Struct, frozen=True, tag="outcome", omit_defaults=True):
+    """What became of a suggestion.
+
+    at: seconds of the epoch when it was first shown; visible: seconds until its fate was known.
+    characters: its length when first shown; taken: how many of them were inserted at once, not typed.
+    evidence: what the gate went by, as it named it. text: the suggestion itself, only where that was asked for.
+    """
+
+    suggestion: str
+    at: float
+    language: str
+    fate: Fate
+    characters: int
+    taken: int = 0
+    lines: int = 1
+    visible: float = 0.0
+    by_hand: bool = False
+    evidence: Mapping[str, float] = {}
+    text: str | None = None
+
+
+class Kept(msgspec.Struct, frozen=True, tag="kept"):
+    """after: seconds since the acceptance. share: of the accepted characters, those that are still there, 0 to 1."""
+
+    suggestion: str
+    at: float
+    after: int
+    share: float
+
+
+Record = Answered | Outcome | Kept
+
+_decode = msgspec.json.Decoder(Record).decode
 
 
 class Journal:
-    """The suggestion on the screen and the fates of those before it. Lives on the event loop's thread."""
+    """The files of one folder, for one writer of several. Each line is one write, so that writers never mingle."""
 
-    def __init__(self) -> None:
-        self.fates: Counter[Fate] = Counter()
-        self._shown: Shown | None = None
-        self._number = 0
-        self._accepted = 0  # the newest suggestion whose acceptance is known
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._day: date | None = None
+        self._file: int | None = None
+        self._full = False
 
-    def show(self, uri: str, at: Place, text: str) -> int:
-        """A suggestion goes to the screen. Returns its number, by which an editor may name it later.
-
-        The rest of one that is typed through is the same suggestion still.
-        """
-        old = self._shown
-        if old is not None and (old.uri, old.at) == (uri, at) and text.startswith(old.rest):
-            self._shown = replace(old, rest=text)
-            return old.number
-        self._number += 1
-        self._shown = Shown(self._number, uri, at, text)
-        return self._number
-
-    def edited(self, uri: str, change: Change) -> None:
-        """The user, or the editor for them, changed a document."""
-        if self._shown is None:
+    def write(self, record: Record) -> None:
+        """Adds a line. Raises OSError when it cannot."""
+        today = date.today()
+        if today != self._day or self._file is None:
+            self._turn(today)
+        assert self._file is not None
+        if isinstance(record, Answered) and self._full:
             return
-        number = self._shown.number
-        self._shown, fate = follow(self._shown, uri, change)
-        if fate == "accepted":
-            self.accept(number)
-        elif fate is not None:
-            self.fates[fate] += 1
+        os.write(self._file, msgspec.json.encode(record) + b"\n")
+        self._full = os.fstat(self._file).st_size > DAY_BYTES
 
-    def accept(self, number: int) -> None:
-        """The editor ran the command of suggestion `number`, or an edit shows as much. Counted once."""
-        if number > self._accepted:
-            self._accepted = number
-            self.fates["accepted"] += 1
-        if self._shown is not None and self._shown.number == number:
-            self._shown = None
+    def close(self) -> None:
+        """Gives the file back; the next line opens it again."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _turn(self, today: date) -> None:
+        """The file of this day, and the oldest ones gone."""
+        self.close()
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        self._file = os.open(self.folder / f"{today.isoformat()}.jsonl", flags, 0o600)
+        self._day, self._full = today, os.fstat(self._file).st_size > DAY_BYTES
+        prune(self.folder)
+
+
+def files(folder: Path) -> list[Path]:
+    """The days' files, oldest first."""
+    return sorted(folder.glob("????-??-??.jsonl"))
+
+
+def prune(folder: Path) -> None:
+    """Removes the oldest files until there are few and small enough; the newest stays in any case."""
+    found = files(folder)
+    sizes = {path: path.stat().st_size for path in found if path.exists()}
+    left = sum(sizes.values())
+    for path in found[:-1]:
+        if len(sizes) <= DAYS and left <= FOLDER_BYTES:
+            return
+        left -= sizes.pop(path, 0)
+        with suppress(OSError):  # another editor's server was quicker
+            path.unlink()
+
+
+def read(folder: Path, since: date | None = None) -> Iterator[Record]:
+    """Every line that can be read, a day after the other; none when there is no folder. Raises OSError."""
+    for path in files(folder):
+        if since is None or path.stem >= since.isoformat():
+            for line in path.read_bytes().splitlines():
+                with suppress(msgspec.DecodeError):  # ValidationError is one: a line of another version, or cut off
+                    yield _decode(line)

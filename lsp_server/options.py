@@ -7,7 +7,7 @@ Options are wire-shaped: the same object in `initializationOptions`, in `workspa
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -26,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, rename="camel"):
     max_lines: the most lines one suggestion has.
     retrieval: look for related code in other files.
     status: send `lacuna/status`. timings: send `lacuna/timing` after each answer.
+    journal: keep on this machine what became of suggestions; with "code" also what they said.
     completion: also answer textDocument/completion; None only if the editor has no inline completion.
     """
 
@@ -37,6 +38,7 @@ class Settings(msgspec.Struct, frozen=True, rename="camel"):
     retrieval: bool = True
     status: bool = False
     timings: bool = False
+    journal: Literal["off", "on", "code"] = "off"
     completion: bool | None = None
 
     def allows(self, language: str) -> bool:

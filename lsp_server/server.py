@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Coroutine
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 import msgspec
@@ -23,19 +23,20 @@ from pygls.lsp.server import LanguageServer
 
 from lsp_server import ahead, wire
 from lsp_server import desk as desks
+from lsp_server.acceptance import Acceptance
 from lsp_server.completion import Answer, complete
 from lsp_server.context import Contexts
 from lsp_server.desk import Desk
 from lsp_server.document import Position, ending
 from lsp_server.indexing import Indexing
-from lsp_server.journal import Journal
+from lsp_server.journal import Journal, Outcome, Record
 from lsp_server.link import Connect, Link
 from lsp_server.options import SECTION, Settings, resolve
 from lsp_server.pause import CURSOR_REST, Pause
 from lsp_server.requests import SUPERSEDED, Kind, Requests
 from lsp_server.session import Session, Snapshot
 from lsp_server.teaching import Teaching
-from lsp_server.timing import measure
+from lsp_server.timing import answered, measure
 from lsp_server.transport import Reader, Writer
 from model_runtime.errors import LacunaRuntimeError
 from retrieval.errors import RetrievalError
@@ -47,19 +48,22 @@ UNKNOWN = Answer(None, "skip", "the document is not open, or an edit of it was l
 
 
 class Server(LanguageServer):
-    """One editor's server. `connect` and `indexing` are as for `run`."""
+    """One editor's server. `connect`, `indexing` and `journal` are as for `run`."""
 
     protocol: wire.LacunaProtocol
 
-    def __init__(self, connect: Connect, indexing: Indexing | None, version: str, base: Settings) -> None:
+    def __init__(
+        self, connect: Connect, indexing: Indexing | None, journal: Path | None, version: str, base: Settings
+    ) -> None:
         super().__init__("lacuna", version, protocol_cls=wire.LacunaProtocol, max_workers=1)
         self.protocol.host = self
         self.session = Session(base)
-        self.journal = Journal()
+        self.acceptance = Acceptance(self._keep, self._lines_of, asyncio.get_running_loop().call_later)
         self.link = Link(connect, self._link_changed)
         self.desk = Desk(self.link, Contexts(None if indexing is None else indexing.find))
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._indexing = indexing
+        self._journal = None if journal is None else Journal(journal)
         if indexing is not None:
             teaching = Teaching(self.link)
             indexing.changed = self._tell_status
@@ -69,7 +73,7 @@ class Server(LanguageServer):
         self._initial: object = None
         self._requests = Requests()
         self._pause = Pause(self.session, self.desk, indexing, self._spawn)
-        self._answered: dict[int | str, tuple[Answer, int, float]] = {}
+        self._answered: dict[int | str, tuple[Answer, Snapshot, float]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._told: set[str] = set()
         self._status: dict[str, str | int | None] = {}
@@ -87,6 +91,7 @@ class Server(LanguageServer):
         snapshot = self.session.snapshot(uri, at, by_hand=by_hand)
         if snapshot is None:
             return UNKNOWN, None
+        self.acceptance.looked(uri, snapshot.cursor)
         if by_hand:
             self.link.forgive()
         waiting = asyncio.get_running_loop().call_later(THINKING, self._tell_status)
@@ -98,8 +103,8 @@ class Server(LanguageServer):
             raise
         finally:
             waiting.cancel()
-        if self.session.settings.timings:
-            self._answered[identifier] = (answer, snapshot.version, received)
+        if self.session.settings.timings or self._keeps:
+            self._answered[identifier] = (answer, snapshot, received)
         if answer is not SUPERSEDED:
             self._pause.rest(uri, at)
         self._tell_status()
@@ -127,7 +132,7 @@ class Server(LanguageServer):
 
     def _shown(self, text: str, snapshot: Snapshot) -> tuple[str, int]:
         """The text with the document's line endings, and the number of the suggestion."""
-        number = self.journal.show(snapshot.uri, snapshot.cursor, text)
+        number = self.acceptance.show(snapshot, (text,))
         return text.replace("\n", ending(snapshot.lines, snapshot.cursor.line)), number
 
     # What the editor tells
@@ -184,8 +189,9 @@ class Server(LanguageServer):
         self._pause.stir()
         self._requests.supersede(lambda one: one.uri == uri)
         changes = self.session.change(uri, version, wire.edits(params))
+        if changes:
+            self.acceptance.edited(uri, changes, self.session.lines(uri))
         for change in changes:
-            self.journal.edited(uri, change)
             desks.edited(uri, change, self.session.lines(uri), self.desk)
         if changes:
             self._pause.rest(uri, self.session.position(uri, changes[-1].end))
@@ -195,6 +201,7 @@ class Server(LanguageServer):
         uri = params.text_document.uri
         self._requests.supersede(lambda one: one.uri == uri)
         snapshot = self.session.snapshot(uri, Position(0, 0))
+        self.acceptance.closed(uri)
         self.session.close(uri)
         desks.closed(uri, self.desk)
         self._pause.forget(uri)
@@ -209,13 +216,15 @@ class Server(LanguageServer):
     def moved(self, params: Any) -> None:
         """The cursor went somewhere: its place is prepared if it stays there."""
         found = wire.cursor(params)
-        if found is not None:
+        snapshot = None if found is None else self.session.snapshot(*found)
+        if found is not None and snapshot is not None:
+            self.acceptance.looked(snapshot.uri, snapshot.cursor)
             self._pause.rest(*found, CURSOR_REST)
 
     def accepted(self, *arguments: Any) -> None:
         """The editor ran an item's command."""
         if arguments and isinstance(arguments[0], int):
-            self.journal.accept(arguments[0])
+            self.acceptance.accept(arguments[0])
 
     def missed(self, method: str, uri: str | None) -> None:
         """A notification could not be read. If it was an edit, the text is not known any more."""
@@ -290,12 +299,40 @@ class Server(LanguageServer):
         return {"state": "ready" if self.link.connected else "starting", "reason": None}
 
     async def _tell_timing(
-        self, identifier: int | str, answer: Answer, version: int, received: float, *, written: float
+        self, identifier: int | str, answer: Answer, snapshot: Snapshot, received: float, *, written: float
     ) -> None:
         if answer.source == "model" and answer.generation is not None:
             await answer.generation.over()
-        timing = measure(answer, identifier=identifier, version=version, received=received, written=written)
-        self.protocol.notify(wire.TIMING, msgspec.to_builtins(timing))
+        timing = measure(answer, identifier=identifier, version=snapshot.version, received=received, written=written)
+        if self.session.settings.timings:
+            self.protocol.notify(wire.TIMING, msgspec.to_builtins(timing))
+        if answer is not SUPERSEDED:
+            self._keep(answered(timing, snapshot.language))
+
+    # What is kept for the user's own statistics
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether the user asked for it."""
+        return self._journal is not None and self.session.settings.journal != "off"
+
+    def _keep(self, record: Record) -> None:
+        """A line of the journal. One that cannot be written is told once, and the suggestions go on."""
+        if self._journal is None or not self._keeps:
+            return
+        if isinstance(record, Outcome) and self.session.settings.journal != "code":
+            record = msgspec.structs.replace(record, text=None)
+        try:
+            self._journal.write(record)
+        except OSError as error:
+            self._show(
+                f"Lacuna cannot keep its journal in {self._journal.folder}: {error.strerror}; make room or mend its "
+                "rights, or switch the setting `journal` off",
+                types.MessageType.Warning,
+            )
+
+    def _lines_of(self, uri: str) -> tuple[str, ...] | None:
+        return self.session.lines(uri) if self.session.is_open(uri) else None
 
     # What goes on by itself
 
@@ -356,6 +393,9 @@ class Server(LanguageServer):
     async def close(self) -> None:
         """Give everything back."""
         self._pause.stir()
+        self.acceptance.closed()
+        if self._journal is not None:
+            self._journal.close()
         self.desk.stop()
         self.desk.contexts.close()
         for task in self._tasks:
@@ -365,10 +405,11 @@ class Server(LanguageServer):
             await self._indexing.close()
 
 
-def run(connect: Connect, indexing: Indexing | None = None, *, version: str = "0") -> int:
+def run(connect: Connect, indexing: Indexing | None = None, *, journal: Path | None = None, version: str = "0") -> int:
     """Serve one editor on stdin and stdout until it leaves. Returns the exit code.
 
     connect: gives a service, starting one if need be. indexing: where related code is looked for; None for nowhere.
+    journal: the folder for what becomes of suggestions, if the user wants that kept; None for never.
     LACUNA_TIMINGS in the environment sends `lacuna/timing` to an editor that did not ask for it.
     """
     wire.hush()
@@ -378,7 +419,7 @@ def run(connect: Connect, indexing: Indexing | None = None, *, version: str = "0
     gc.freeze()  # what is imported stays: no collection has to walk it in the midst of a key
     base = Settings(timings=bool(os.environ.get("LACUNA_TIMINGS")))
     with contextlib.suppress(KeyboardInterrupt):
-        return asyncio.run(_serve(lambda: Server(connect, indexing, version, base), output))
+        return asyncio.run(_serve(lambda: Server(connect, indexing, journal, version, base), output))
     return 130
 
 

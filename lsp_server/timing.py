@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
 from lsp_server.completion import Answer
+from lsp_server.journal import Answered
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -74,6 +77,23 @@ def measure(answer: Answer, *, identifier: int | str, version: int, received: fl
         prefilled=usage.prefilled,
         reused=usage.reused,
         generated=usage.generated,
+    )
+
+
+def answered(timing: Timing, language: str) -> Answered:
+    """The line of the journal on it."""
+    return Answered(
+        at=round(time.time(), 3),
+        language=language,
+        source=timing.source,
+        reason=timing.reason,
+        total=timing.total_ms,
+        debounce=timing.debounce_ms,
+        outside=timing.outside_ms,
+        queue=timing.queue_ms,
+        layout=timing.layout_ms,
+        prefill=timing.prefill_ms,
+        decode=timing.decode_ms,
     )
 
 

@@ -105,11 +105,15 @@ def test_a_purge_leaves_nothing_of_ours_and_everything_else(user: Settings, root
     run(user, "index", cwd=root)
     (user.cache / "prefill-1-2.onnx").write_bytes(b"graph")
     (user.cache / "mine.txt").write_text("not Lacuna's")
+    diary = user.cache.parent / "data" / "lacuna" / "journal"
+    diary.mkdir(parents=True)
+    (diary / "2026-11-21.jsonl").write_text("{}\n")
     refused = run(user, "purge", cwd=root)
     assert refused.returncode == 1
     assert (user.cache / "index").is_dir()
     done = run(user, "purge", "--yes", cwd=root)
     assert done.returncode == 0, done.stderr
     assert [path.name for path in user.cache.iterdir()] == ["mine.txt"]
+    assert not diary.exists()
     assert purge.find(user, {"HOME": str(user.cache.parent / "home")}) == []
     assert run(user, "purge", "--yes", cwd=root).stdout == "there is nothing\n"

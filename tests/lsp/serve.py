@@ -1,8 +1,9 @@
 """The real language server on stdio with a scripted service behind it. `python serve.py SCRIPT LOG`.
 
 SCRIPT is JSON: {"answers": [{"before": "return ", "text": "x + y", "first": 0.0, "each": 0.0, "error": null}],
-"connect": null, "snippets": []}. The first answer whose `before` ends the text left of the cursor is streamed, a
-piece of a word or a mark at a time, `first` and `each` in seconds; one without a fitting answer ends at once.
+"connect": null, "snippets": [], "journal": null}. The first answer whose `before` ends the text left of the cursor is
+streamed, a piece of a word or a mark at a time, `first` and `each` in seconds; one without a fitting answer ends at
+once. `journal` is the folder of the journal.
 `error` raises it as the client would; `connect` fails every attempt to connect with these words. LOG receives each
 request and each cancellation as a line of JSON. Ignores what a model would know.
 """
@@ -105,7 +106,9 @@ def main() -> int:
             raise Unreachable(script["connect"])
         return Scripted(script, log)
 
-    return server.run(connect, Snippets(script) if script.get("snippets") else None, version="0.test")
+    folder = Path(script["journal"]) if script.get("journal") else None
+    indexing = Snippets(script) if script.get("snippets") else None
+    return server.run(connect, indexing, journal=folder, version="0.test")
 
 
 if __name__ == "__main__":

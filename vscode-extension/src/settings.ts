@@ -51,6 +51,7 @@ export function read(): Settings {
 			deadline: found.get<number>('deadline'),
 			maxLines: found.get<number>('maxLines'),
 			retrieval: found.get<boolean>('retrieval'),
+			journal: found.get<'off' | 'on' | 'code'>('journal'),
 			completion,
 			status: true, // the status bar lives on these two
 			timings: true,
