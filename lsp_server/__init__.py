@@ -22,6 +22,7 @@ those above it:
     ahead         what makes the next key quick
     pause         when there is time for it
     journal       what came of requests and suggestions, on the disk if the user wants it
+    traces        how much of an accepted text is still there
     acceptance    what became of what was shown
     timing        where the time of an answer went
     transport     bytes on a pipe ↔ whole messages

@@ -7,12 +7,10 @@ suggestion, a part of it, or something else. Knows nothing of files: outcomes go
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import SequenceMatcher
 from functools import partial
 
 import msgspec
@@ -20,14 +18,10 @@ import msgspec
 from lsp_server.document import Change, Place, content
 from lsp_server.journal import Fate, Kept, Outcome
 from lsp_server.session import Snapshot
+from lsp_server.traces import AFTER, MOST, Trace
 from lsp_server.window import between
 
-AFTER = (30, 120, 600)  # seconds after which is looked how much of an accepted suggestion is still there
-TRACES = 200  # accepted suggestions that are watched at a time
-
 _CLOSERS = ")]}>\"'`"
-_TOKEN = re.compile(r"\w+|[^\w\s]")
-_LONGER = 4  # times a suggestion's length: more text than this is not looked through for what is left of it
 
 Tell = Callable[[Outcome | Kept], None]
 Later = Callable[[float, Callable[[], None]], object]
@@ -126,7 +120,7 @@ class Acceptance:
         self._number = 0
         self._shown: Shown | None = None
         self._doubtful: tuple[int, Outcome] | None = None  # until it is clear that no command follows
-        self._traces: list[_Trace] = []
+        self._traces: list[Trace] = []
 
     def show(
         self,
@@ -246,50 +240,17 @@ class Acceptance:
         lines = text.split("\n")
         column = len(lines[-1]) + (shown.start.column if len(lines) == 1 else 0)
         end = Place(shown.start.line + len(lines) - 1, column)
-        trace = _Trace(outcome.suggestion, shown.uri, shown.start, end, text)
-        self._traces = [*self._traces[1 - TRACES :], trace]
+        trace = Trace(outcome.suggestion, shown.uri, shown.start, end, text)
+        self._traces = [*self._traces[1 - MOST :], trace]
         for seconds in AFTER:
             self._later(seconds, partial(self._look, trace, seconds))
 
-    def _look(self, trace: _Trace, after: int) -> None:
+    def _look(self, trace: Trace, after: int) -> None:
         lines = self._lines(trace.uri)
         if trace in self._traces and lines is not None:
             self._tell(Kept(trace.suggestion, round(time.time(), 3), after, trace.share(lines)))
             if after == AFTER[-1]:
                 self._traces.remove(trace)
-
-
-@dataclass(eq=False)
-class _Trace:
-    """Where an accepted text stands, edit by edit."""
-
-    suggestion: str
-    uri: str
-    start: Place
-    end: Place
-    text: str
-
-    def shift(self, change: Change) -> None:
-        """After an edit of its document."""
-        if change.start < self.start and self.end < change.old_end:
-            found = change.text.find(self.text)  # the editor wrote the whole text anew, or all of it was deleted
-            self.start = self.end = change.start
-            if found >= 0:
-                self.start = _beyond(change.start, change.text[:found])
-                self.end = _beyond(self.start, self.text)
-            return
-        self.start = _moved(self.start, change, change.start)
-        self.end = self.end if self.end == change.start else _moved(self.end, change, change.end)
-
-    def share(self, lines: tuple[str, ...]) -> float:
-        """Of its characters, blanks left out, those that still stand there in their order, 0 to 1."""
-        if self.end.line >= len(lines):
-            return 0.0
-        there = between(lines, self.start, self.end)[: _LONGER * len(self.text)]
-        one, two = _TOKEN.findall(self.text), _TOKEN.findall(there)
-        blocks = SequenceMatcher(None, one, two, autojunk=False).get_matching_blocks()
-        kept = sum(len(token) for block in blocks for token in one[block.a : block.a + block.size])
-        return round(kept / max(1, sum(map(len, one))), 3)
 
 
 def _line(lines: tuple[str, ...], first: int, last: int) -> str | None:
@@ -302,19 +263,3 @@ def _line(lines: tuple[str, ...], first: int, last: int) -> str | None:
 def _ends_word(text: str, at: int) -> bool:
     """Whether a word or a run of signs ends there, as where editors end the part that they accept."""
     return at >= len(text) or not (text[at - 1].isalnum() and (text[at].isalnum() or text[at] == "_"))
-
-
-def _moved(place: Place, change: Change, inside: Place) -> Place:
-    """A place after an edit; `inside` for one that the edit took away."""
-    if place < change.start:
-        return place
-    if place < change.old_end:
-        return inside
-    column = place.column + (change.end.column - change.old_end.column if place.line == change.old_end.line else 0)
-    return Place(place.line + change.end.line - change.old_end.line, column)
-
-
-def _beyond(start: Place, text: str) -> Place:
-    """Where a text ends that begins at `start`."""
-    lines = text.replace("\r\n", "\n").split("\n")
-    return Place(start.line + len(lines) - 1, len(lines[-1]) + (start.column if len(lines) == 1 else 0))
