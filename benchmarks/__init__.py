@@ -22,4 +22,9 @@ Modules, each of which imports only those above it:
     repository  what retrieval and memory of a repository are worth to the model
     index_speed  how fast a tree is read, indexed and searched
     latency     how long each key waits for its answer, and what it costs
+    held_out    the packages that no model learnt from
+    gaps        a package's copy, of any language, with parts taken out
+    flaws       what is wrong with a suggestion once it is in the file
+    moments     one place of a replay each: what was shown there, and the report
+    replay      files written again key by key: what suggestions are worth, and what is wrong with them
 """

@@ -77,13 +77,11 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     session = asyncio.current_task()
     assert session is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, session.cancel)
-    with tempfile.TemporaryDirectory(prefix="lacuna-latency-") as name, _ended(Path(name) / "run") as runtime:
+    with tempfile.TemporaryDirectory(prefix="lacuna-latency-") as name, ended(Path(name) / "run") as runtime:
         folder = Path(name)
         source = arguments.root or package("httpx")
         make = enlarged(source, folder, arguments.lines, arguments.seed) if arguments.lines else None
         workspace = make or copied(source, folder, arguments.seed)
-        environment = {**os.environ, "LACUNA_RUNTIME_DIR": str(runtime)}
-        environment |= {f"XDG_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
         desk: Sitting | None = None
 
         def hear(method: str, params: Any) -> None:
@@ -93,7 +91,7 @@ async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         try:
             client = await lsp_client.start(
                 shlex.split(arguments.server),
-                environment=environment,
+                environment=environment(folder, runtime),
                 root=workspace.root,
                 options=OPTIONS,
                 errors=folder / "stderr",
@@ -159,8 +157,14 @@ async def _first_answer(desk: Sitting, workspace: Workspace) -> float | None:
     return took
 
 
+def environment(folder: Path, runtime: Path) -> dict[str, str]:
+    """Of a server and a daemon that keep everything in these folders."""
+    homes = {f"XDG_{kind}_HOME": str(folder / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
+    return {**os.environ, "LACUNA_RUNTIME_DIR": str(runtime), **homes}
+
+
 @contextlib.contextmanager
-def _ended(runtime: Path) -> Iterator[Path]:
+def ended(runtime: Path) -> Iterator[Path]:
     """A folder for the daemon; afterwards whatever runs there is ended."""
     runtime.mkdir(mode=0o700)
     try:

@@ -90,7 +90,7 @@ class Sitting:
         if self.last is not None:
             reply = self.last[1]
             await asyncio.wait({reply.done}, timeout=seconds)
-            item = _first(reply)
+            item = first_item(reply)
             if item is not None:
                 taken = self._liked(item, path, typing)
                 if taken is not None and self.rng.random() < TASTE:
@@ -103,7 +103,7 @@ class Sitting:
     def _liked(self, item: dict[str, Any], path: Path, typing: Typing) -> tuple[int, int, int] | None:
         """Row and columns that a suggestion replaces, if it is what was to be typed and worth a key."""
         editor = self.editors[path]
-        row, start, end = _place(item, editor)
+        row, start, end = place(item, editor)
         length = typing.would_accept(editor, row, start, end, item["insertText"])
         return (row, start, end) if length is not None and length >= WORTH else None
 
@@ -194,11 +194,13 @@ def _items(result: Any) -> list[dict[str, Any]]:
     return [item for item in items or [] if item.get("insertText")]
 
 
-def _first(reply: Reply) -> dict[str, Any] | None:
+def first_item(reply: Reply) -> dict[str, Any] | None:
+    """What is shown of a reply: its first suggestion, if it has come and holds one."""
     return next(iter(_items(reply.result)), None)
 
 
-def _place(item: dict[str, Any], editor: Editor) -> tuple[int, int, int]:
+def place(item: dict[str, Any], editor: Editor) -> tuple[int, int, int]:
+    """Row and columns of what an item is put in place of."""
     covered = item.get("range")
     if covered is None:
         return editor.cursor.row, editor.cursor.column, editor.cursor.column
@@ -213,4 +215,4 @@ def settle(sitting: Sitting) -> None:
     for sample, reply in sitting.replies.values():
         sample.latency_ms = reply.latency_ms
         sample.timing = sitting.timings.get(sample.id)
-        sample.shown = not sample.superseded and _first(reply) is not None
+        sample.shown = not sample.superseded and first_item(reply) is not None

@@ -59,6 +59,11 @@ class Typing:
         """What is still to be written on the cursor's line; empty while something wrong stands there."""
         return "" if self.wrong or self.excess else self.text[self.done :].split("\n", 1)[0]
 
+    @property
+    def _pending_here(self) -> str:
+        """The pending text on the cursor's line."""
+        return self.pending.split("\n", 1)[0]
+
     def next_key(self, editor: Editor) -> Key | None:
         """The key to press now; None when the text is written."""
         if self.queue:
@@ -109,13 +114,14 @@ class Typing:
         """Characters of the text that an item in place of columns start–end writes; None when they are other ones."""
         if self.wrong or self.excess or self.queue or row != editor.cursor.row:
             return None
-        covered = end - editor.cursor.column
-        own = editor.line[start : editor.cursor.column]
-        if start > editor.cursor.column or not 0 <= covered <= len(self.pending.split("\n", 1)[0]):
-            return None
-        if not text.startswith(own):
+        covered, own = end - editor.cursor.column, editor.line[start : editor.cursor.column]
+        if start > editor.cursor.column or covered < 0 or not text.startswith(own):
             return None
         new = text[len(own) :]
+        kept = editor.line[editor.cursor.column + len(self._pending_here) : end]
+        if kept:  # what stands there anyway is written again: right if nothing is missing before it
+            rest = self.text[self.done :]
+            return len(rest) if new == rest + kept else None
         if len(new) <= covered or not self.text.startswith(new, self.done):
             return None
         return len(new)
@@ -124,7 +130,7 @@ class Typing:
         """Takes a suggestion that `would_accept` likes."""
         taken = self.would_accept(editor, row, start, end, text)
         assert taken is not None
-        editor.pending = self.pending = self.pending[end - editor.cursor.column :]
+        editor.pending = self.pending = self.pending[min(end - editor.cursor.column, len(self._pending_here)) :]
         change = editor.replace(Mark(row, start), Mark(row, end), text)
         self.done += taken
         self.place.row, self.place.column = editor.cursor.row, editor.cursor.column
