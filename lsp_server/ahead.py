@@ -14,6 +14,7 @@ from lsp_server import scope, window
 from lsp_server.desk import Desk
 from lsp_server.session import Snapshot
 from lsp_server.window import Frame
+from model_runtime.prompt import Snippet
 
 LOOKUP = 2.0  # seconds the search for snippets may take when nobody waits
 PREFILL = 2.0  # seconds of prefill in one pause
@@ -46,6 +47,14 @@ async def prepare(snapshot: Snapshot, desk: Desk) -> None:
     if not _busy(desk):
         await _read(frame, desk)
         desk.place(frame.anchor, lacking=context.late)
+
+
+async def given(snapshot: Snapshot, desk: Desk) -> tuple[Snippet, ...]:
+    """What the model is given beside the window at the snapshot's cursor, the most valuable last."""
+    frame = window.frame(snapshot, desk.anchors.get(snapshot.uri))
+    if frame.anchor.context is not None:
+        return frame.anchor.context
+    return (await desk.contexts.of(snapshot, frame, LOOKUP)).snippets
 
 
 async def look(snapshot: Snapshot, desk: Desk) -> None:

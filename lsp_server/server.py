@@ -221,6 +221,12 @@ class Server(LanguageServer):
             self.acceptance.looked(snapshot.uri, snapshot.cursor)
             self._pause.rest(*found, CURSOR_REST)
 
+    async def context(self, params: Any) -> list[Any]:
+        """What the model is given from elsewhere at a place: snippets with `path` and `text`."""
+        found = wire.cursor(params)
+        snapshot = None if found is None else self.session.snapshot(*found)
+        return [] if snapshot is None else msgspec.to_builtins(await ahead.given(snapshot, self.desk))
+
     def accepted(self, *arguments: Any) -> None:
         """The editor ran an item's command."""
         if arguments and isinstance(arguments[0], int):
@@ -480,6 +486,10 @@ def _register(server: Server) -> None:
     @server.feature(wire.CURSOR)
     def moved(params: Any) -> None:
         server.moved(params)
+
+    @server.feature(wire.CONTEXT)
+    async def context(params: Any) -> list[Any]:
+        return await server.context(params)
 
     @server.command(wire.ACCEPTED)
     def accepted(*arguments: Any) -> None:

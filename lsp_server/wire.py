@@ -22,7 +22,7 @@ from lsp_server.document import ENCODINGS, Encoding, Place, Position, word_befor
 from lsp_server.session import Edit, Snapshot
 
 ACCEPTED = "lacuna.accepted"
-CURSOR, STATUS, TIMING = "lacuna/cursor", "lacuna/status", "lacuna/timing"
+CURSOR, CONTEXT, STATUS, TIMING = "lacuna/cursor", "lacuna/context", "lacuna/status", "lacuna/timing"
 
 PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS = -32700, -32600, -32601, -32602
 INTERNAL_ERROR, NOT_INITIALIZED, CANCELLED = -32603, -32002, -32800
@@ -219,7 +219,7 @@ def edits(params: types.DidChangeTextDocumentParams) -> list[Edit]:
 
 
 def cursor(params: Any) -> tuple[str, Position] | None:
-    """The document and place of a `lacuna/cursor`; None when it names none."""
+    """The document and place of a `lacuna/cursor` or `lacuna/context`; None when it names none."""
     uri = getattr(getattr(params, "textDocument", None), "uri", None)
     at = getattr(params, "position", None)
     line, character = getattr(at, "line", None), getattr(at, "character", None)

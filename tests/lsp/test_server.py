@@ -199,6 +199,15 @@ def test_the_cursors_place_is_read_ahead_and_other_editors_do_without(tmp_path: 
         assert editor.ghost(1, 11) == "a + b"
 
 
+def test_an_editor_may_ask_what_the_model_is_given_from_elsewhere(tmp_path: Path) -> None:
+    with Editor(tmp_path, SUM, snippets=[["other.py", "def scale(a):\n    return 2 * a\n"]]) as editor:
+        started(editor)
+        place = {"textDocument": {"uri": URI}, "position": {"line": 1, "character": 11}}
+        (given,) = editor.call("lacuna/context", place)
+        assert given == {"path": "other.py", "text": "def scale(a):\n    return 2 * a\n"}
+        assert editor.call("lacuna/context", {**place, "textDocument": {"uri": "file:///not/open.py"}}) == []
+
+
 # Editors without ghost text
 
 
