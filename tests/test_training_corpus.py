@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests import training_sources
-from training import archives, corpus, duplicates, filters, sources
+from training import archives, card, corpus, duplicates, filters, sources
 from training.sources import Package, SourceError
 
 CODE = training_sources.module("garden")
@@ -176,3 +176,47 @@ def test_the_licence_of_a_file_is_that_of_its_own_stanza() -> None:
     assert not archives.file_is_accepted(stanzas, "tests/odd.rs")
     assert not archives.file_is_accepted(stanzas, "github.com/one/other/tests/odd.rs")
     assert not archives.file_is_accepted([], "src/lib.rs")
+
+
+_COPYRIGHT = """Files: *
+Copyright: 2020 One Author
+ 2021-2022 Another Author
+License: Expat
+
+Files: src/odd.c
+Copyright: 2019 Somebody Else
+License: GPL-2+
+"""
+
+
+def test_of_a_debian_source_package_the_files_under_accepted_licences_are_read(tmp_path: Path) -> None:
+    contents = {"src/good.c": "int one;\n", "src/odd.c": "int two;\n", "README": "read me\n"}
+    dsc = training_sources.debian_source(tmp_path, _COPYRIGHT, contents)
+    assert list(archives.entries(dsc)) == [("src/good.c", b"int one;\n")]
+    assert archives.declared_licence(dsc) == "Expat; GPL-2+"
+
+
+def test_a_tarball_that_is_not_what_its_source_package_says_is_refused(tmp_path: Path) -> None:
+    dsc = training_sources.debian_source(tmp_path, _COPYRIGHT, {"a.c": "int one;\n"})
+    training_sources.tarball(tmp_path / "thing_1.0.orig.tar.gz", {"thing-1.0/a.c": "int other;\n"})
+    with pytest.raises(ValueError, match=r"thing_1\.0\.orig\.tar\.gz differs"):
+        list(archives.entries(dsc))
+
+
+def test_the_notice_names_who_holds_the_rights(tmp_path: Path) -> None:
+    own = {
+        "kept-1.0.dist-info/licenses/LICENSE": "MIT\n\nCopyright (c) 2024  Kept Authors\nCopyright [yyyy] [name]\n",
+        "kept/a.py": "'Copyright 1999 not a licence file'\n",
+    }
+    kept = training_sources.wheel(tmp_path, "kept", "train", own)
+    silent = training_sources.wheel(tmp_path, "silent", "train", {"silent/a.py": "x = 1\n"})
+    judged = training_sources.wheel(tmp_path, "judged", "held_out", {})
+    said = card.notice([silent, kept, judged], tmp_path).splitlines()[2:]
+    assert said == [
+        "kept 1.0 (MIT)",
+        "    Copyright (c) 2024 Kept Authors",
+        "silent 1.0 (MIT)",
+        "    the package names no holder of its rights",
+    ]
+    dsc = training_sources.debian_source(tmp_path, _COPYRIGHT, {})
+    assert archives.copyrights(dsc) == ["2020 One Author", "2021-2022 Another Author", "2019 Somebody Else"]

@@ -21,7 +21,7 @@ from benchmarks.infill_tasks import Task  # noqa: E402
 from model_runtime.engine import Engine  # noqa: E402
 from model_runtime.sequence import Cancel  # noqa: E402
 from tests import training_sources  # noqa: E402
-from training import checkpoint, corpus, export, model, muon, rows, run, train, vocabulary  # noqa: E402
+from training import ablation, checkpoint, corpus, export, model, muon, rows, run, train, vocabulary  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 torch.set_num_threads(1)  # a toy waits longer for a second thread than it computes
@@ -77,6 +77,20 @@ def test_a_run_told_to_finish_soon_cools_down_to_nothing(made: Path, tmp_path: P
     assert found.cool_steps and found.step >= found.cool_from + found.cool_steps
 
 
+def test_an_ablation_judges_every_variant_on_the_same_held_out_rows(made: Path, tmp_path: Path) -> None:
+    data = tmp_path / "rows"
+    shutil.copytree(made / "rows", data)
+    rows.shard_path(data, "train", 79).rename(rows.shard_path(data, "held_out", 0))
+    plan = tmp_path / "ablation.toml"
+    toy = (Path(run.__file__).parent / "runs" / "toy.toml").read_text()
+    plan.write_text(toy + "\n[budget]\nsteps = 4\n[variants.adamw.rates]\nmuon = false\n")
+    found = dict(ablation.ablate(plan, data, tmp_path / "out", held_out=1, compiled=False))
+    assert list(found) == ["base", "adamw"] and found["base"] != found["adamw"]
+    assert all(3 < one.text < 7 and 3 < one.middle < 7 for one in found.values())
+    again = dict(ablation.ablate(plan, data, tmp_path / "out", held_out=1, compiled=False))
+    assert again == found
+
+
 def test_the_chunked_loss_is_the_plain_cross_entropy_and_so_is_its_slope() -> None:
     torch.manual_seed(0)
     hidden = torch.randn(5000, 32, requires_grad=True)
@@ -126,7 +140,7 @@ def test_the_toy_run_learns_is_exported_and_serves(made: Path, tmp_path: Path) -
 
 def test_the_engine_computes_what_training_computed(made: Path, tmp_path: Path) -> None:
     train.train(TOY, replace(options(made, tmp_path / "run"), steps=10))
-    shape, weights = export.weights(tmp_path / "run" / train.LATEST)
+    shape, weights = export.network(tmp_path / "run" / train.LATEST)
     export.export(tmp_path / "run" / train.LATEST, made / "tokenizer.json", tmp_path / "model", "toy", "fp32")
     decoder = model.Decoder(shape)
     decoder.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})

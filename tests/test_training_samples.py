@@ -184,6 +184,26 @@ def test_every_run_names_a_network_the_graph_can_hold(path: Path) -> None:
     assert sum(share for _, share in plan.rows.buckets) == pytest.approx(1)
 
 
+def test_a_variant_of_an_ablation_differs_in_what_it_says_alone(tmp_path: Path) -> None:
+    steps, found = run.read_variants(RUNS / "ablations" / "recipe.toml")
+    base, adamw = found.pop("base"), found["adamw"]
+    assert steps > 0 and found
+    assert not adamw.rates.muon and base.rates.muon
+    assert adamw.shape == base.shape and adamw.rates.momentum == base.rates.momentum
+    assert all(one != base and one.seed == base.seed and one.rows == base.rows for one in found.values())
+
+
+def test_an_ablation_that_misspells_a_field_or_lacks_its_budget_is_refused_by_name(tmp_path: Path) -> None:
+    text = (RUNS / "ablations" / "recipe.toml").read_text()
+    path = tmp_path / "odd.toml"
+    path.write_text(text.replace("muon = false", "moun = false"))
+    with pytest.raises(ValueError, match="moun"):
+        run.read_variants(path)
+    path.write_text(text.replace("[budget]", "[purse]"))
+    with pytest.raises(ValueError, match="budget"):
+        run.read_variants(path)
+
+
 def test_a_run_with_a_misspelt_field_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "odd.toml"
     path.write_text((RUNS / "bootstrap.toml").read_text().replace("warmup", "warmpu"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -55,6 +57,30 @@ def wheel(cache: Path, name: str, role: str, contents: dict[str, str], licence: 
     raw = path.read_bytes()
     digest = hashlib.sha256(raw).hexdigest()
     return Pin("python", name, "1.0", "MIT", role, path.name, len(raw), digest, licence)
+
+
+def tarball(path: Path, contents: dict[str, str]) -> Path:
+    """Writes a tarball of texts."""
+    with tarfile.open(path, "w:gz") as archive:
+        for inside, text in contents.items():
+            member = tarfile.TarInfo(inside)
+            member.size = len(text.encode())
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return path
+
+
+def debian_source(folder: Path, copyright_file: str, contents: dict[str, str]) -> Path:
+    """Writes a Debian source package, its .dsc last; the path of that."""
+    tarballs = [
+        tarball(folder / "thing_1.0.orig.tar.gz", {f"thing-1.0/{name}": text for name, text in contents.items()}),
+        tarball(
+            folder / "thing_1.0-1.debian.tar.gz", {"debian/copyright": copyright_file, "debian/rules.py": "x = 1\n"}
+        ),
+    ]
+    sums = [f" {hashlib.sha256(one.read_bytes()).hexdigest()} {one.stat().st_size} {one.name}\n" for one in tarballs]
+    dsc = folder / "thing_1.0-1.dsc"
+    dsc.write_text(f"Source: thing\nChecksums-Sha256:\n{''.join(sums)}Files:\n 0 0 odd.tar.gz\n")
+    return dsc
 
 
 def benchmark(folder: Path) -> Path:

@@ -63,6 +63,15 @@ def _train(options: argparse.Namespace) -> None:
     print(f"stopped at step {place.step} after {place.tokens} tokens; {options.out / train.LATEST}")
 
 
+def _ablate(options: argparse.Namespace) -> None:
+    from training import ablation
+
+    base = None
+    for name, found in ablation.ablate(options.ablation, options.data, options.out, options.held_out):
+        base = base or found
+        print(ablation.line(name, found, base), flush=True)
+
+
 def _export(options: argparse.Namespace) -> None:
     from training import export
 
@@ -97,6 +106,13 @@ def _card(options: argparse.Namespace) -> None:
         corpus.read_lock(options.lock),
     )
     (options.model / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+
+
+def _notice(options: argparse.Namespace) -> None:
+    from training import card, corpus
+
+    text = card.notice(corpus.read_lock(options.lock), options.cache)
+    (options.model / "NOTICE").write_text(text, encoding="utf-8")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -151,12 +167,19 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--minutes", type=float, help="stop after so many minutes")
     one.set_defaults(step=_train)
 
+    one = steps.add_parser("ablate", help="what each part of the recipe is worth, at one small token budget")
+    one.add_argument("ablation", type=Path, metavar="ABLATION.toml")
+    one.add_argument("--data", type=Path, default=WORK / "rows", help="folder of the shards, of both roles")
+    one.add_argument("--out", type=Path, default=WORK / "ablations")
+    one.add_argument("--held-out", type=int, default=2, help="shards of held-out rows to judge by")
+    one.set_defaults(step=_ablate)
+
     one = steps.add_parser("export", help="write the model directory the runtime opens")
     one.add_argument("checkpoint", type=Path)
     one.add_argument("--tokenizer", type=Path, default=WORK / "tokenizer.json")
     one.add_argument("--out", type=Path, default=WORK / "model")
     one.add_argument("--name", default="lacuna-bootstrap")
-    one.add_argument("--precision", choices=("fp32", "int8", "int4"), default="int8")
+    one.add_argument("--precision", choices=("fp32", "int8", "int4", "hybrid"), default="int8")
     one.set_defaults(step=_export)
 
     one = steps.add_parser("trust", help="fit how far the model believes a workspace's memory, into its manifest")
@@ -174,6 +197,12 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--corpus", type=Path, default=WORK / "corpus")
     one.add_argument("--lock", type=Path, default=sources.LOCK, help="of the packages the model learnt from")
     one.set_defaults(step=_card)
+
+    one = steps.add_parser("notice", help="write NOTICE beside the model: whose text it learnt from")
+    one.add_argument("--model", type=Path, default=WORK / "model")
+    one.add_argument("--cache", type=Path, default=WORK / "cache", help="folder of the fetched archives")
+    one.add_argument("--lock", type=Path, default=sources.LOCK, help="of the packages the model learnt from")
+    one.set_defaults(step=_notice)
     return parser
 
 

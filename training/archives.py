@@ -1,12 +1,14 @@
 """An archive of a package client in, its source files and what it says of its licence out.
 
-Reads wheels, npm's tarballs and Debian's binary packages. In the last the licence is taken file by file from
-the copyright file (DEP-5); a file under another licence than the accepted ones is passed over.
+Reads wheels, npm's tarballs, Debian's binary packages and, by their .dsc files, its source packages. In Debian's
+the licence is taken file by file from the copyright file (DEP-5); a file under another licence than the accepted
+ones is passed over.
 """
 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import io
 import json
 import re
@@ -60,6 +62,11 @@ _WORDING = {
     "ISC": "Permission to use, copy, modify, and/or distribute",
 }
 
+_PART = re.compile(r"^ ([0-9a-f]{64}) (\d+) (\S+)$", re.MULTILINE)
+
+_RIGHTS = re.compile(r"(?m)^\W*(Copyright (?:\([cC]\)|©|\d|holders?\b.*\d).*|(?:\([cC]\)|©) *\d.*)$")
+_TEMPLATE = re.compile(r"(?i)[\[<{](?:yyyy|year|(?:name of )?copyright (?:owner|holder)s?)[\]>}]")
+
 Stanza = tuple[tuple[str, ...], str]
 
 
@@ -71,19 +78,31 @@ def entries(archive: Path) -> Iterator[tuple[str, bytes]]:
                 if _is_source(one.filename, one.file_size):
                     yield one.filename, opened.read(one)
         return
-    stanzas = _stanzas(_copyright(archive)) if archive.suffix == ".deb" else []
-    for name, raw in _tar_members(archive):
-        if archive.suffix != ".deb":
-            yield name.partition("/")[2], raw
-        elif _ROOTS.match(name) and file_is_accepted(stanzas, inside := _ROOTS.sub("", name)):
-            yield inside, raw
+    stanzas = _stanzas(_copyright(archive)) if archive.suffix in (".deb", ".dsc") else []
+    for packed in _tars(archive):
+        for name, raw in _tar_members(packed):
+            inside = _inside(archive, name)
+            if inside and (archive.suffix == ".tgz" or file_is_accepted(stanzas, inside)):
+                yield inside, raw
+
+
+def parts(dsc: Path) -> dict[str, int]:
+    """The tarballs of a Debian source package and their bytes. Raises ValueError when one is not what the .dsc says."""
+    text = dsc.read_text(encoding="utf-8", errors="replace")
+    found = {}
+    for digest, size, name in _PART.findall(text[text.find("Checksums-Sha256:") : text.find("\nFiles:")]):
+        if ".tar." in name and not name.endswith(".asc"):
+            if hashlib.sha256((dsc.parent / name).read_bytes()).hexdigest() != digest:
+                raise ValueError(f"{name} differs from {dsc.name}; delete it and try again")
+            found[name] = int(size)
+    return found
 
 
 def declared_licence(archive: Path) -> str:
     """What a package says of its licence: its metadata, or else the words of its licence file; "" for nothing."""
     if archive.suffix == ".whl":
         return _wheel_licence(archive)
-    if archive.suffix == ".deb":
+    if archive.suffix in (".deb", ".dsc"):
         return "; ".join(sorted({licence for _, licence in _stanzas(_copyright(archive))}))
     with tarfile.open(archive) as packed:
         for member in packed:
@@ -91,6 +110,17 @@ def declared_licence(archive: Path) -> str:
             if stream is not None:
                 return str(json.loads(stream.read()).get("license", ""))
     return ""
+
+
+def copyrights(archive: Path) -> list[str]:
+    """Who holds the rights, line by line as the package says it, without repeats."""
+    if archive.suffix in (".deb", ".dsc"):
+        fields = re.findall(r"(?mi)^Copyright:[ \t]*((?:.*\n)(?:[ \t]+.*\n)*)", _copyright(archive) + "\n")
+        lines = [line.strip() for field in fields for line in field.splitlines()]
+    else:
+        lines = [found for text in _licences(archive) for found in _RIGHTS.findall(text)]
+    plain = (" ".join(line.split()) for line in lines)
+    return list(dict.fromkeys(line for line in plain if re.search(r"\w", line) and not _TEMPLATE.search(line)))
 
 
 def file_is_accepted(stanzas: list[Stanza], path: str) -> bool:
@@ -114,25 +144,38 @@ def _is_source(name: str, size: int) -> bool:
     return PurePosixPath(name).suffix in LANGUAGES and size <= LARGEST
 
 
-def _tar_members(archive: Path) -> Iterator[tuple[str, bytes]]:
-    with _tar(archive) as packed:
-        for member in packed:
-            stream = packed.extractfile(member) if member.isfile() and _is_source(member.name, member.size) else None
-            if stream is not None:
-                yield member.name, stream.read()
+def _inside(archive: Path, name: str) -> str:
+    """The path inside the package of a tarball's member; "" for what is not the package's own."""
+    if archive.suffix == ".deb":
+        return _ROOTS.sub("", name) if _ROOTS.match(name) else ""
+    folder, _, inside = name.removeprefix("./").partition("/")
+    return "" if archive.suffix == ".dsc" and "debian" in (folder, inside.partition("/")[0]) else inside
 
 
-def _tar(archive: Path) -> tarfile.TarFile:
-    if archive.suffix != ".deb":
-        return tarfile.open(archive)
-    done = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(archive)], capture_output=True, check=True, timeout=300)
-    return tarfile.open(fileobj=io.BytesIO(done.stdout))
+def _tar_members(packed: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+    for member in packed:
+        stream = packed.extractfile(member) if member.isfile() and _is_source(member.name, member.size) else None
+        if stream is not None:
+            yield member.name, stream.read()
+
+
+def _tars(archive: Path) -> Iterator[tarfile.TarFile]:
+    if archive.suffix == ".deb":
+        command = ["dpkg-deb", "--fsys-tarfile", str(archive)]
+        done = subprocess.run(command, capture_output=True, check=True, timeout=300)
+        found: list[Path | io.BytesIO] = [io.BytesIO(done.stdout)]
+    else:
+        found = [archive.parent / name for name in parts(archive)] if archive.suffix == ".dsc" else [archive]
+    for one in found:
+        with tarfile.open(one) if isinstance(one, Path) else tarfile.open(fileobj=one) as packed:
+            yield packed
 
 
 def _copyright(archive: Path) -> str:
-    with _tar(archive) as packed:
+    place = re.compile(r"(?:^|/)debian/copyright$" if archive.suffix == ".dsc" else r"/doc/[^/]+/copyright$")
+    for packed in _tars(archive):
         for member in packed:
-            stream = packed.extractfile(member) if re.search(r"/doc/[^/]+/copyright$", member.name) else None
+            stream = packed.extractfile(member) if place.search(member.name) else None
             if stream is not None:
                 return stream.read().decode("utf-8", "replace")
     return ""
@@ -152,6 +195,23 @@ def _stanzas(copyright_file: str) -> list[Stanza]:
 
 def _covers(patterns: tuple[str, ...], tails: list[str]) -> bool:
     return any(fnmatch.fnmatchcase(tail, pattern.removeprefix("./")) for pattern in patterns for tail in tails)
+
+
+def _licences(archive: Path) -> list[str]:
+    """The texts of the licence files of a wheel or an npm package."""
+    wanted = re.compile(r"(?i)(?:^|/)(?:licen[cs]e|copying|notice)[^/]*$")
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as opened:
+            names = [name for name in opened.namelist() if ".dist-info/" in name and wanted.search(name)]
+            return [opened.read(name).decode("utf-8", "replace") for name in names]
+    found = []
+    for packed in _tars(archive):
+        for member in packed:
+            own = member.name.count("/") == 1 and wanted.search(member.name)
+            stream = packed.extractfile(member) if own else None
+            if stream is not None:
+                found.append(stream.read().decode("utf-8", "replace"))
+    return found
 
 
 def _wheel_licence(archive: Path) -> str:

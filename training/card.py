@@ -1,14 +1,19 @@
-"""What a model was made of and how it scored in, its model card out. Every figure comes from a file, none by hand."""
+"""What a model was made of and how it scored in, its model card and its NOTICE out.
+
+Every figure and every name comes from a file, none by hand.
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from model_runtime.manifest import Manifest
+from training import archives
 from training.sources import Pin
 
 _LIMITS = """\
@@ -44,6 +49,24 @@ def card(
         _packages(pins),
     ]
     return "\n".join(parts)
+
+
+def notice(pins: Sequence[Pin], cache: Path) -> str:
+    """The text of NOTICE: who holds the rights in what the model learnt from. Raises OSError for a missing archive."""
+    parts = ["The model in this folder learnt from the source text of these packages, each under its own licence.\n"]
+    for pin in sorted(pins, key=lambda one: (one.ecosystem, one.name)):
+        if pin.role == "train":
+            own = [
+                line for line in sys.copyright.splitlines() if line.startswith("Copyright")
+            ]  # the standard library's
+            said = archives.copyrights(cache / pin.ecosystem / pin.archive) if pin.archive else own
+            said = said or ["the package names no holder of its rights"]
+            parts.append("\n".join([f"{pin.name} {pin.version} ({pin.licence})", *(f"    {line}" for line in said)]))
+    return "\n".join(parts) + "\n"
+
+
+def _standard_library() -> list[str]:
+    return [line for line in sys.copyright.splitlines() if line.startswith("Copyright")]
 
 
 def _opening(made: Manifest, size: int) -> str:

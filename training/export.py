@@ -21,10 +21,10 @@ from training.samples import FIM
 LICENCE = "Apache-2.0"
 _MOMENTS = ("momentum.", "first.", "second.")
 
-Precision = Literal["fp32", "int8", "int4"]
+Precision = Literal["fp32", "int8", "int4", "hybrid"]  # hybrid: int4 to generate, 8 bits for long prompts
 
 
-def weights(folder: Path) -> tuple[Shape, dict[str, NDArray[np.float32]]]:
+def network(folder: Path) -> tuple[Shape, dict[str, NDArray[np.float32]]]:
     """The network of a checkpoint, without the optimizer's moments. Raises FileNotFoundError."""
     arrays, state = checkpoint.load(folder)
     shape = msgspec.convert(state["shape"], Shape)
@@ -37,10 +37,15 @@ def export(folder: Path, tokens: Path, out: Path, name: str, precision: Precisio
 
     Raises OSError, ModelError for weights that do not fit their shape, TokenizerError for a foreign tokenizer.
     """
-    shape, found = weights(folder)
+    shape, found = network(folder)
     tokenizer.Tokenizer.load(tokens.parent, vocab_size=shape.vocab_size, split_lines=True)
     out.mkdir(parents=True, exist_ok=True)
-    graph.write_model(out, shape, found, precision)
+    weights: Literal["fp32", "int8", "int4"] = "int4" if precision == "hybrid" else precision
+    graph.write_model(out, shape, found, weights)
+    files = [graph.GRAPH, graph.DATA, tokenizer.FILE]
+    if precision == "hybrid":
+        graph.write(out / graph.PREFILL, shape, found, "columns")
+        files += [graph.PREFILL, graph.data_of(Path(graph.PREFILL)).name]
     shutil.copyfile(tokens, out / tokenizer.FILE)
     written = Manifest(
         format=manifest.FORMAT,
@@ -49,8 +54,9 @@ def export(folder: Path, tokens: Path, out: Path, name: str, precision: Precisio
         licence=LICENCE,
         shape=shape,
         fim=FIM,
-        weights=precision,
-        files={one: manifest.digest(out / one) for one in (graph.GRAPH, graph.DATA, tokenizer.FILE)},
+        weights=weights,
+        prefill="same" if precision == "fp32" else "columns",
+        files={one: manifest.digest(out / one) for one in files},
         description=description,
         split_lines=True,
     )

@@ -34,13 +34,14 @@ def orthogonal(batch: Tensor) -> Tensor:
 class Optimizer:
     """Holds the weights it changes and their moments."""
 
-    def __init__(self, weights: Mapping[str, Tensor], momentum: float, decay: float) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], momentum: float, decay: float, muon: bool = True) -> None:
         self._weights = dict(weights)
+        self._matrices = {name for name, weight in self._weights.items() if muon and _is_matrix(name, weight)}
         self._momentum, self._decay = momentum, decay
         self.steps = 0
         self.moments: dict[str, Tensor] = {}
         for name, weight in self._weights.items():
-            if _is_matrix(name, weight):
+            if name in self._matrices:
                 self.moments[f"momentum.{name}"] = torch.zeros_like(weight)
             else:
                 self.moments[f"first.{name}"] = torch.zeros_like(weight)
@@ -53,7 +54,7 @@ class Optimizer:
         shapes: dict[tuple[int, ...], list[str]] = defaultdict(list)
         for name, weight in self._weights.items():
             assert weight.grad is not None, name
-            if _is_matrix(name, weight):
+            if name in self._matrices:
                 shapes[tuple(weight.shape)].append(name)
             else:
                 self._adam(name, weight, weight.grad, others)

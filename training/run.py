@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -33,12 +36,16 @@ class StepPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Learning rates of the stable phase; momentum of Muon; decay: of the matrices, per unit of rate."""
+    """Learning rates of the stable phase; momentum of Muon; decay: of the matrices, per unit of rate.
+
+    muon: False trains the matrices by AdamW too, at the rate `others`.
+    """
 
     matrices: float
     others: float
     momentum: float
     decay: float
+    muon: bool = True
 
 
 class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,9 +61,34 @@ class Run(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def read(path: Path) -> Run:
     """Raises ValueError that names the file and the field when something is missing or odd."""
+    return convert(path, tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+def read_variants(path: Path) -> tuple[int, dict[str, Run]]:
+    """Steps of each run, and the runs by name, "base" first. Raises ValueError that names what is wrong.
+
+    The file is a RUN.toml with tables `[variants.NAME.…]` that say what differs, and `[budget]`.
+    """
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    variants = tables.pop("variants", {})
+    steps = tables.pop("budget", {}).get("steps")
+    if not isinstance(steps, int) or steps < 2:
+        raise ValueError(f"{path}: [budget] steps is missing; say how many steps every variant takes")
+    return steps, {name: convert(path, _merged(tables, one)) for name, one in {"base": {}, **variants}.items()}
+
+
+def _merged(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+    found = dict(base)
+    for key, one in change.items():
+        found[key] = _merged(base.get(key, {}), one) if isinstance(one, dict) else one
+    return found
+
+
+def convert(path: Path, tables: Mapping[str, Any]) -> Run:
+    """The settings of tables that came from `path`. Raises ValueError as `read` does."""
     try:
-        run = msgspec.toml.decode(path.read_bytes(), type=Run)
-    except msgspec.DecodeError as error:
+        run = msgspec.convert(tables, Run)
+    except msgspec.ValidationError as error:
         raise ValueError(f"{path}: {error}; see training/runs/bootstrap.toml for every field") from error
     longest = max(length for length, _ in run.rows.buckets)
     if longest > run.shape.context_length:

@@ -1,7 +1,8 @@
 """The manifest in, source files out: fetched once by name, read from the archives, licence checked.
 
-Uses the ordinary package clients (`pip download`, `npm pack`, `apt-get download`) and a cache folder; what was
-got is pinned by version and SHA-256 in the lock. Ignores what the files say: `filters` and `duplicates` judge that.
+Uses the ordinary package clients (`pip download`, `npm pack`, `apt-get download`, `apt-get source`) and a cache
+folder; what was got is pinned by version and SHA-256 in the lock. Ignores what the files say: `filters` and
+`duplicates` judge that.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from training import archives
 
 MANIFEST = Path(__file__).parent / "packages.toml"
 LOCK = Path(__file__).parent / "packages.lock.json"
+_BY_FILE = {"debian": ".deb", "debian-source": ".dsc"}  # ecosystem: ending of its archives
 BY_FILE = "DEP-5"  # the licence that stands for: decided file by file, by the package's copyright file
 _COPYLEFT = re.compile(r"(?i)GPL|\bMPL|Mozilla|Lesser General|Eclipse|\bEPL|CDDL|Creative")
 STANDARD_LIBRARY = "python-standard-library"
@@ -34,7 +36,7 @@ class SourceError(ValueError):
 
 @dataclass(frozen=True)
 class Package:
-    """One line of the manifest. ecosystem: "python", "npm" or "debian"; role: "train" or "held_out"."""
+    """One line of the manifest. role: "train" or "held_out"; ecosystem: "python", "npm" or one of `_BY_FILE`."""
 
     ecosystem: str
     name: str
@@ -74,7 +76,7 @@ def packages(manifest: Path = MANIFEST) -> list[Package]:
     for ecosystem, roles in tables.items():
         for role, licences in roles.items():
             for licence, names in licences.items():
-                by_file = licence == BY_FILE and ecosystem == "debian"
+                by_file = licence == BY_FILE and ecosystem in _BY_FILE
                 if licence not in archives.PERMISSIVE and not by_file:
                     raise SourceError(f"{manifest.name}: {licence} is not among the accepted licences; leave it out")
                 found += [Package(ecosystem, name, licence, role) for name in names]
@@ -98,7 +100,7 @@ def fetch(package: Package, cache: Path, pin: Pin | None) -> Pin:
         licence=package.licence,
         role=package.role,
         archive=archive.name,
-        bytes=len(raw),
+        bytes=sum(archives.parts(archive).values()) if archive.suffix == ".dsc" else len(raw),
         sha256=hashlib.sha256(raw).hexdigest(),
         declared=declared,
     )
@@ -108,7 +110,7 @@ def fetch(package: Package, cache: Path, pin: Pin | None) -> Pin:
 
 
 def _check_licence(package: Package, declared: str) -> None:
-    if package.ecosystem == "debian":  # decided file by file
+    if package.ecosystem in _BY_FILE:  # decided file by file
         if not any(archives.licence_is_accepted(one) for one in declared.split("; ")):
             raise SourceError(f"{package.name}: no file of it is under an accepted licence ({declared}); take it out")
         return
@@ -168,8 +170,8 @@ def _plain(name: str) -> str:
 def _cached(package: Package, folder: Path) -> Path | None:
     if package.ecosystem == "npm":
         found = [path for path in folder.glob("*.tgz") if re.fullmatch(_stem(package) + r"-\d[^/]*\.tgz", path.name)]
-    elif package.ecosystem == "debian":
-        found = list(folder.glob(f"{package.name}_*.deb"))
+    elif package.ecosystem in _BY_FILE:
+        found = list(folder.glob(f"{package.name}_*{_BY_FILE[package.ecosystem]}"))
     else:
         found = [path for path in folder.iterdir() if _plain(path.name.split("-")[0]) == _plain(package.name)]
     return max(found, default=None)
@@ -182,8 +184,8 @@ def _stem(package: Package) -> str:
 def _version(package: Package, archive: Path) -> str:
     if package.ecosystem == "npm":
         return re.sub(f"^{_stem(package)}-", "", archive.name).removesuffix(".tgz")
-    if package.ecosystem == "debian":
-        return archive.name.split("_")[1].replace("%3a", ":")
+    if package.ecosystem in _BY_FILE:
+        return archive.name.removesuffix(".dsc").split("_")[1].replace("%3a", ":")
     return archive.name.split("-")[1]
 
 
@@ -201,7 +203,8 @@ def _command(package: Package, version: str | None) -> list[str]:
     """The package client's own command that leaves the archive in the folder it runs in."""
     if package.ecosystem == "npm":
         return ["npm", "pack", "--silent", f"{package.name}@{version}" if version else package.name]
-    if package.ecosystem == "debian":
-        return ["apt-get", "--quiet", "download", f"{package.name}={version}" if version else package.name]
+    if package.ecosystem in _BY_FILE:
+        verb = ["download"] if package.ecosystem == "debian" else ["source", "--download-only"]
+        return ["apt-get", "--quiet", *verb, f"{package.name}={version}" if version else package.name]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
     return [*pip, "--disable-pip-version-check", f"{package.name}=={version}" if version else package.name]

@@ -95,7 +95,7 @@ def train(run: Run, options: Options) -> Place:
     decoder.start(run.seed)
     decoder.to(ranks.device)
     weights = dict(decoder.named_parameters())
-    optimizer = Optimizer(weights, run.rates.momentum, run.rates.decay)
+    optimizer = Optimizer(weights, run.rates.momentum, run.rates.decay, run.rates.muon)
     place = _resume(run, options.out / LATEST, weights, optimizer)
     if place.is_cooled and (options.cooldown or options.finish_in):
         place = replace(place, cool_from=0, cool_steps=0)  # a further run, at rates of its own, to its own end
