@@ -7,6 +7,8 @@ Modules, each of which imports only those above it:
     verdict     whether a program with its test passes, locked down
     log_loss    bits a byte on held-out text, by language
     infill      how often a model fills gaps rightly, beside the baselines
+    precision   what each stored precision loses, side by side
+    bytes_a_token  how much text one token of a tokenizer stands for
     verbatim    how often a model repeats what it learnt from, word for word
     throughput  how fast the runtime is, on random weights of a given size
     footprint   a process's memory and processor time
