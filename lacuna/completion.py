@@ -16,10 +16,11 @@ import msgspec
 from lacuna import daemon
 from lacuna.position import Cursor
 from lacuna.settings import Settings
-from lsp_server import suggestion, window
+from lsp_server import extent, suggestion, window
+from lsp_server.extent import Plan
 from lsp_server.scope import outline
 from lsp_server.session import Snapshot
-from lsp_server.suggestion import Plan, Suggestion
+from lsp_server.suggestion import Suggestion
 from lsp_server.window import Frame
 from model_runtime import manifest
 from model_runtime.prompt import Snippet
@@ -86,7 +87,7 @@ def ask(cursor: Cursor, max_tokens: int) -> Question:
     frame = window.frame(snapshot, None)
     above = outline(snapshot.lines, frame.anchor.start.line, snapshot.cursor)
     frame = window.settled(frame, (Snippet(snapshot.path, above),) if above else ())
-    wanted = suggestion.plan(frame, MOST_LINES)
+    wanted = extent.plan(frame, MOST_LINES)
     anchor = frame.anchor
     request = InfillRequest(
         client=f"command-{os.getpid()}",

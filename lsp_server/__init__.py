@@ -6,9 +6,12 @@ those above it:
     options       what an editor sends as configuration → Settings
     document      the editor's text as a list of lines
     session       what the editor has told so far → Snapshot
+    lexis         brackets, quotes and comments, by their look
     trigger       answer now, wait, or skip
     scope         the definitions around the cursor
     window        what the model sees of the file, in pieces that keep still
+    extent        how much is wanted at the cursor, and a text cut to that
+    mending       a text as it must be to fit there
     suggestion    what the model wrote → what is shown
     context       what is known from elsewhere, found once for a scope
     indexing      the repositories' related code, by processes of their own

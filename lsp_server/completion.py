@@ -29,6 +29,7 @@ LOOKUP = 0.003  # seconds after a request up to which snippets are waited for th
 class Answer:
     """What is said to the editor, and what it took. text: None for nothing, and then why in `reason`.
 
+    replaces: how many characters right of the cursor the text takes the place of.
     source: "memory" when an earlier generation said it already, "model", or "skip" when neither was asked.
     debounce, waited: seconds waited for another key, and for the model. fresh: under an anchor set just now.
     generation: what the text is from.
@@ -41,6 +42,7 @@ class Answer:
     waited: float = 0.0
     fresh: bool = False
     generation: Generation | None = None
+    replaces: int = 0
 
 
 async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
@@ -64,12 +66,12 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
     outcome = await _best(recall, frame, snapshot, received)
     if outcome is None:  # what was being written goes on otherwise than the user did
         recall = Recall(desks.begin(snapshot, frame, desk), "")
-        outcome = await _best(recall, frame, snapshot, received)
+        outcome = await _best(recall, frame, snapshot, received) or Nothing("no suggestion in time", whole=False)
     waited = time.monotonic() - began
 
-    text = outcome.text if isinstance(outcome, Suggestion) else None
-    reason = outcome.reason if isinstance(outcome, Nothing) else None
-    return Answer(text, "model", reason, debounce, waited, frame.fresh, recall.generation)
+    if isinstance(outcome, Nothing):
+        return Answer(None, "model", outcome.reason, debounce, waited, frame.fresh, recall.generation)
+    return Answer(outcome.text, "model", None, debounce, waited, frame.fresh, recall.generation, outcome.replaces)
 
 
 def _remembered(recall: Recall, frame: Frame) -> Answer | None:
@@ -77,7 +79,7 @@ def _remembered(recall: Recall, frame: Frame) -> Answer | None:
     generation = recall.generation
     outcome = suggestion.shape(recall.rest, generation.finish, frame, generation.wanted)
     if isinstance(outcome, Suggestion) and outcome.whole:
-        return Answer(outcome.text, "memory", generation=generation)
+        return Answer(outcome.text, "memory", generation=generation, replaces=outcome.replaces)
     if isinstance(outcome, Nothing) and not generation.running and not recall.typed:
         return Answer(None, "memory", outcome.reason, generation=generation)
     return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from lsp_server import suggestion, window
+from lsp_server import extent, suggestion, window
 from lsp_server.context import Contexts
 from lsp_server.document import Change
 from lsp_server.generation import Generation
@@ -85,7 +85,7 @@ def infill(frame: Frame, desk: Desk, *, tokens: int, lines: int | None = None, s
 
 def begin(snapshot: Snapshot, frame: Frame, desk: Desk) -> Generation:
     """A generation at the frame's cursor, in place of the one that runs."""
-    wanted = suggestion.plan(frame, snapshot.settings.max_lines)
+    wanted = extent.plan(frame, snapshot.settings.max_lines)
     tokens = LINE_TOKENS if wanted.floor is None else BLOCK_TOKENS
     seconds = snapshot.settings.patience(snapshot.by_hand) + AFTER
     request = infill(frame, desk, tokens=tokens, lines=wanted.lines, seconds=seconds)

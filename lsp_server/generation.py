@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from lsp_server.document import Place
+from lsp_server.extent import Plan
 from lsp_server.link import Link
-from lsp_server.suggestion import Plan
 from lsp_server.window import Frame
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.protocol import Done, InfillRequest, Reason, Usage

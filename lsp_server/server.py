@@ -117,7 +117,7 @@ class Server(LanguageServer):
         answer, snapshot = await self.answer(params.text_document.uri, at, "inline", by_hand=by_hand)
         if answer.text is None or snapshot is None:
             return []
-        return [wire.inline_item(*self._shown(answer.text, snapshot), params.position)]
+        return [wire.inline_item(*self._shown(answer, snapshot), params.position, answer.replaces)]
 
     async def completion(self, params: types.CompletionParams) -> types.CompletionList:
         """The same for editors that have a menu only."""
@@ -125,15 +125,16 @@ class Server(LanguageServer):
         answer, snapshot = await self.answer(params.text_document.uri, at, "menu")
         if answer.text is None or snapshot is None:
             return types.CompletionList(is_incomplete=True, items=[])
-        text, number = self._shown(answer.text, snapshot)
+        text, number = self._shown(answer, snapshot)
         start = self.session.position(snapshot.uri, wire.word_start(snapshot))
-        item = wire.menu_item(text, number, snapshot, params.position, start)
+        item = wire.menu_item(text, number, snapshot, params.position, start, answer.replaces)
         return types.CompletionList(is_incomplete=True, items=[item])
 
-    def _shown(self, text: str, snapshot: Snapshot) -> tuple[str, int]:
+    def _shown(self, answer: Answer, snapshot: Snapshot) -> tuple[str, int]:
         """The text with the document's line endings, and the number of the suggestion."""
-        number = self.acceptance.show(snapshot, (text,))
-        return text.replace("\n", ending(snapshot.lines, snapshot.cursor.line)), number
+        assert answer.text is not None
+        number = self.acceptance.show(snapshot, (answer.text,), covered=answer.replaces)
+        return answer.text.replace("\n", ending(snapshot.lines, snapshot.cursor.line)), number
 
     # What the editor tells
 

@@ -62,7 +62,7 @@ class Frame:
 
     The file reads `prefix + typed + ▮ + inserted + anchor.suffix`; `inserted` was put there by the editor.
     left, right: the cursor's line on either side, as far as it matters; below: the lines under it, without endings.
-    fresh: the anchor was set for this frame.
+    language: the editor's name for it. fresh: the anchor was set for this frame.
     """
 
     anchor: Anchor
@@ -72,6 +72,7 @@ class Frame:
     left: str
     right: str
     below: tuple[str, ...]
+    language: str
     fresh: bool
 
     @cached_property
@@ -162,6 +163,7 @@ def _framed(snapshot: Snapshot, anchor: Anchor, prefix: str, typed: str, inserte
         left=line[max(0, column - FRESH) : column],
         right=line[column : column + SUFFIX],
         below=tuple(content(one) for one in snapshot.lines[first : first + BELOW]),
+        language=snapshot.language,
         fresh=fresh,
     )
 

@@ -228,18 +228,23 @@ def cursor(params: Any) -> tuple[str, Position] | None:
     return None
 
 
-def inline_item(text: str, number: int, at: types.Position) -> types.InlineCompletionItem:
-    """A suggestion as ghost text at the cursor."""
+def inline_item(text: str, number: int, at: types.Position, replaces: int = 0) -> types.InlineCompletionItem:
+    """A suggestion as ghost text at the cursor. replaces: characters right of it, each of one code unit."""
+    end = types.Position(at.line, at.character + replaces)
     return types.InlineCompletionItem(
-        insert_text=text, range=types.Range(at, at), command=types.Command("Accepted", ACCEPTED, arguments=[number])
+        insert_text=text, range=types.Range(at, end), command=types.Command("Accepted", ACCEPTED, arguments=[number])
     )
 
 
-def menu_item(text: str, number: int, snapshot: Snapshot, at: types.Position, start: Position) -> types.CompletionItem:
+def menu_item(
+    text: str, number: int, snapshot: Snapshot, at: types.Position, start: Position, replaces: int = 0
+) -> types.CompletionItem:
     """A suggestion as an item of the completion menu, for editors without ghost text.
 
     start: where the word at the cursor begins. It is part of what is inserted, for menus filter by it.
+    replaces: characters right of the cursor, each of one code unit.
     """
+    end = types.Position(at.line, at.character + replaces)
     word = word_at(snapshot)
     whole = word + text
     label = whole.strip().split("\n")[0]
@@ -251,7 +256,7 @@ def menu_item(text: str, number: int, snapshot: Snapshot, at: types.Position, st
         sort_text=" ",
         insert_text_format=types.InsertTextFormat.PlainText,
         insert_text_mode=types.InsertTextMode.AsIs,
-        text_edit=types.TextEdit(types.Range(types.Position(start.line, start.units), at), whole),
+        text_edit=types.TextEdit(types.Range(types.Position(start.line, start.units), end), whole),
         command=types.Command("Accepted", ACCEPTED, arguments=[number]),
     )
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server.suggestion import Nothing, Plan, Suggestion, plan, shape
+from lsp_server.extent import Plan, plan
+from lsp_server.suggestion import Nothing, Suggestion, shape
 from tests.caret import CARET, framed
 
 MOST = 10
@@ -149,8 +150,6 @@ def test_what_was_cut_short_shows_no_half_word() -> None:
         ("call(<caret>)", "a, b)", "a, b"),
         ("call(<caret>)", "other(a))", "other(a)"),
         ("call(<caret>)", "other(a)", "other(a)"),
-        ("call(<caret>)", "a) + call(b)", "a"),
-        ("call(other(<caret>))", "a)) + 1", "a"),
         ("x = [<caret>]", "1, 2]", "1, 2"),
         ("x = {'a': <caret>}", "[1, {}]}", "[1, {}]"),
         ("def f(<caret>):", "a, b):\n    return a", "a, b"),
@@ -171,6 +170,56 @@ def test_what_was_cut_short_shows_no_half_word() -> None:
 )
 def test_what_stands_right_of_the_cursor_is_not_written_again(text: str, raw: str, expected: str) -> None:
     check(text, raw, expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "raw", "expected", "replaces"),
+    [
+        ("call(<caret>)", "a) + call(b)", "a) + call(b)", 1),
+        ("call(other(<caret>))", "a)) + 1", "a)) + 1", 2),
+        ('call("<caret>")', 'a", b)', 'a", b', 1),
+        ("call(<caret>);", "a).then(b);", "a).then(b)", 1),
+        ("call(<caret>) + d", "a) + d", "a", 0),
+    ],
+)
+def test_a_text_that_goes_on_behind_the_editors_closers_replaces_them(
+    text: str, raw: str, expected: str, replaces: int
+) -> None:
+    one = framed(text)
+    assert shape(raw, "end", one, plan(one, MOST)) == Suggestion(expected, whole=True, replaces=replaces)
+
+
+def test_a_text_that_is_cut_short_replaces_no_closer() -> None:
+    check("call(<caret>)", "a) + call(b", "a", finish="length")
+
+
+@pytest.mark.parametrize(
+    ("text", "raw", "expected"),
+    [
+        ("f(a<caret>, b)", ",c , b )", ",c"),
+        ('f(a<caret>, "some text")', ", 1, 'some text')", ", 1"),
+        ("total = first<caret> + second.value * third\n", " * 2 + second.values * third", " * 2"),
+        ("total = first<caret> + b\n", " * c - b", " * c - b"),
+    ],
+)
+def test_what_stands_right_of_the_cursor_but_for_its_spelling_is_not_written_again(
+    text: str, raw: str, expected: str
+) -> None:
+    check(text, raw, expected)
+
+
+def test_lines_that_stand_below_are_not_written_again() -> None:
+    below = "\n    self.width = width\n    self.height = height\n"
+    check(f"def f():\n    <caret>{below}", "self.width = width\n    self.height = height\n", None)
+    text = "def f(self):\n    <caret>\n\nself.number_of_widths = widths\nself.number_of_heights = heights\n"
+    raw = "a()\n    self.number_of_widths = width\n    self.number_of_heights = height\n"
+    check(text, raw, "a()\n    self.number_of_widths = width\n    self.number_of_heights = height")
+    check("x = {\n    <caret>\n\n\n    'b': 2\n}\n", "'a': 1,\n    \"b\": 2,\n}", "'a': 1,")
+
+
+def test_the_line_above_is_not_written_again() -> None:
+    check("value = compute(1)\n<caret>\n", "value = compute(1)\n", None)
+    check("a()\n<caret>\n", "a()\n", "a()")
 
 
 def test_the_line_below_is_not_written_again() -> None:
@@ -208,6 +257,35 @@ def test_a_marker_is_never_shown(marker: str) -> None:
     check("def f():\n    <caret>\n", f"a()\n    b(){marker}c()", "a()\n    b()", finish=None)
 
 
+# What repeats itself
+
+
+def test_lines_said_again_and_again_are_said_once() -> None:
+    check("def f():\n    <caret>\n", "a()\n    b()\n" + "    a()\n    b()\n" * 3, "a()\n    b()")
+    check("def f():\n    <caret>\n", "a()\n    b()\n    a()\n    c()\n", "a()\n    b()\n    a()\n    c()")
+
+
+def test_words_said_again_and_again_are_said_once() -> None:
+    check("x = <caret>\n", "first, " + "second, " * 6 + "third\n", "first, second")
+    check("x = <caret>\n", "[0, 0, 0, 0, 0, 0, 0, 0]\n", "[0, 0, 0, 0, 0, 0, 0, 0]")
+    check("x = <caret>\n", "'" + "-" * 40 + "'\n", "'" + "-" * 40 + "'")
+
+
+# Spaces
+
+
+def test_no_space_is_left_before_what_follows() -> None:
+    check("call(<caret>)", "a ", "a")
+    check("call(<caret> + b)", "a ", "a")
+    check("x = <caret>y\n", "a + ", "a + ")
+
+
+def test_a_line_is_not_indented_deeper_than_the_one_above() -> None:
+    check("a = 1\n    b = 2\n    <caret>\n", "    c = 3", "c = 3")
+    check("if a:\n<caret>\n", "    c = 3", "    c = 3")
+    check("x = f(a,\n<caret>\n", "      b)", "      b)")
+
+
 # Indentation
 
 
@@ -218,6 +296,24 @@ def test_a_file_of_tabs_stays_one() -> None:
 
 def test_a_file_of_spaces_stays_one() -> None:
     check("def f():\n    a()\n    if b:\n        <caret>\n", "c()\n\t\td()\n", "c()\n        d()")
+
+
+def test_a_file_indented_by_two_stays_so() -> None:
+    text = "if (a) {\n  b();\n}\nif (c) {\n  <caret>\n}\n"
+    check(text, "if (d) {\n      e();\n  }\n", "if (d) {\n    e();\n  }")
+    check("if a:\n  b()\ndef f():<caret>\n", "\n    return 1\n", "\n  return 1")
+
+
+def test_a_file_indented_by_four_stays_so() -> None:
+    check("if a:\n    b()\ndef f():\n    <caret>\n", "if c:\n      d()\n", "if c:\n        d()")
+
+
+# Between two braces
+
+
+def test_a_block_between_the_editors_braces_keeps_the_closing_one() -> None:
+    check("if (a) {\n  b();\n}\nif (c) {<caret>}\n", "\n  d();\n}\n", "\n  d();\n")
+    check("  if (c) {<caret>}\n", "\n    d();\n  }\n", "\n    d();\n  ")
 
 
 # Properties
@@ -247,7 +343,7 @@ def test_nothing_odd_is_ever_shown(above: str, below: str, raw: str, finish: str
         assert "\r" not in found.text
         assert found.text.count("\n") <= MOST
         there = one.right.strip()
-        assert not there or "\n" not in found.text
+        assert not there or "\n" not in found.text or one.left.endswith("{")
         assert len(there) < 2 or not found.text.endswith(there) or found.text.count("(") == found.text.count(")")
 
 

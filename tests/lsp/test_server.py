@@ -35,6 +35,14 @@ def test_a_suggestion_is_shown_at_the_cursor_and_runs_a_command_when_accepted(tm
         assert editor.call("workspace/executeCommand", {"command": "lacuna.accepted"}) is None
 
 
+def test_a_suggestion_that_goes_on_behind_a_closer_has_a_range_over_it(tmp_path: Path) -> None:
+    with Editor(tmp_path, {"before": "f(", "text": "a) + g(b)\n"}) as editor:
+        started(editor, text="x = '😀' + f()\n")
+        item = editor.reply(editor.ask(0, 13))["result"][0]
+        assert item["insertText"] == "a) + g(b)"
+        assert item["range"] == {"start": {"line": 0, "character": 13}, "end": {"line": 0, "character": 14}}
+
+
 def test_an_edit_answers_the_older_request_at_once_with_nothing(tmp_path: Path) -> None:
     with Editor(tmp_path, {"before": "return a", "text": " + b\n"}, NEVER) as editor:
         started(editor)

@@ -6,8 +6,8 @@ import pytest
 
 from lsp_server.completion import Answer
 from lsp_server.document import Place
+from lsp_server.extent import Plan
 from lsp_server.generation import Generation
-from lsp_server.suggestion import Plan
 from lsp_server.timing import Timing, measure
 from model_runtime.protocol import InfillRequest, Usage
 from tests.caret import framed

@@ -1,0 +1,207 @@
+"""A text and the Frame it goes into in, the same text as it must be to fit there out.
+
+Markers, spaces at both ends, indentation in the file's own style, what repeats itself or what stands around the
+cursor already, brackets and quotes that the editor has closed. Ignores how much of the text is wanted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from difflib import SequenceMatcher
+from itertools import pairwise, takewhile
+
+from lsp_server import lexis
+from lsp_server.extent import is_braced, last_text, next_text, repeats
+from lsp_server.scope import indentation
+from lsp_server.window import Frame
+
+WIDTHS = (2, 3, 4, 8)  # columns that a step of indentation may have
+TAB = 4  # columns, as `indentation` counts them
+ALIKE, LINES_ALIKE = 0.9, 0.95  # share of characters in common that makes two texts the same
+LONG = 12  # characters: shorter texts are alike only when they are equal
+MOST_BELOW = 4  # lines compared with those below
+
+_MARKER = re.compile(r"<\|[a-z_▁]+\|>|<｜[^\n>]{1,40}｜>|</?fim_\w+>|<(?:PRE|SUF|MID|EOT|fim-\w+)>|<\|?endoftext\|?>")
+_STUCK = re.compile(r"(?P<once>\w.{3,23}?)(?P=once){4,}")  # the same five times and more
+_OPENER = re.compile(r"(?:[:{(\[,\\]|=>|->|\b(?:do|then|begin|else))$")
+_BOUNDARY = re.compile(r"\b|(?<=\W)(?=\W)")
+_ONLY_CLOSERS = re.compile(r"[ \t)\]}>\"'`;,:]*")
+
+
+def unmarked(raw: str) -> tuple[str, bool]:
+    """The text up to the first marker of a prompt, and whether there is one."""
+    found = _MARKER.search(raw)
+    return (raw, False) if found is None else (raw[: found.start()], True)
+
+
+def joined(raw: str, frame: Frame) -> str:
+    """The text without the spaces that stand left of the cursor already, or that would indent too deep there."""
+    if frame.left.strip():
+        return raw.lstrip(" \t") if frame.left[-1].isspace() else raw
+    blank = raw[: len(raw) - len(raw.lstrip(" \t"))]
+    above = last_text(frame.before)
+    if not blank or not above or _OPENER.search(above.rstrip()) or lexis.depth(above):
+        return raw
+    excess = indentation(frame.left + blank) - max(indentation(above), indentation(frame.left))
+    return raw if excess <= 0 else raw[len(blank) :]
+
+
+def unrepeated(lines: list[str], frame: Frame) -> list[str]:
+    """The lines up to where they begin to say the same again and again."""
+    whole = [frame.left + line if at == 0 else line for at, line in enumerate(lines)]
+    for end in range(2, len(lines) + 1):
+        for size, times in ((1, 3), (2, 3), (3, 2), (4, 2)):
+            start = end - size * times
+            said = whole[max(0, start) : end]
+            if start >= 0 and said == said[:size] * times and any(line.strip() for line in said):
+                return lines[: start + size]
+    return lines
+
+
+def unstuck(line: str) -> str:
+    """The line up to where it begins to say the same again and again."""
+    found = _STUCK.search(line)
+    return line if found is None else line[: found.end("once")].rstrip(" ,")
+
+
+def without_lines_below(lines: list[str], frame: Frame) -> list[str]:
+    """The lines without those at their end that stand below the cursor already, or nearly so."""
+    below = [line for line in frame.below if line.strip()][:MOST_BELOW]
+    for count in range(min(len(below), len(lines)), 1, -1):
+        ours, theirs = "".join(lines[-count:]), "".join(below[:count])
+        if len(theirs) >= LONG * 2 and _likeness(ours, theirs) >= LINES_ALIKE:
+            return lines[:-count]
+    return lines
+
+
+def repeats_neighbour(text: str, frame: Frame) -> bool:
+    """Whether the cursor's line would say what the line below says, or all of it what the line above does."""
+    whole = frame.left + text
+    if repeats(whole, next_text(frame)):
+        return True
+    above = last_text(frame.before)
+    return not frame.left.strip() and len(text.strip()) >= LONG and repeats(whole, above)
+
+
+def indented(lines: list[str], frame: Frame) -> list[str]:
+    """The lines after the first, indented with what the file is indented with, and as wide."""
+    tabs, width = style((*frame.before.split("\n"), *frame.below))
+    base = indentation(frame.left)
+    own = _step([frame.left + lines[0], *lines[1:]])
+    found = lines[:1]
+    for line in lines[1:]:
+        text = line.lstrip(" \t")
+        columns = indentation(line)
+        if own is not None and width is not None and own != width and columns >= base:
+            steps, rest = divmod(columns - base, own)
+            columns = columns if rest else base + steps * width
+        blank = line[: len(line) - len(text)]
+        if tabs is None:
+            found.append(line)
+        elif tabs:
+            found.append("\t" * (columns // TAB) + " " * (columns % TAB) + text)
+        elif columns != len(blank) or "\t" in blank:
+            found.append(" " * columns + text)
+        else:
+            found.append(line)
+    return found
+
+
+def style(lines: tuple[str, ...]) -> tuple[bool | None, int | None]:
+    """Whether these lines are indented with tabs, None when it cannot be told; and the columns of one step."""
+    with_tabs = sum(line.startswith("\t") for line in lines)
+    with_spaces = sum(line.startswith("  ") for line in lines)
+    if with_tabs > with_spaces:
+        return True, TAB
+    if with_spaces == 0:
+        return None, None
+    return False, _step(lines)
+
+
+def before_closer(text: str, frame: Frame) -> str:
+    """The text up to a bracket or quote that would close what the closer right of the cursor closes."""
+    right = frame.right.lstrip()
+    outer = quote = lexis.open_quote(frame.left)
+    depth = 0
+    for at, character, after in lexis.marks(text, quote):
+        if quote is not None or after is not None:
+            if after is None and outer == character and right.startswith(character):
+                return text[:at]
+            outer = None  # the string that was open at the cursor is closed, or was none
+        elif character in lexis.CLOSERS:
+            if depth == 0 and right.startswith(character):
+                return text[:at]
+            depth = max(0, depth - 1)
+        else:
+            depth += 1
+        quote = after
+    return text
+
+
+def closers_behind(text: str, cut: str, frame: Frame) -> str:
+    """The closers right of the cursor behind which a text goes on that meets them at the end of `cut`; empty for none.
+
+    Only closers that the editor itself put there: it would have put them there for the text as well.
+    """
+    if frame.right != frame.inserted or not _ONLY_CLOSERS.fullmatch(frame.right):
+        return ""
+    pairs = zip(text[len(cut) :], frame.right.rstrip(), strict=False)
+    met = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return met if text[len(cut) + len(met) :].strip() else ""
+
+
+def without_overlap(text: str, right: str) -> str:
+    """The text without an end that stands right of the cursor already, or nearly so."""
+    there = right.rstrip()
+    for length in range(min(len(text), len(there)), 0, -1):
+        head = there[:length]
+        enough = length == len(there) or not (head[-1].isalnum() or head[-1] == "_") or length > 8
+        if enough and text.endswith(head) and lexis.depth(text[:-length]) <= lexis.depth(text):
+            return text[:-length]
+    there = there.lstrip()
+    if len(there) < 2:
+        return text
+    starts = [match.start() for match in _BOUNDARY.finditer(text) if text[match.start() :].strip()]
+    likeness, start = max(((_sameness(text[start:], there), start) for start in starts), default=(0.0, 0))
+    return text[:start] if likeness >= ALIKE else text
+
+
+def spaced(text: str, right: str) -> str:
+    """The text with no space at its end where none belongs."""
+    if not right.strip() or right[0].isspace() or right[0] in ")]},;":
+        return text.rstrip()
+    return text
+
+
+def braced(lines: list[str], frame: Frame) -> list[str]:
+    """A block between a brace and the one that the editor put behind it, which comes to stand on a line of its own."""
+    if not is_braced(frame) or len(lines) < 2:
+        return lines
+    kept = lines[:-1] if lines[-1].strip().startswith("}") else lines
+    blank = frame.left[: len(frame.left) - len(frame.left.lstrip())]
+    return [*kept, blank]
+
+
+def _step(lines: tuple[str, ...] | list[str]) -> int | None:
+    """The columns by which lines are mostly indented deeper than the line above that opens a block."""
+    steps: Counter[int] = Counter()
+    written = [line for line in lines if line.strip()]
+    for one, other in pairwise(written):
+        deeper = indentation(other) - indentation(one)
+        if deeper in WIDTHS and one.rstrip().endswith((":", "{", "(", "[", ">")):
+            steps[deeper] += 1
+    return steps.most_common(1)[0][0] if steps else None
+
+
+def _sameness(one: str, other: str) -> float:
+    """How much two texts have in common but for their spaces and kinds of quotes; 0 or 1 for short ones."""
+    one, other = ("".join(text.split()).replace("'", '"') for text in (one, other))
+    if one == other or len(other) < LONG:
+        return float(one == other)
+    return _likeness(one, other)
+
+
+def _likeness(one: str, other: str) -> float:
+    matcher = SequenceMatcher(None, one, other, autojunk=False)
+    return matcher.ratio() if matcher.real_quick_ratio() >= ALIKE and matcher.quick_ratio() >= ALIKE else 0.0
