@@ -5,6 +5,7 @@ Modules, each of which imports only those above it:
     infill_tasks  gaps with one right answer, from the benchmark data and from held-out packages
     five_gram   what counting words alone would write
     verdict     whether a program with its test passes, locked down
+    plot        figures as a picture
     log_loss    bits a byte on held-out text, by language
     infill      how often a model fills gaps rightly, beside the baselines
     precision   what each stored precision loses, side by side

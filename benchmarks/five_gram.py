@@ -1,7 +1,8 @@
 """Text in, the likeliest next words by counting alone out: the baseline every model must beat.
 
 A back-off over at most four words of context. What the open file holds is asked before what a larger
-text holds, at every length of context (a cache model in the sense of Kuhn & De Mori 1990).
+text holds, at every length of context (a cache model in the sense of Kuhn & De Mori 1990). A word that the cursor
+cuts is first completed to the commonest one that begins so.
 """
 
 from __future__ import annotations
@@ -27,6 +28,14 @@ class Table:
     likeliest: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Source:
+    """What was counted in one text. tables: the longest context first; words: their numbers, the commonest first."""
+
+    tables: list[Table]
+    words: NDArray[np.int64]
+
+
 class Words:
     """Numbers for words, shared by all tables that are asked together."""
 
@@ -42,6 +51,14 @@ class Words:
         """The words of the numbers, put together again."""
         return "".join(self._texts[number] for number in numbers)
 
+    def completed(self, start: str, sources: Sequence[Source]) -> int:
+        """The commonest word that begins with `start`, in the nearest source that has one; else `start` itself."""
+        for source in sources:
+            for number in source.words.tolist():
+                if self._texts[number].startswith(start):
+                    return int(number)
+        return self._number(start)
+
     def _number(self, word: str) -> int:
         found = self._numbers.setdefault(word, len(self._texts))
         if found == len(self._texts):
@@ -49,36 +66,39 @@ class Words:
         return found
 
 
-def tables(words: NDArray[np.int64]) -> list[Table]:
-    """One table for each length of context, the longest first."""
-    return [_table(words, length) for length in range(ORDER - 1, 0, -1)]
+def count(words: NDArray[np.int64]) -> Source:
+    """What is known of a text of these words: a table for each length of context, and how common each word is."""
+    numbers, counts = np.unique(words, return_counts=True)
+    common = numbers[np.argsort(-counts, kind="stable")]
+    return Source([_table(words, length) for length in range(ORDER - 1, 0, -1)], common)
 
 
-def answer(words: Words, sources: Sequence[list[Table]], prefix: str) -> str:
+def answer(words: Words, sources: Sequence[Source], prefix: str) -> str:
     """What follows the prefix up to the end of its line, word by word, each the likeliest. sources: nearest first."""
-    context = words.numbers(prefix[-2000:]).tolist()
-    start = len(context)
-    while len(context) - start < _MOST:
+    window = prefix[-2000:]
+    cut = re.search(r"\w*$", window)
+    assert cut is not None
+    start = cut.group()
+    context = words.numbers(window[: cut.start()]).tolist()
+    begun = len(context)
+    if start:
+        context.append(words.completed(start, sources))
+    while len(context) - begun < _MOST:
         found = _next(sources, context)
-        if found is None:
+        if found is None or words.text([found]) == "\n":
             break
         context.append(found)
-        if words.text([found]) == "\n":
-            context.pop()
-            if len(context) > start:
-                break
-            return ""
-    return words.text(context[start:])
+    return words.text(context[begun:])[len(start) :]
 
 
-def _next(sources: Sequence[list[Table]], context: list[int]) -> int | None:
+def _next(sources: Sequence[Source], context: list[int]) -> int | None:
     for depth in range(ORDER - 1):
         length = ORDER - 1 - depth
         if len(context) < length:
             continue
         wanted = _hash(np.array(context[-length:], dtype=np.int64), length)[0]
         for source in sources:
-            table = source[depth]
+            table = source.tables[depth]
             place = int(np.searchsorted(table.contexts, wanted))
             if place < len(table.contexts) and table.contexts[place] == wanted:
                 return int(table.likeliest[place])

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from benchmarks import five_gram, infill_tasks, verdict
+from benchmarks import five_gram, infill_tasks, plot, verdict
 from benchmarks.infill_tasks import Task
 from model_runtime import manifest
 from model_runtime.engine import Engine
@@ -67,10 +67,10 @@ def brace_filler(task: Task) -> str:
 def five_gram_filler(backgrounds: dict[str, str]) -> Filler:
     """Fills by counts: of the open file first, then of a larger text in its language. backgrounds: by file ending."""
     words = five_gram.Words()
-    learnt = {ending: five_gram.tables(words.numbers(text)) for ending, text in backgrounds.items()}
+    learnt = {ending: five_gram.count(words.numbers(text)) for ending, text in backgrounds.items()}
 
     def fill(task: Task) -> str:
-        near = five_gram.tables(words.numbers(task.prefix + task.suffix))
+        near = five_gram.count(words.numbers(task.prefix + task.suffix))
         far = learnt.get(task.path.rpartition(".")[2])
         return five_gram.answer(words, [near] if far is None else [near, far], task.prefix)
 
@@ -169,6 +169,14 @@ def _table(scores: Sequence[Score]) -> str:
     return "\n".join(lines)
 
 
+def _plot(scores: Sequence[Score], title: str) -> str:
+    groups: dict[str, dict[str, plot.Bar]] = {}
+    for one in scores:
+        low, high = one.exact_interval
+        groups.setdefault(one.suite, {})[one.filler] = plot.Bar(100 * one.exact, 100 * low, 100 * high)
+    return plot.bars(title, groups, "%")
+
+
 def _percent(share: float | None, around: tuple[float, float] | None) -> str:
     if share is None or around is None:
         return ""
@@ -191,6 +199,7 @@ def main() -> int:
     parser.add_argument("--no-baselines", action="store_true")
     parser.add_argument("--no-pass", action="store_true", help="run no tests of HumanEval")
     parser.add_argument("--json", action="store_true", help="figures as JSON instead of a table")
+    parser.add_argument("--plot", type=Path, default=None, help="draw exact match into this SVG file too")
     options = parser.parse_args()
     try:
         print(_report(options))
@@ -218,6 +227,8 @@ def _report(options: argparse.Namespace) -> str:
                     print(f"{scores[-1].suite}, {name}: {scores[-1].exact:.3f}", file=sys.stderr, flush=True)
         name, weights = engine.manifest.name, engine.manifest.weights
         engine.close()
+    if options.plot is not None:
+        options.plot.write_text(_plot(scores, f"{name}: exact match of whole answers ({weights})"), encoding="utf-8")
     if not options.json:
         return _table(scores)
     found = {

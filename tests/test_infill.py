@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 
-from benchmarks import five_gram, infill, infill_tasks, verbatim, verdict
+from benchmarks import five_gram, infill, infill_tasks, plot, verbatim, verdict
 from benchmarks.infill_tasks import Task
 from training.sources import SourceFile
 
 
 def filled(tables_of: str, prefix: str) -> str:
     words = five_gram.Words()
-    return five_gram.answer(words, [five_gram.tables(words.numbers(tables_of))], prefix)
+    return five_gram.answer(words, [five_gram.count(words.numbers(tables_of))], prefix)
 
 
 def test_the_five_gram_writes_on_what_the_file_says_elsewhere() -> None:
@@ -21,14 +23,19 @@ def test_the_five_gram_writes_on_what_the_file_says_elsewhere() -> None:
 
 def test_the_five_gram_asks_the_open_file_before_the_larger_text() -> None:
     words = five_gram.Words()
-    far = five_gram.tables(words.numbers("x = load(one)\n" * 3))
-    near = five_gram.tables(words.numbers("x = load(two)\n"))
+    far = five_gram.count(words.numbers("x = load(one)\n" * 3))
+    near = five_gram.count(words.numbers("x = load(two)\n"))
     assert five_gram.answer(words, [near, far], "x = load(") == "two)"
     assert five_gram.answer(words, [far], "x = load(") == "one)"
 
 
 def test_the_five_gram_takes_what_follows_most_often() -> None:
     assert filled("a b\na c\na c\n", "z a") == " c"
+
+
+def test_the_five_gram_completes_the_word_that_the_cursor_cuts() -> None:
+    assert filled("value = counter(one)\nvalue = counter(two)\n", "value = cou") == "nter(one)"
+    assert filled("value = counter(one)\n", "zz") == ""
 
 
 def test_words_put_together_are_the_text_again() -> None:
@@ -95,3 +102,16 @@ def test_a_text_repeats_the_corpus_from_fifty_tokens_on() -> None:
     fresh = "new " * 60
     assert verbatim.repeating([fresh + " ".join(words[20:70]), fresh, "short"], [file]) == (2, 1)
     assert verbatim.repeating([fresh + " ".join(words[20:69]) + fresh], [file]) == (1, 0)
+
+
+def test_a_plot_shows_every_bar_with_its_interval_and_names_what_it_shows() -> None:
+    drawn = plot.bars(
+        "A <title>", {"one": {"model": plot.Bar(5, 2, 9), "other": plot.Bar(0)}, "two": {"other": plot.Bar(3)}}, "%"
+    )
+    root = ElementTree.fromstring(drawn)
+    texts = [found.text for found in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"A <title>", "one", "two", "model", "other", "%", "5.0", "3.0"} <= set(texts)
+    widths = [float(found.get("width", 0)) for found in root.iter("{http://www.w3.org/2000/svg}rect")]
+    assert widths[2] / widths[4] == pytest.approx(5 / 3, abs=0.01)
+    with pytest.raises(ValueError, match="0 series"):
+        plot.bars("nothing", {}, "%")
