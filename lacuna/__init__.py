@@ -17,7 +17,14 @@ Modules, each of which imports only those above it:
     models      what a model directory holds
     library     the user's imported models, and which of them answers
     doctor      is everything as it should be
+    fresh       what files say, read anew when they change
+    tokens      a team server's tokens, and the commands that change them
+    audit       what a team server was asked, without code
+    server      the team server
     shelf       the commands of the library
+    stats       the journal of suggestions → what can be said about it
+    page        that as a page for a browser
+    report      the command that says it
     purge       what was written on this machine, and its removal
     repository  the commands of the repository
     commands    the command line

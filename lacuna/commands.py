@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from lacuna import repository, shelf
+from lacuna import report, repository, shelf, tokens
 from lacuna import settings as configuration
 from lacuna.errors import LacunaError, SettingsError
 from lacuna.settings import Settings
@@ -38,7 +38,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(shelf.app, name="model")
-for command in (repository.index, repository.search, repository.context, repository.purge):
+app.add_typer(tokens.app, name="token")
+for command in (repository.index, repository.search, repository.context, report.stats, repository.purge):
     app.command()(command)
 
 Model = Annotated[Path | None, typer.Option("--model", metavar="DIR", help="A model directory.")]
@@ -74,15 +75,46 @@ def serve(
     idle_exit: Annotated[
         float | None, typer.Option(min=0, metavar="SECONDS", help="End when idle this long; 0 never.")
     ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Serve on this port; 0 for a free one.")] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate, with its chain: PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key: PEM.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ask clients for a certificate by one of these: PEM.")
+    ] = None,
+    kept: tokens.Kept = None,
+    audit: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to keep the audit log.")] = None,
+    without_tls: Annotated[bool, typer.Option("--insecure-without-tls", help="Let code travel in the clear.")] = False,
+    without_tokens: Annotated[
+        bool, typer.Option("--insecure-without-tokens", help="Answer whoever can connect.")
+    ] = False,
     lock_descriptor: Annotated[int | None, typer.Option(hidden=True)] = None,
     ready_descriptor: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Run the daemon in the foreground. Editors and commands start one by themselves when they need it."""
+    """Serve a team on a port, or without one run the daemon in the foreground, which editors start by themselves."""
     with _reporting(ready_descriptor) as ready:
         settings = _settings(model, threads=threads, idle_exit=idle_exit)
-        from lacuna import resident
+        if port is None:
+            from lacuna import resident
 
-        resident.run(settings, lock_descriptor=lock_descriptor, ready=ready)
+            resident.run(settings, lock_descriptor=lock_descriptor, ready=ready)
+            return
+        from lacuna import server
+        from lacuna.server import Port
+
+        kept = kept or tokens.location()
+        listens = Port(
+            host,
+            port,
+            tls_cert,
+            tls_key,
+            tls_client_ca,
+            kept,
+            audit or kept.with_name("audit.log"),
+            without_tls,
+            without_tokens,
+        )
+        server.run(settings, listens, ready=lambda url: print(f"ready at {url}", flush=True))
 
 
 @app.command()

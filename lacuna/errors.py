@@ -4,6 +4,8 @@
     ├── SettingsError     the settings file or an environment variable is wrong
     ├── ModelNameError    a name is no model's, or may not be what was asked for
     ├── PositionError     FILE:LINE:COL names nothing that can be completed
+    ├── ServeError        a port cannot be served, or not safely
+    ├── TokenError        the file of tokens, or what is to be done to it, is wrong
     ├── PurgeError        something that was written cannot be removed
     └── DaemonError       no daemon could be found or started; also an Unreachable of the runtime,
                           so that the language server knows it without knowing this package
@@ -32,6 +34,14 @@ class PositionError(LacunaError):
 
 class PurgeError(LacunaError):
     """Something that was written cannot be removed."""
+
+
+class ServeError(LacunaError):
+    """A port cannot be served, or not on terms that are safe."""
+
+
+class TokenError(LacunaError):
+    """The file of tokens is broken, or what is to be done to it makes no sense."""
 
 
 class DaemonError(LacunaError, Unreachable):

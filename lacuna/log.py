@@ -1,4 +1,4 @@
-"""Log records in, a small rotating file out, without a word of user code and without ever failing.
+"""Log records in, a small rotating file or a stream out, without a word of user code and without ever failing.
 
 An exception is written as its type and the places it came through; its message only if it is one of
 ours, for any other message may quote what a user typed. A full disk loses lines and nothing else.
@@ -12,6 +12,7 @@ import traceback
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
 from lacuna.errors import LacunaError
 from model_runtime.errors import LacunaRuntimeError
@@ -28,6 +29,15 @@ def to_file(path: Path) -> None:
         handler = _Quiet(path, maxBytes=SIZE, backupCount=1, encoding="utf-8")
     except OSError:
         handler = logging.NullHandler()
+    _to(handler)
+
+
+def to_stream(stream: TextIO) -> None:
+    """Send this process's log to whoever runs it."""
+    _to(logging.StreamHandler(stream))
+
+
+def _to(handler: logging.Handler) -> None:
     handler.setFormatter(_WithoutUserCode("{asctime} {process} {levelname} {name}: {message}", style="{"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for ours in ("lacuna", "model_runtime"):

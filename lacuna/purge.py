@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lacuna import library, place
+from lacuna import audit, library, place, tokens
 from lacuna import settings as configuration
 from lacuna.errors import LacunaError, PurgeError
 from lacuna.settings import Settings
@@ -60,6 +60,10 @@ def _places(settings: Settings, environment: Mapping[str, str]) -> Iterator[tupl
         for path in (daemon.socket, daemon.lock):
             yield path, "the daemon's"
         yield from ((path, "the daemon's log") for path in sorted(daemon.log.parent.glob(daemon.log.name + "*")))
+    kept = tokens.location(environment)
+    for path in (kept, kept.with_suffix(".lock")):
+        yield path, "tokens of a team server"
+    yield from ((path, "its audit log") for path in sorted(kept.parent.glob(f"{audit.FILE}*")))
     yield configuration.location(environment), "settings"
 
 

@@ -63,8 +63,8 @@ def _serve(settings: Settings, where: Place, held: int, ready: Callable[[], None
 
     serving = serve(opener, listener, identity, idle_exit=settings.idle_exit or None, ready=ready)
     try:
-        with _runner() as runner:
-            runner.run(serving)
+        with runner() as loop:
+            loop.run(serving)
     finally:
         if lock.is_at(held, where.lock):  # else another daemon's socket may be there
             with contextlib.suppress(OSError):
@@ -92,7 +92,8 @@ def _listen(where: Place) -> socket.socket:
     return listener
 
 
-def _runner() -> asyncio.Runner:
+def runner() -> asyncio.Runner:
+    """An event loop, the quick one where there is one."""
     try:
         import uvloop
     except ImportError:  # not made for every platform

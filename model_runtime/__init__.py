@@ -32,5 +32,12 @@ and caches. Modules, each of which imports only those above it:
     metrics        counts and times of the service
     lane           the queue before one engine
     service        the engine behind HTTP
+    access         tokens, and what each of them may
+    raw_prompt     a prompt in some family's markup to the gap it means
+    dialect        what a request of another protocol comes to
+    openai         OpenAI's completions
+    llama_cpp      llama.cpp's infills
+    door           connections: bounded, timed, encrypted
+    gateway        the service behind a port, for those who have a token
     client         the other end of that HTTP
 """

@@ -165,7 +165,7 @@ def _http(endpoint: Endpoint) -> httpx.AsyncClient:
     if endpoint.url is None:
         raise Unreachable("an endpoint needs a socket or a URL")
     headers = {"authorization": f"Bearer {endpoint.token}"} if endpoint.token else {}
-    return httpx.AsyncClient(base_url=endpoint.url, headers=headers, limits=limits)
+    return httpx.AsyncClient(base_url=f"{endpoint.url.rstrip('/')}/lacuna", headers=headers, limits=limits)
 
 
 def _health(response: httpx.Response, endpoint: Endpoint) -> Health:

@@ -9,10 +9,12 @@
     ├── PromptError           the request cannot be laid out
     ├── Cancelled             somebody asked for the work to stop
     ├── Overloaded            the queue is full; come back later
+    │   └── Limited           a token asks more often than it may
     └── ServiceError          the other end of the client
         ├── Unreachable       nobody answers there
         ├── ProtocolMismatch  somebody answers, in another language
         └── Refused           it answered no, and said why
+            └── Denied        no token, a wrong one, or one that may not do this
 
 Each message says what is wrong, where, and what to do about it.
 """
@@ -54,6 +56,14 @@ class Overloaded(LacunaRuntimeError):
     """The queue is full; the request was refused before any work was done."""
 
 
+class Limited(Overloaded):
+    """A token asks more often, or more at once, than it may. after: seconds until it may ask again."""
+
+    def __init__(self, message: str, *, after: int) -> None:
+        super().__init__(message)
+        self.after = after
+
+
 class ServiceError(LacunaRuntimeError):
     """Something is wrong at the other end of the client."""
 
@@ -68,3 +78,11 @@ class ProtocolMismatch(ServiceError):
 
 class Refused(ServiceError):
     """The service answered no, and said why."""
+
+
+class Denied(Refused):
+    """There was no token, it is no good, or it may not do this. forbidden: the last of the three."""
+
+    def __init__(self, message: str, *, forbidden: bool = False) -> None:
+        super().__init__(message)
+        self.forbidden = forbidden

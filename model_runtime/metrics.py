@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from model_runtime.protocol import Done, Problem
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
@@ -48,6 +50,14 @@ class Metrics:
             ("model", usage.model_ms),
         ):
             self._stages.labels(stage).observe(spent / 1000)
+
+    def answer(self, seconds: float) -> None:
+        """An infill was answered, to its last byte, so long after it was taken."""
+        self._stages.labels("total").observe(seconds)
+
+    def watch_connections(self, count: Callable[[], int]) -> None:
+        """How to learn how many connections there are."""
+        Gauge("lacuna_connections", "Connections open", registry=self._registry).set_function(count)
 
     def text(self) -> bytes:
         """Everything in Prometheus' text format."""

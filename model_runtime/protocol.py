@@ -25,7 +25,7 @@ RESERVE = 128  # tokens always left for the middle, so that a prefill and the re
 
 Reason = Literal["end", "stop", "length", "deadline", "cancelled"]
 State = Literal["loading", "ready", "draining"]
-Fault = Literal["overloaded", "bad_request", "draining", "model", "internal"]
+Fault = Literal["overloaded", "bad_request", "draining", "model", "internal", "denied"]
 
 
 class InfillRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

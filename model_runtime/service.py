@@ -1,6 +1,7 @@
 """An engine behind HTTP: protocol values in, newline-delimited JSON out, on a socket that somebody else bound.
 
-Ignores where the socket is, who may reach it, and what the texts mean; never logs one.
+Ignores where the socket is, who may reach it, and what the texts mean; never logs one. Whoever lets in more than one
+user names the owner of each request: clients and workspaces of one owner are strangers to another's.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -21,15 +23,22 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model_runtime import metrics, protocol
 from model_runtime.errors import Overloaded
 from model_runtime.lane import Lane, Ticket, Writer
-from model_runtime.protocol import Answer, Chunk, Health, InfillRequest, Learnt, Lesson, Problem, State
+from model_runtime.protocol import Answer, Chunk, Done, Fault, Health, InfillRequest, Learnt, Lesson, Problem, State
 
 DRAIN_SECONDS = 5  # what still runs this long after a drain began is cancelled
-_STATUS = {"bad_request": 400, "overloaded": 429, "draining": 503, "model": 500, "internal": 500}
+STATUS: dict[Fault, int] = {
+    "bad_request": 400,
+    "denied": 401,
+    "overloaded": 429,
+    "draining": 503,
+    "model": 500,
+    "internal": 500,
+}
 
 log = logging.getLogger(__name__)
 _decode_request = msgspec.json.Decoder(InfillRequest).decode
@@ -57,16 +66,26 @@ class Service:
         self.ended: Callable[[], None] = lambda: None  # told when no more requests are wanted
 
     def application(self) -> Starlette:
-        """The routes."""
+        """The routes of a socket that only its user reaches."""
         return Starlette(
             routes=[
-                Route("/health", self._answer_health),
-                Route("/infill", _Infill(self)),
-                Route("/memory", self._answer_memory, methods=["POST"]),
+                *self.routes(),
                 Route("/drain", self._answer_drain, methods=["POST"]),
-                Route("/metrics", self._answer_metrics),
+                Route("/metrics", self.answer_metrics),
             ]
         )
+
+    def routes(self) -> list[Route]:
+        """What a client needs of this service.
+
+        The ASGI scope's `owner` says whose request it is, without one it is nobody's; `spent` says afterwards what an
+        infill cost.
+        """
+        return [
+            Route("/health", self._answer_health),
+            Route("/infill", _Infill(self)),
+            Route("/memory", self._answer_memory, methods=["POST"]),
+        ]
 
     def health(self) -> Health:
         """Who answers, and how it is."""
@@ -79,19 +98,47 @@ class Service:
             requests=self.metrics.taken,
         )
 
-    def submit(self, body: bytes) -> Ticket | Problem:
-        """The ticket of a request's body, or why there is none."""
-        if self.state == "draining":
-            return Problem("draining", "this service is about to end; connect again")
+    def read(self, body: bytes, owner: str) -> InfillRequest | Problem:
+        """The request in a body, as one of this owner's."""
         try:
             request = _decode_request(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return Problem("bad_request", f"the request is not an infill: {error}")
+        client, workspace = owned(request.client, owner), owned(request.workspace, owner)
+        return msgspec.structs.replace(request, client=client, workspace=workspace) if owner else request
+
+    def submit(self, request: InfillRequest) -> Ticket | Problem:
+        """The ticket of a request, or why there is none."""
+        if self.state == "draining":
+            return Problem("draining", "this service is about to end; connect again")
         self.touched = time.monotonic()
         try:
             return self.lane.submit(request)
         except Overloaded as error:
             return Problem("overloaded", str(error))
+
+    @asynccontextmanager
+    async def watched(self, tickets: Sequence[Ticket], receive: Receive) -> AsyncIterator[None]:
+        """While these tickets are answered: whoever asked may go, and then the work ends too, as it does at the end."""
+
+        def abandon() -> None:
+            for ticket in tickets:
+                self.lane.abandon(ticket)
+
+        async def abandon_when_gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            abandon()
+
+        watch = asyncio.create_task(abandon_when_gone())
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            watch.cancel()
+            abandon()
+            self.touched = time.monotonic()
+            self.metrics.answer(self.touched - began)
 
     def end(self) -> None:
         """Take no more requests; let what runs finish, within DRAIN_SECONDS."""
@@ -104,13 +151,14 @@ class Service:
         return _json(self.health())
 
     async def _answer_memory(self, request: Request) -> Response:
-        body = await _body(request.receive)
+        body = await read_body(request.receive)
         if isinstance(body, Problem):
-            return _no(body)
+            return no(body)
         try:
             lesson = _decode_lesson(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return _no(Problem("bad_request", f"the request is not a lesson: {error}"))
+            return no(Problem("bad_request", f"the request is not a lesson: {error}"))
+        lesson = msgspec.structs.replace(lesson, workspace=owned(lesson.workspace, request.scope.get("owner", "")))
         self.touched = time.monotonic()
         return _json(Learnt(await self.lane.learn(lesson)))
 
@@ -118,7 +166,8 @@ class Service:
         self.end()
         return _json(self.health())
 
-    async def _answer_metrics(self, _: Request) -> Response:
+    async def answer_metrics(self, _: Request) -> Response:
+        """Prometheus text."""
         return Response(self.metrics.text(), media_type=metrics.CONTENT_TYPE)
 
 
@@ -131,27 +180,22 @@ class _Infill:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             return await _json(Answer(Problem("bad_request", "POST an infill here")), 405)(scope, receive, send)
-        body = await _body(receive)
-        if isinstance(body, Problem):
-            return await _no(body)(scope, receive, send)
-        ticket = self._service.submit(body)
+        body = await read_body(receive)
+        request = body if isinstance(body, Problem) else self._service.read(body, scope.get("owner", ""))
+        ticket = request if isinstance(request, Problem) else self._service.submit(request)
         if isinstance(ticket, Problem):
-            return await _no(ticket)(scope, receive, send)
-        watch = asyncio.create_task(self._abandon_when_gone(ticket, receive))
-        try:
+            return await no(ticket)(scope, receive, send)
+        async with self._service.watched((ticket,), receive):
             await _stream(ticket, scope, receive, send)
-        finally:
-            watch.cancel()
-            self._service.lane.abandon(ticket)
-            self._service.touched = time.monotonic()
-
-    async def _abandon_when_gone(self, ticket: Ticket, receive: Receive) -> None:
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self._service.lane.abandon(ticket)
 
 
-async def _body(receive: Receive) -> bytes | Problem:
+def owned(identifier: str, owner: str) -> str:
+    """A client's or a workspace's id as its owner's alone; an owner's id holds no slash. None stays none."""
+    return f"{owner}/{identifier}" if owner and identifier else identifier
+
+
+async def read_body(receive: Receive) -> bytes | Problem:
+    """All of a request's body, or what is wrong with it."""
     parts: list[bytes] = []
     size = 0
     while True:
@@ -171,13 +215,15 @@ async def _stream(ticket: Ticket, scope: Scope, receive: Receive, send: Send) ->
     started = False
     async for batch in ticket.batches():
         if not started and isinstance(batch[0], Problem):
-            return await _no(batch[0])(scope, receive, send)
+            return await no(batch[0])(scope, receive, send)
         if not started:
             headers = [(b"content-type", b"application/x-ndjson")]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             started = True
         lines = [_encode(Answer(event) if isinstance(event, Problem) else event) for event in batch]
         body = b"\n".join([*lines, b""])
+        if isinstance(batch[-1], Done):
+            scope.setdefault("spent", []).append(batch[-1].usage)
         await send({"type": "http.response.body", "body": body, "more_body": isinstance(batch[-1], Chunk)})
 
 
@@ -185,11 +231,12 @@ def _json(value: msgspec.Struct, status: int = 200) -> Response:
     return Response(_encode(value), status, media_type="application/json")
 
 
-def _no(problem: Problem) -> Response:
-    return _json(Answer(problem), _STATUS[problem.type])
+def no(problem: Problem) -> Response:
+    """The answer that says so."""
+    return _json(Answer(problem), STATUS[problem.type])
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn that sleeps until it is told to end, where the original looks ten times a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -218,14 +265,15 @@ async def serve(
     *,
     idle_exit: float | None = None,
     ready: Callable[[], None] = lambda: None,
+    server_of: Callable[[Service], Server] = lambda service: Server(configured(service.application())),
 ) -> None:
     """Serve until drained, signalled, or idle for `idle_exit` seconds.
 
     Listens while the engine still opens on its own thread; requests that come early wait for it.
-    Calls `ready` once the engine is open. Raises what `opener` raises.
+    Calls `ready` once the engine is open. server_of: what listens. Raises what `opener` raises.
     """
     service = Service(identity)
-    server = _Server(_config(service.application()))
+    server = server_of(service)
     service.ended = server.end
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -258,7 +306,8 @@ async def _end_when_idle(service: Service, seconds: float | None) -> None:
     service.end()
 
 
-def _config(application: Starlette) -> uvicorn.Config:
+def configured(application: ASGIApp) -> uvicorn.Config:
+    """How uvicorn is to serve an application: quietly, and without an end to connections that rest."""
     return uvicorn.Config(
         application,
         lifespan="off",
@@ -266,6 +315,7 @@ def _config(application: Starlette) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         date_header=False,
+        proxy_headers=False,  # whoever connects is who connects, whatever they say
         timeout_keep_alive=3600,
         timeout_graceful_shutdown=DRAIN_SECONDS + 2,  # a client that does not read its answer holds nothing up
     )

@@ -1,0 +1,357 @@
+"""A service behind a port: who may ask is settled first, then what is asked, in whichever protocol it is.
+
+    GET  /health                      {"status": "ok"}, to anybody
+    GET  /ready                       200 once the model is loaded, 503 before and while it drains, to anybody
+    GET  /v1/models, /v1/models/NAME  OpenAI's
+    POST /v1/completions              OpenAI's, with `suffix` or a raw prompt
+    POST /infill                      llama.cpp's
+    *    /lacuna/…                    our own: /health, /infill and /memory of `service`
+    GET  /metrics                     Prometheus text
+
+Each request ends in one record for the audit, which holds no text of a user. Ignores where tokens, certificates and
+records are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from model_runtime import dialect, llama_cpp, openai, service
+from model_runtime.access import OPEN, Access, Grant, Scope
+from model_runtime.dialect import Asked, Choice, Reply, Unfit
+from model_runtime.door import HEAD_BYTES, Door
+from model_runtime.errors import Denied, Limited
+from model_runtime.lane import Ticket
+from model_runtime.manifest import Manifest
+from model_runtime.protocol import Answer, Chunk, Done, Fault, Problem
+from model_runtime.service import STATUS, Service
+
+BODY_SECONDS = 20.0  # for a request's body to come
+REQUEST_SECONDS = 150.0  # for all of a request; the longest deadline and some more
+_OPEN_PATHS = ("/health", "/ready")
+
+log = logging.getLogger(__name__)
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One request, as the audit keeps it: who, what, how it ended. time: Unix; ms: from its head to its last byte.
+
+    path: one of ours, or "other". prompt, written: tokens.
+    """
+
+    time: float
+    peer: str
+    method: str
+    path: str
+    status: int
+    ms: float
+    token: str = ""
+    name: str = ""
+    prompt: int = 0
+    written: int = 0
+
+
+@dataclass(frozen=True)
+class Terms:
+    """On which terms a port is served. context: see `Door`; audit: takes each record."""
+
+    access: Access
+    context: Callable[[], ssl.SSLContext | None] = lambda: None
+    audit: Callable[[Record], None] = lambda _: None
+
+
+class Gateway:
+    """The ASGI application of one port."""
+
+    def __init__(self, behind: Service, manifest: Manifest, terms: Terms, door: Door) -> None:
+        self._service, self._manifest, self._terms, self._door = behind, manifest, terms, door
+        self._routes: ASGIApp = Starlette(
+            routes=[
+                Route("/health", self._answer_health),
+                Route("/ready", self._answer_ready),
+                Route("/v1/models", self._answer_models),
+                Route("/v1/models/{name:path}", self._answer_model),
+                Route("/v1/completions", _Dialect(self, openai.read), methods=["POST"]),
+                Route("/infill", _Dialect(self, llama_cpp.read), methods=["POST"]),
+                Route("/metrics", behind.answer_metrics),
+                Mount("/lacuna", routes=behind.routes()),
+            ],
+            exception_handlers={404: _answer_lost, 405: _answer_lost},
+        )
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Settle who asks, have it answered, and record it."""
+        began, status = time.monotonic(), 0
+        grant = OPEN
+
+        async def noting(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        scope["spent"] = []
+        try:
+            grant = await self._answer(scope, receive, noting)
+        finally:
+            peer, spent = scope["client"], scope["spent"]
+            self._terms.audit(
+                Record(
+                    time=round(time.time(), 3),
+                    peer=peer[0] if peer else "",
+                    method=scope["method"],
+                    path=_recorded(scope["path"]),
+                    status=status,
+                    ms=round((time.monotonic() - began) * 1000, 1),
+                    token=grant.id,
+                    name=grant.name,
+                    prompt=sum(usage.prompt_tokens for usage in spent),
+                    written=sum(usage.generated for usage in spent),
+                )
+            )
+
+    async def _answer(self, scope: AsgiScope, receive: Receive, send: Send) -> Grant:
+        """Answers, and says whose request it was."""
+        path, grant = scope["path"], OPEN
+        headers = scope["headers"]
+        if sum(len(name) + len(value) for name, value in headers) > HEAD_BYTES:
+            await refusal(path, 431, f"headers have at most {HEAD_BYTES} bytes here")(scope, receive, send)
+            return grant
+        if path in _OPEN_PATHS:
+            await self._routes(scope, receive, send)
+            return grant
+        try:
+            given = next((value.decode("latin-1") for name, value in headers if name == b"authorization"), None)
+            grant = self._terms.access.identify(given)
+            wanted: Scope = "metrics" if path == "/metrics" else "complete"
+            with self._terms.access.visit(grant, wanted), self._door.welcome(scope["client"]):
+                scope["owner"] = grant.id
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    await self._routes(scope, _timely(receive), send)
+        except Denied as error:
+            await refusal(path, 403 if error.forbidden else 401, str(error))(scope, receive, send)
+        except Limited as error:
+            await refusal(path, 429, str(error), after=error.after)(scope, receive, send)
+        except TimeoutError:  # what was not sent by now nobody waits for; the connection ends
+            log.warning("a request took longer than %.0f s", REQUEST_SECONDS)
+        return grant
+
+    async def answer(self, asked: Asked, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Have it written, as one answer or as a stream of events."""
+        tickets: list[Ticket] = []
+        for infill in asked.infills:
+            ticket = self._service.submit(infill)
+            if isinstance(ticket, Problem):
+                for other in tickets:
+                    self._service.lane.abandon(other)
+                await _problem(scope["path"], ticket)(scope, receive, send)
+                return
+            tickets.append(ticket)
+        async with self._service.watched(tickets, receive):
+            choices = await (_streamed if asked.stream else _whole)(tickets, asked.reply, scope, receive, send)
+        scope["spent"] += [done.usage for _, done in choices]
+
+    @property
+    def manifest(self) -> Manifest:
+        """The model's description."""
+        return self._manifest
+
+    async def _answer_health(self, _: Request) -> Response:
+        return _json({"status": "ok"})
+
+    async def _answer_ready(self, _: Request) -> Response:
+        state = self._service.state
+        return _json({"status": state}, 200 if state == "ready" else 503)
+
+    async def _answer_models(self, _: Request) -> Response:
+        return _json(openai.models(self._manifest))
+
+    async def _answer_model(self, request: Request) -> Response:
+        try:
+            openai.require_model(request.path_params["name"], self._manifest)
+        except Unfit as error:
+            return refusal("/v1", 404, str(error), param="model")
+        return _json(openai.model(self._manifest))
+
+
+class _Dialect:
+    """One path of another protocol."""
+
+    def __init__(self, gateway: Gateway, read: Callable[[bytes, Manifest], Asked]) -> None:
+        self._gateway, self._read = gateway, read
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        body = await service.read_body(receive)
+        if isinstance(body, Problem):
+            return await _problem(scope["path"], body)(scope, receive, send)
+        try:
+            asked = self._read(body, self._gateway.manifest)
+        except Unfit as error:
+            answer = refusal(scope["path"], 404 if error.missing else 400, str(error), param=error.param)
+            return await answer(scope, receive, send)
+        await self._gateway.answer(asked, scope, receive, send)
+
+
+_FAULTS: dict[int, Fault] = {code: fault for fault, code in STATUS.items()} | {403: "denied"}
+
+
+def refusal(path: str, status: int, message: str, *, param: str | None = None, after: int | None = None) -> Response:
+    """A no, in the shape of the protocol that the path belongs to. The connection ends with it."""
+    if path.startswith("/lacuna/"):
+        body = msgspec.json.encode(Answer(Problem(_FAULTS.get(status, "bad_request"), message)))
+    elif path == "/infill":
+        body = llama_cpp.error(status, message)
+    else:
+        body = openai.error(status, message, param=param)
+    headers = {"connection": "close"} if status in (400, 401, 408, 413, 431) else {}
+    if status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if after is not None:
+        headers["retry-after"] = str(after)
+    return Response(body, status, headers, "application/json")
+
+
+def _problem(path: str, problem: Problem) -> Response:
+    status = STATUS[problem.type]
+    return refusal(path, status, problem.message, after=1 if status in (429, 503) else None)
+
+
+async def _answer_lost(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    if status == 405:
+        return refusal(request.url.path, 405, "this path takes another method; see docs/server.md")
+    return refusal(request.url.path, 404, "there is no such path here; see docs/server.md")
+
+
+async def _whole(
+    tickets: Sequence[Ticket], reply: Reply, scope: AsgiScope, receive: Receive, send: Send
+) -> list[Choice]:
+    choices: list[Choice] = []
+    for ticket in tickets:
+        chunks: list[Chunk] = []
+        async for batch in ticket.batches():
+            chunks += [event for event in batch if isinstance(event, Chunk)]
+            last = batch[-1]
+        if isinstance(last, Problem):
+            await _problem(scope["path"], last)(scope, receive, send)
+            return choices
+        assert isinstance(last, Done)
+        choices.append((chunks, last))
+    await Response(reply.whole(choices), media_type="application/json")(scope, receive, send)
+    return choices
+
+
+async def _streamed(
+    tickets: Sequence[Ticket], reply: Reply, scope: AsgiScope, receive: Receive, send: Send
+) -> list[Choice]:
+    """Events as they come, those of several candidates as each comes. A fault after the first is an event as well."""
+    choices: list[Choice] = []
+    started = False
+    async for index, batch in _merged(tickets):
+        chunks = [event for event in batch if isinstance(event, Chunk)]
+        last = batch[-1]
+        if not started and isinstance(last, Problem):
+            await _problem(scope["path"], last)(scope, receive, send)
+            return choices
+        if not started:
+            headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            started = True
+        body = reply.part(index, chunks) if chunks else b""
+        if isinstance(last, Problem):
+            body += dialect.event(msgspec.Raw(_problem(scope["path"], last).body))
+        elif isinstance(last, Done):
+            body += reply.end(index, last)
+            choices.append(((), last))
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+    await send({"type": "http.response.body", "body": reply.close(choices), "more_body": False})
+    return choices
+
+
+async def _merged(tickets: Sequence[Ticket]) -> AsyncIterator[tuple[int, list[Chunk | Done | Problem]]]:
+    """The batches of several tickets as they come, each with the number of its ticket."""
+    batches = [ticket.batches() for ticket in tickets]
+    coming = {asyncio.ensure_future(anext(one)): at for at, one in enumerate(batches)}
+    try:
+        while coming:
+            done, _ = await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                at = coming.pop(task)
+                with contextlib.suppress(StopAsyncIteration):
+                    yield at, task.result()
+                    coming[asyncio.ensure_future(anext(batches[at]))] = at
+    finally:
+        for task in coming:
+            task.cancel()
+
+
+def _timely(receive: Receive) -> Receive:
+    """The same, but a body that does not come in time is as good as cut short."""
+    until = time.monotonic() + BODY_SECONDS
+    whole = False
+
+    async def timed() -> Message:
+        nonlocal whole
+        if whole:  # what is waited for now is that the client goes
+            return await receive()
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                message = await receive()
+        except TimeoutError:
+            return {"type": "http.disconnect"}
+        whole = message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    return timed
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+_PATHS = frozenset({*_OPEN_PATHS, "/v1/models", "/v1/completions", "/infill", "/metrics"})
+
+
+def _recorded(path: str) -> str:
+    """A path for the audit: one of ours, for what a stranger asked for may be anything."""
+    ours = path in _PATHS or path in {"/lacuna/health", "/lacuna/infill", "/lacuna/memory"}
+    return path if ours else "other"
+
+
+class _PortServer(service.Server):
+    """A server whose connections come in through a door."""
+
+    def __init__(self, config: uvicorn.Config, door: Door) -> None:
+        super().__init__(config)
+        self._door = door
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the door."""
+        assert sockets is not None
+        for listener in sockets:
+            self._door.accept(listener, self.config, self.server_state)
+        self.servers = [self._door]  # type: ignore[list-item]  # closes and waits as theirs do
+        self.started = True
+
+
+def server(behind: Service, manifest: Manifest, terms: Terms) -> service.Server:
+    """What listens on a port for this service."""
+    door = Door(terms.context)
+    behind.metrics.watch_connections(lambda: door.open)
+    return _PortServer(service.configured(Gateway(behind, manifest, terms, door)), door)
