@@ -22,6 +22,9 @@ Modules, each of which imports only those above it:
     audit       what a team server was asked, without code
     server      the team server
     shelf       the commands of the library
+    stats       the journal of suggestions → what can be said about it
+    page        that as a page for a browser
+    report      the command that says it
     purge       what was written on this machine, and its removal
     repository  the commands of the repository
     commands    the command line
