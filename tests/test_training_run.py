@@ -16,7 +16,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch comes with the `train` extra; `make test-training` brings it")
 
-from benchmarks import infill  # noqa: E402
+from benchmarks import infill, precision  # noqa: E402
 from benchmarks.infill_tasks import Task  # noqa: E402
 from model_runtime.engine import Engine  # noqa: E402
 from model_runtime.sequence import Cancel  # noqa: E402
@@ -136,6 +136,14 @@ def test_the_toy_run_learns_is_exported_and_serves(made: Path, tmp_path: Path) -
     found = infill.score(tasks, "model", infill.model_filler(engine), run_tests=False)
     engine.close()
     assert found.similar > 0.3
+    forms = {
+        one.precision: one
+        for one in precision.compare(tmp_path / "run" / train.LATEST, made / "tokenizer.json", tasks, 1)
+    }
+    assert list(forms) == ["fp32", "int8", "int4", "hybrid"]
+    assert abs(forms["int8"].nats - forms["fp32"].nats) < 0.05 < forms["fp32"].nats
+    assert forms["int4"].bytes < forms["int8"].bytes < forms["fp32"].bytes
+    assert forms["fp32"].gained == forms["fp32"].lost == 0
 
 
 def test_the_engine_computes_what_training_computed(made: Path, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def _loop(trainer: _Trainer, stop: _Stop) -> None:
                 pace = (ends[-1] - ends[1]) / (len(ends) - 2)
                 left = ranks.total((began + options.finish_in * 60 - now) / pace) / ranks.count
                 trainer.place = bent(trainer.place, int(left))
-            _speak(trainer, heard, now - spoken)
+            _speak(trainer, heard, now - spoken, now - began)
             spoken, heard = now, []
         if now - saved > steps.checkpoint_minutes * 60:
             trainer.save()
@@ -217,7 +217,7 @@ def _save(run: Run, folder: Path, decoder: Decoder, optimizer: Optimizer, place:
     checkpoint.save(folder, arrays, {"run": run.name, "shape": shape, **vars(place)})
 
 
-def _speak(trainer: _Trainer, heard: list[Heard], seconds: float) -> None:
+def _speak(trainer: _Trainer, heard: list[Heard], seconds: float, elapsed: float) -> None:
     if not trainer.ranks.leads:
         return
     place = trainer.place
@@ -234,6 +234,8 @@ def _speak(trainer: _Trainer, heard: list[Heard], seconds: float) -> None:
     if place.cool_steps:
         left = (place.cool_from + place.cool_steps - place.step) * seconds / len(heard)
         line["minutes_left"] = round(left / 60, 1)
+    elif trainer.options.minutes is not None:
+        line["minutes_left"] = round(trainer.options.minutes - elapsed / 60, 1)
     with (trainer.options.out / LOG).open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")
     print(json.dumps(line), flush=True)
