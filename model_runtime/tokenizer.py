@@ -72,11 +72,11 @@ class Tokenizer:
 
     def decode(self, tokens: Iterable[int]) -> str:
         """Text of the tokens, markers left out; bytes that are no UTF-8 become U+FFFD."""
-        return b"".join(self._bytes[token] for token in tokens).decode("utf-8", errors="replace")
+        return b"".join(map(self.token_bytes, tokens)).decode("utf-8", errors="replace")
 
     def token_bytes(self, token: int) -> bytes:
-        """The bytes one token stands for; empty for a marker."""
-        return self._bytes[token]
+        """The bytes one token stands for; empty for a marker, and for a row that pads the network's vocabulary."""
+        return self._bytes[token] if token < len(self._bytes) else b""
 
     def special(self, token: str) -> int:
         """The id of one marker. Raises TokenizerError when the vocabulary has none of that name."""

@@ -91,6 +91,12 @@ def test_a_marker_decodes_to_nothing(tokenizer: Tokenizer) -> None:
     assert tokenizer.decode([*tokenizer.encode("a"), end, *tokenizer.encode("b")]) == "ab"
 
 
+def test_a_row_that_pads_the_networks_vocabulary_stands_for_nothing(tokenizer: Tokenizer) -> None:
+    beyond = tokenizer.vocab_size + 100
+    assert tokenizer.stream().push(beyond) == ""
+    assert tokenizer.decode([*tokenizer.encode("x"), beyond]) == "x"
+
+
 def test_an_unknown_marker_says_what_to_do(tokenizer: Tokenizer) -> None:
     with pytest.raises(TokenizerError, match=r"no token '<\|middle\|>'.*restore"):
         tokenizer.special("<|middle|>")
