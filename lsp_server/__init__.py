@@ -13,6 +13,7 @@ those above it:
     extent        how much is wanted at the cursor, and a text cut to that
     mending       a text as it must be to fit there
     suggestion    what the model wrote → what is shown
+    soundness     as much of it as adds no error to the code
     context       what is known from elsewhere, found once for a scope
     indexing      the repositories' related code, by processes of their own
     link          the way to the service

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from lsp_server import desk as desks
@@ -21,6 +21,7 @@ from lsp_server.suggestion import Nothing, Suggestion
 from lsp_server.window import Frame
 
 PARTIAL = 0.140  # seconds after the request when the first valid partial goes out, to be there at 150 ms
+COMPLETE = "all of it is there"
 GRACE = 0.080  # seconds a partial that became valid later may still grow
 LOOKUP = 0.003  # seconds after a request up to which snippets are waited for that were not found ahead
 
@@ -52,37 +53,80 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
         return Answer(None, "skip", verdict.reason)
 
     frame = desks.framed(snapshot, desk)
-    recall = desk.memory.recall(frame)
-    if recall is not None and (remembered := _remembered(recall, frame)) is not None:
-        return remembered
+    recall = desks.recall(snapshot, frame, desk)
+    if recall is not None and (remembered := _remembered(recall, frame, desk)) is not None:
+        if remembered.reason == COMPLETE and _was_taken(snapshot):
+            desks.prefetch(snapshot, frame, desk)
+        if remembered.text is not None or not snapshot.by_hand:
+            return remembered
+        recall = None
 
-    debounce = 0.0
-    if recall is None or not recall.generation.running:
-        debounce = await _pause(verdict.wait)
+    debounce, source = 0.0, _source(recall)
+    if recall is None or not _goes_on(recall, frame):
+        debounce, source = await _pause(verdict.wait), "model"
         frame = await _anchored(snapshot, frame, desk, LOOKUP - (time.monotonic() - debounce - received))
         recall = Recall(desks.begin(snapshot, frame, desk), "")
 
-    began = time.monotonic()
+    began, parsed = time.monotonic(), desk.soundness.begin(snapshot)
     outcome = await _best(recall, frame, snapshot, received)
     if outcome is None:  # what was being written goes on otherwise than the user did
         recall = Recall(desks.begin(snapshot, frame, desk), "")
         outcome = await _best(recall, frame, snapshot, received) or Nothing("no suggestion in time", whole=False)
     waited = time.monotonic() - began
 
+    if isinstance(outcome, Suggestion):
+        outcome = await desk.soundness.sound(outcome, parsed, snapshot)
+    outcome = _steady(outcome, recall, frame)
+    answer = Answer(None, source, None, debounce, waited, frame.fresh, recall.generation)
     if isinstance(outcome, Nothing):
-        return Answer(None, "model", outcome.reason, debounce, waited, frame.fresh, recall.generation)
-    return Answer(outcome.text, "model", None, debounce, waited, frame.fresh, recall.generation, outcome.replaces)
+        return replace(answer, reason=outcome.reason)
+    desks.show(recall, outcome, desk)
+    return replace(answer, text=outcome.text, replaces=outcome.replaces)
 
 
-def _remembered(recall: Recall, frame: Frame) -> Answer | None:
-    """An answer from what was generated before; None when more of that may come, or the rest of it is of no use."""
+def _remembered(recall: Recall, frame: Frame, desk: Desk) -> Answer | None:
+    """An answer from what was on the screen before; None when more of it may come, or there was nothing."""
+    generation, left = recall.generation, recall.left
+    if left is None:
+        outcome = suggestion.shape(recall.rest, generation.finish, frame, generation.wanted)
+        if isinstance(outcome, Nothing) and generation.has_ended and (not recall.typed or not recall.rest):
+            return Answer(None, "memory", outcome.reason, generation=generation)
+        return None
+    if generation.running or not (generation.has_ended or left):
+        return None
+    if generation.has_ended and not generation.settled and _goes_on(recall, frame):
+        return None
+    found = suggestion.rest(left, frame)
+    if found.text.strip():
+        desk.seen = generation
+        return Answer(found.text, "memory", generation=generation, replaces=found.replaces)
+    return Answer(None, "memory", COMPLETE, generation=generation)
+
+
+def _goes_on(recall: Recall, frame: Frame) -> bool:
+    """Whether a generation says what comes at the cursor, or may yet do so."""
     generation = recall.generation
-    outcome = suggestion.shape(recall.rest, generation.finish, frame, generation.wanted)
-    if isinstance(outcome, Suggestion) and outcome.whole:
-        return Answer(outcome.text, "memory", generation=generation, replaces=outcome.replaces)
-    if isinstance(outcome, Nothing) and not generation.running and not recall.typed:
-        return Answer(None, "memory", outcome.reason, generation=generation)
-    return None
+    if generation.running:
+        return True
+    return isinstance(suggestion.shape(recall.rest, generation.finish, frame, generation.wanted), Suggestion)
+
+
+def _source(recall: Recall | None) -> Literal["memory", "model"]:
+    return "model" if recall is None or recall.generation.running else "memory"
+
+
+def _steady(outcome: Suggestion | Nothing, recall: Recall, frame: Frame) -> Suggestion | Nothing:
+    """The outcome, unless it takes back what is on the screen and was not typed yet."""
+    if not recall.left:
+        return outcome
+    before = suggestion.rest(recall.left, frame)
+    kept = isinstance(outcome, Suggestion) and outcome.text.startswith(before.text)
+    return outcome if kept or not before.text.strip() else before
+
+
+def _was_taken(snapshot: Snapshot) -> bool:
+    """Whether the newest edit is a suggestion that was accepted, or the end of one: more than a key writes."""
+    return len(snapshot.rhythm.last.strip()) > 1
 
 
 async def _pause(seconds: float) -> float:

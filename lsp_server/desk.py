@@ -10,18 +10,22 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from lsp_server import extent, suggestion, window
+from lsp_server import extent, lexis, suggestion, window
 from lsp_server.context import Contexts
 from lsp_server.document import Change
+from lsp_server.extent import Plan
 from lsp_server.generation import Generation
 from lsp_server.link import Link
-from lsp_server.memory import Memory
+from lsp_server.memory import Memory, Recall
 from lsp_server.session import Snapshot
+from lsp_server.soundness import Soundness
+from lsp_server.suggestion import Suggestion
 from lsp_server.teaching import workspace
 from lsp_server.window import Anchor, Frame
 from model_runtime.protocol import InfillRequest
 
 LINE_TOKENS, BLOCK_TOKENS = 64, 96
+CONFIDENT = -0.5  # mean log-probability of the tokens of a line that opens a block from which on that is written too
 AFTER = 1.0  # seconds a generation may go on after its request's deadline, for the next key
 
 _FAR = 24  # lines: an edit further below is not somebody typing on
@@ -32,6 +36,7 @@ _CLOSERS = ")]}>'\"`"
 class Desk:
     """client: how the service tells this editor's requests from others'. running: the newest generation.
 
+    seen: the one whose text is on the screen, as far as no edit contradicts it.
     lacking: documents whose anchor was set before the best snippets for it were found.
     """
 
@@ -41,6 +46,8 @@ class Desk:
     anchors: dict[str, Anchor] = field(default_factory=dict)
     lacking: set[str] = field(default_factory=set)
     running: Generation | None = None
+    seen: Generation | None = None
+    soundness: Soundness = field(default_factory=Soundness)
     client: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def place(self, anchor: Anchor, *, lacking: bool) -> None:
@@ -83,23 +90,60 @@ def infill(frame: Frame, desk: Desk, *, tokens: int, lines: int | None = None, s
     )
 
 
-def begin(snapshot: Snapshot, frame: Frame, desk: Desk) -> Generation:
-    """A generation at the frame's cursor, in place of the one that runs."""
+def recall(snapshot: Snapshot, frame: Frame, desk: Desk) -> Recall | None:
+    """What is on the screen, if the cursor went on in it; else a generation that says what comes at the cursor."""
+    seen, cursor = desk.seen, snapshot.cursor
+    is_near = seen is not None and seen.at <= cursor and cursor.line - seen.at.line <= _FAR
+    if seen is not None and seen.shown is not None and seen.frame.anchor.uri == snapshot.uri and is_near:
+        typed = window.between(snapshot.lines, seen.at, cursor)
+        if seen.shown.startswith(typed):
+            return Recall(seen, typed)
+    return desk.memory.recall(frame)
+
+
+def begin(snapshot: Snapshot, frame: Frame, desk: Desk, *, lines: int | None = None) -> Generation:
+    """A generation at the frame's cursor, in place of the one that runs.
+
+    lines: how many may be written of what is wanted as one, for more than what is shown now.
+    """
     wanted = extent.plan(frame, snapshot.settings.max_lines)
     tokens = LINE_TOKENS if wanted.floor is None else BLOCK_TOKENS
     seconds = snapshot.settings.patience(snapshot.by_hand) + AFTER
-    request = infill(frame, desk, tokens=tokens, lines=wanted.lines, seconds=seconds)
+    request = infill(frame, desk, tokens=tokens, lines=lines or wanted.lines, seconds=seconds)
     if snapshot.settings.retrieval:
         request = msgspec.structs.replace(request, workspace=workspace(snapshot.root))
 
-    def enough(text: str) -> bool:
-        return suggestion.shape(text, None, frame, wanted).whole
+    def enough(text: str, wanted: Plan) -> bool:
+        return lines is None and suggestion.shape(text, None, frame, wanted).whole
+
+    def more(generation: Generation) -> Plan | None:
+        if generation.wanted.floor is not None or lines is not None:
+            return None
+        further = extent.goes_on(generation.text, frame, snapshot.settings.max_lines)
+        opens = not lexis.depth(generation.text)  # a block, which may as well be left to the next suggestion
+        return None if opens and generation.confidence() < CONFIDENT else further
 
     desk.stop()
-    generation = desk.running = Generation(request, frame, snapshot.cursor, wanted, enough)
+    generation = desk.running = Generation(request, frame, snapshot.cursor, wanted, enough, more)
     desk.memory.keep(generation)
     generation.start(desk.link)
     return generation
+
+
+def prefetch(snapshot: Snapshot, frame: Frame, desk: Desk) -> None:
+    """Have the line after the cursor's written, for the user has just taken the whole of a suggestion."""
+    if frame.right.strip() or (desk.running is not None and desk.running.running) or desk.memory.holds(frame):
+        return
+    begin(snapshot, frame, desk, lines=2)
+
+
+def show(recall: Recall, outcome: Suggestion, desk: Desk) -> None:
+    """A suggestion goes to the screen: from now on that is what its generation says."""
+    generation, text = recall.generation, recall.typed + outcome.text
+    if generation.shown is None or not generation.shown.startswith(text):
+        generation.shown = text
+    generation.settled = outcome.whole
+    desk.seen = generation
 
 
 def edited(uri: str, change: Change, lines: tuple[str, ...], desk: Desk) -> None:
@@ -114,6 +158,9 @@ def edited(uri: str, change: Change, lines: tuple[str, ...], desk: Desk) -> None
     running = desk.running
     if running is not None and running.frame.anchor.uri == uri and not _expected(running, change, lines):
         running.cancel()
+    seen = desk.seen
+    if seen is not None and seen.frame.anchor.uri == uri and not _leaves(seen, change, lines):
+        desk.seen = None
 
 
 def closed(uri: str, desk: Desk) -> None:
@@ -121,6 +168,8 @@ def closed(uri: str, desk: Desk) -> None:
     desk.anchors.pop(uri, None)
     desk.lacking.discard(uri)
     desk.contexts.forget(uri)
+    if desk.seen is not None and desk.seen.frame.anchor.uri == uri:
+        desk.seen = None
     if desk.running is not None and desk.running.frame.anchor.uri == uri:
         desk.running.cancel()
 
@@ -133,3 +182,12 @@ def _expected(generation: Generation, change: Change, lines: tuple[str, ...]) ->
         return False
     typed = window.between(lines, generation.at, change.end)
     return not generation.text or generation.agrees(typed) or generation.agrees(typed.rstrip(_CLOSERS))
+
+
+def _leaves(seen: Generation, change: Change, lines: tuple[str, ...]) -> bool:
+    """Whether an edit leaves what is on the screen true: it is typed, taken or taken back, all within it."""
+    if change.start < seen.at or change.end.line >= len(lines) or change.end.line - seen.at.line > _FAR:
+        return False
+    typed = window.between(lines, seen.at, change.end)
+    shown = seen.shown or ""
+    return shown.startswith((typed, typed.rstrip(_CLOSERS)))

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 
+import msgspec
+
 from lsp_server.document import Place
 from lsp_server.extent import Plan
 from lsp_server.link import Link
@@ -15,25 +17,39 @@ from lsp_server.window import Frame
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.protocol import Done, InfillRequest, Reason, Usage
 
+MORE_TOKENS = 96  # of a text that goes on where it ended as asked
+DOUBT = -1.2  # mean log-probability of the tokens of a line below which a block ends before it
+
 _numbers = itertools.count(1)
 
 
 class Generation:
     """A middle while it is written, and afterwards. It outlives the answer it was begun for.
 
-    number: of the request, from 1. frame, at: where it begins; wanted: how much was asked for; enough: whether a text
-    is all that can be used.
-    text has \\n as its only line ending. finish: why it ended, None while it runs. failure: what went wrong.
-    sent, first, ended: in seconds of time.monotonic().
+    number: of the request, from 1. frame, at: where it begins; wanted: how much is wanted; enough: whether a text is
+    all that can be used; more: what is wanted beyond a text that ended as asked, if anything.
+    text has \\n as its only line ending; pieces: the length and log-probability of each token of it.
+    shown: what of it was on the screen, from its beginning on; settled: no more of it will be.
+    finish: why it ended, None while it runs. failure: what went wrong. sent, first, ended: in seconds of
+    time.monotonic().
     """
 
     def __init__(
-        self, request: InfillRequest, frame: Frame, at: Place, wanted: Plan, enough: Callable[[str], bool]
+        self,
+        request: InfillRequest,
+        frame: Frame,
+        at: Place,
+        wanted: Plan,
+        enough: Callable[[str, Plan], bool],
+        more: Callable[[Generation], Plan | None] = lambda _: None,
     ) -> None:
         self.number = next(_numbers)
         self.request, self.frame, self.at, self.wanted = request, frame, at, wanted
-        self._enough = enough
+        self._enough, self._more = enough, more
         self.text = ""
+        self.pieces: list[tuple[int, float]] = []
+        self.shown: str | None = None
+        self.settled = False
         self.finish: Reason | None = None
         self.usage: Usage | None = None
         self.failure: LacunaRuntimeError | None = None
@@ -49,8 +65,15 @@ class Generation:
         """More text may come."""
         return self.finish is None
 
+    @property
+    def has_ended(self) -> bool:
+        """It said all that it had to say, and was not broken off."""
+        return self.finish in ("end", "stop", "length")
+
     def agrees(self, typed: str) -> bool:
         """Whether the text begins with what was typed since, or may yet do so."""
+        if self.shown is not None and self.shown.startswith(typed):
+            return True
         return self.text.startswith(typed) or (self.running and typed.startswith(self.text))
 
     def start(self, link: Link) -> None:
@@ -78,27 +101,65 @@ class Generation:
         if self._task is not None:
             await asyncio.wait({self._task})
 
+    def confidence(self, start: int = 0) -> float:
+        """The mean log-probability of the tokens from this character of the text on; 0 without any."""
+        at, found = 0, []
+        for length, logprob in self.pieces:
+            if at >= start:
+                found.append(logprob)
+            at += length
+        return sum(found) / len(found) if found else 0.0
+
     async def _run(self, link: Link) -> None:
         try:
-            async with aclosing(link.middle(self.request)) as events:
-                async for event in events:
-                    if isinstance(event, Done):
-                        self.usage = event.usage
-                        self._end(event.finish)
-                        return
-                    if self.first is None:
-                        self.first = time.monotonic()
-                    self.text += event.text.replace("\r", "")
-                    newline = "\n" in event.text
-                    if newline and self._enough(self.text):
-                        self._end("stop")
-                        return
-                    if newline or not self._lines_only:
-                        self._news.set()
+            finish = await self._write(link, self.request)
+            while finish == "stop" and (more := self._more(self)) is not None:
+                self.wanted = more
+                self._add("\n", 0.0)
+                request = msgspec.structs.replace(
+                    self.request, typed=self.request.typed + self.text, max_lines=more.lines, max_tokens=MORE_TOKENS
+                )
+                finish = await self._write(link, request)
+            self._end(finish)
         except LacunaRuntimeError as error:
             self.failure = error
         finally:
             self._end("cancelled")
+
+    async def _write(self, link: Link, request: InfillRequest) -> Reason:
+        """Add what the model says to one request."""
+        async with aclosing(link.middle(request)) as events:
+            async for event in events:
+                if isinstance(event, Done):
+                    self.usage = event.usage if self.usage is None else _sum(self.usage, event.usage)
+                    return event.finish
+                if self.first is None:
+                    self.first = time.monotonic()
+                self._add(event.text.replace("\r", ""), event.logprob)
+                newline = "\n" in event.text
+                if newline and (self._is_doubtful() or self._enough(self.text, self.wanted)):
+                    self.usage = None  # that of a request which is broken off is not known
+                    self._end("stop")
+                    break
+                if newline or not self._lines_only:
+                    self._news.set()
+        return "cancelled"
+
+    def _is_doubtful(self) -> bool:
+        """Whether the model did not mean the line of a block that it just ended; that line is forgotten then."""
+        end = self.text.rstrip("\n").rfind("\n") + 1
+        if self.wanted.floor is None or not self.text[:end].strip() or self.confidence(end) >= DOUBT:
+            return False
+        self.text = self.text[:end]
+        while self.pieces and sum(length for length, _ in self.pieces) > end:
+            self.pieces.pop()
+        return True
+
+    def _add(self, text: str, logprob: float) -> None:
+        if not self.text and self.frame.left.strip() and self.frame.left[-1].isspace():
+            text = text.lstrip(" \t")  # it is there already
+        self.text += text
+        self.pieces.append((len(text), logprob))
 
     def _end(self, finish: Reason) -> None:
         if self.finish is not None:
@@ -108,3 +169,10 @@ class Generation:
         self._news.set()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    """What two requests cost together; the prompt is the second's, which holds the first's."""
+    names = ("prefilled", "generated", "queue_ms", "layout_ms", "prefill_ms", "decode_ms", "model_ms")
+    added = {name: getattr(one, name) + getattr(other, name) for name in names}
+    return msgspec.structs.replace(other, reused=one.reused, **added)

@@ -29,6 +29,12 @@ class Recall:
         """What the generation says from the cursor on."""
         return self.generation.text[len(self.typed) :]
 
+    @property
+    def left(self) -> str | None:
+        """What of the text on the screen was not typed yet; None when none was there."""
+        shown = self.generation.shown
+        return shown[len(self.typed) :] if shown is not None and shown.startswith(self.typed) else None
+
 
 class Memory:
     """The newest generations. Lives on the event loop's thread."""
@@ -48,6 +54,10 @@ class Memory:
         while len(self._kept) > self._size:
             self._kept.popitem(last=False)
 
+    def holds(self, frame: Frame) -> bool:
+        """Whether there is a generation that was begun at the cursor."""
+        return _key(frame, frame.before) in self._kept
+
     def recall(self, frame: Frame) -> Recall | None:
         """The newest generation begun at the cursor or before it that agrees with what was typed since."""
         before = frame.before
@@ -64,12 +74,12 @@ def _key(frame: Frame, before: str) -> tuple[int, str]:
 
 
 def _says_more(generation: Generation, typed: str) -> bool:
-    """Whether it agrees with what was typed and has, or may yet have, something beyond it.
+    """Whether it agrees with what was typed and says, or may yet say, what comes after it.
 
     What was broken off says too little to go by, and what has not begun is asked for anew with what was typed.
     """
-    if generation.finish in ("cancelled", "deadline") or not generation.agrees(typed):
+    if not generation.agrees(typed):
         return False
-    if not typed:
+    if generation.has_ended:
         return True
-    return bool(generation.text) and (generation.running or len(generation.text) > len(typed))
+    return generation.running and (not typed or bool(generation.text))

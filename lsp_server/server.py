@@ -405,6 +405,7 @@ class Server(LanguageServer):
             self._journal.close()
         self.desk.stop()
         self.desk.contexts.close()
+        self.desk.soundness.close()
         for task in self._tasks:
             task.cancel()
         await self.link.close()

@@ -49,6 +49,13 @@ def shape(raw: str, finish: str | None, frame: Frame, wanted: Plan) -> Suggestio
     return found
 
 
+def rest(text: str, frame: Frame) -> Suggestion:
+    """What is left of a suggestion, as it fits at the frame's cursor: the editor may have added closers since."""
+    if "\n" not in text:
+        return _fitted(text, frame, ended=True)
+    return Suggestion(mending.before_closer(text, frame) if frame.right.strip() else text, whole=True)
+
+
 def _line(raw: str, finish: str | None, frame: Frame) -> Suggestion:
     """The rest of the cursor's line."""
     text, ended = extent.line(raw, finish, frame)

@@ -120,4 +120,5 @@ class Typing:
     async def close(self) -> None:
         self.desk.stop()
         self.desk.contexts.close()
+        self.desk.soundness.close()
         await self.link.close()

@@ -1,11 +1,11 @@
 """The real language server on stdio with a scripted service behind it. `python serve.py SCRIPT LOG`.
 
 SCRIPT is JSON: {"answers": [{"before": "return ", "text": "x + y", "first": 0.0, "each": 0.0, "error": null}],
-"connect": null, "snippets": [], "journal": null}. The first answer whose `before` ends the text left of the cursor is
-streamed, a piece of a word or a mark at a time, `first` and `each` in seconds; one without a fitting answer ends at
-once. `journal` is the folder of the journal.
-`error` raises it as the client would; `connect` fails every attempt to connect with these words. LOG receives each
-request and each cancellation as a line of JSON. Ignores what a model would know.
+"connect": null, "snippets": []}. The first answer whose `before` ends the text left of the cursor is streamed, a
+piece of a word or a mark at a time, `first` and `each` in seconds; one without a fitting answer ends at once.
+`doubts` are pieces that the model hardly means; `error` raises it as the client would; `connect` fails every attempt
+to connect with these words. LOG receives each request and each cancellation as a line of JSON. Ignores what a model
+would know.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Scripted:
             text, finish = shortened(found.get("text", ""), request)
             for piece in PIECES.findall(text) if request.max_tokens else ():
                 await asyncio.sleep(found.get("each", 0.0))
-                yield Chunk(piece, -0.1)
+                yield Chunk(piece, -9.0 if piece in found.get("doubts", ()) else -0.1)
                 said += 1
             yield Done(finish, Usage(prompt_tokens=len(before), prefilled=1, reused=len(before) - 1, generated=said))
         except (asyncio.CancelledError, GeneratorExit):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lsp_server import ahead, context, window
+from lsp_server import ahead, completion, context, soundness, window
 from lsp_server.completion import Answer
 from lsp_server.context import Retrieved
 from lsp_server.document import Position
@@ -116,6 +116,137 @@ async def test_nothing_to_add_is_remembered_too(make: Make) -> None:
     assert await typing.ghost() is None
     assert (await typing.answer()).source == "memory"
     assert len(typing.asked) == 1
+
+
+async def test_a_suggestion_typed_to_its_end_costs_one_request(make: Make) -> None:
+    typing = make(RETURN + "other = 1\n", SUM)
+    await typing.ghost()
+    for key in "left + right":
+        typing.type(key)
+        answer = await typing.answer()
+        assert answer.source == "memory"
+    assert (answer.text, answer.reason) == (None, completion.COMPLETE)
+    assert len(typing.asked) == 1
+
+
+async def test_a_suggestion_of_several_lines_is_typed_through(make: Make) -> None:
+    body = "total = left + right\n    return total\n\n\nx"
+    typing = make("def add(left, right):\n    <caret>\n", {"before": "    ", "text": body})
+    text = await typing.ghost()
+    assert text == "total = left + right\n    return total"
+    for at, key in enumerate(text, start=1):
+        typing.type(key)
+        left = text[at:]
+        assert await typing.ghost() == (left if left.strip() else None)
+    assert len(typing.asked) == 1
+
+
+async def test_accepting_a_word_or_a_line_costs_no_request(make: Make) -> None:
+    body = "total = left + right\n    return total\n\n\nx"
+    typing = make("def add(left, right):\n    <caret>\n", {"before": "    ", "text": body})
+    await typing.ghost()
+    typing.type("total ")
+    assert await typing.ghost() == "= left + right\n    return total"
+    typing.type("= left + right\n")
+    assert await typing.ghost() == "    return total"
+    assert len(typing.asked) == 1
+
+
+async def test_what_is_on_the_screen_stays_though_the_prompt_is_laid_out_anew(make: Make) -> None:
+    """A pause brings better context; what was suggested before it is still typed through."""
+    typing = make(RETURN, SUM, retrieve=found(ELSEWHERE, seconds=0.05))
+    await typing.ghost()
+    await ahead.prepare(typing.snapshot(), typing.desk)
+    assert typing.read_ahead
+    for key in "left":
+        typing.type(key)
+        assert (await typing.answer()).source == "memory"
+    assert len(typing.asked) == 1
+
+
+async def test_an_edit_elsewhere_takes_what_it_may_affect_off_the_screen(make: Make) -> None:
+    typing = make(RETURN, SUM)
+    await typing.ghost()
+    typing.edit(Position(0, 8), Position(0, 12), "best")
+    assert (await typing.answer()).source == "model"
+
+
+async def test_what_was_shown_is_not_taken_back_by_what_comes_later(make: Make) -> None:
+    typing = make(RETURN, {"before": "return ", "text": "first + second + other_names\n", "each": 0.02})
+    begun = (await typing.answer(received=LONG_AGO)).generation
+    assert begun is not None
+    await until(lambda: len(begun.text) > 12)
+    partial = await typing.answer(received=LONG_AGO)
+    assert partial.text is not None
+    typing.type(partial.text[0])
+    later = await typing.answer()
+    assert later.text is not None
+    assert later.text.startswith(partial.text[1:])
+    assert len(typing.asked) == 1
+
+
+async def test_after_a_suggestion_is_taken_the_next_one_is_there(make: Make) -> None:
+    after = {"before": "left + right", "text": "\n    print(left)\n"}
+    typing = make(
+        "def add(left, right):\n    value = <caret>\n", {"before": "value = ", "text": "left + right\n"}, after
+    )
+    assert await typing.ghost() == "left + right"
+    typing.type("left + right")
+    assert await typing.ghost() is None
+    assert typing.desk.running is not None
+    await typing.desk.running.over()
+    assert len(typing.asked) == 2
+    typing.type("\n    ")
+    answer = await typing.answer()
+    assert (answer.text, answer.source) == ("print(left)", "memory")
+    assert len(typing.asked) == 2
+
+
+# How much
+
+
+async def test_a_line_that_leaves_a_bracket_open_goes_on(make: Make) -> None:
+    first, second = {"before": "x = ", "text": "call(\n"}, {"before": "call(\n", "text": "    a,\n)\nrest\n"}
+    typing = make("x = <caret>\n", second, first)
+    assert await typing.ghost() == "call(\n    a,\n)"
+    assert [request.max_lines for request in typing.asked] == [1, 10]
+
+
+async def test_a_line_that_opens_a_block_goes_on_if_the_model_is_sure(make: Make) -> None:
+    first, second = {"before": "y\n", "text": "for a in y:\n"}, {"before": "y:\n", "text": "    print(a)\nrest\n"}
+    typing = make("y = 1, y\n<caret>\n", second, first)
+    assert await typing.ghost() == "for a in y:\n    print(a)"
+
+
+async def test_a_block_ends_before_the_line_that_the_model_does_not_mean(make: Make) -> None:
+    text = "a = 1\n    b = 2\n    c = 3\n\nx"
+    typing = make("def f():\n    <caret>\n", {"before": "    ", "text": text, "doubts": ["c", "3"]})
+    assert await typing.ghost() == "a = 1\n    b = 2"
+
+
+# What would break the code
+
+
+@pytest.mark.parametrize(
+    ("text", "said", "expected"),
+    [
+        ("call(\n    a,\n    <caret>\n)\n", "b)\n", "b"),
+        ("value = <caret>\n", "call(a, b", "call(a, b)"),
+        ("value = 1\n<caret>\n", ") = 2\n", None),
+    ],
+)
+async def test_what_would_break_the_code_is_cut_off_or_closed(
+    make: Make, monkeypatch: pytest.MonkeyPatch, text: str, said: str, expected: str | None
+) -> None:
+    monkeypatch.setattr(soundness, "BUDGET", 10.0)
+    typing = make(text, {"before": "", "text": said})
+    assert await typing.ghost() == expected
+
+
+async def test_no_answer_waits_for_a_tree(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soundness, "BUDGET", 0.0)
+    typing = make("value = 1\n<caret>\n", {"before": "", "text": ") = 2\n"})
+    assert await typing.ghost() == ") = 2"
 
 
 # The prompt

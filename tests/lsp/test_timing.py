@@ -17,7 +17,7 @@ USAGE = Usage(prompt_tokens=9, prefilled=1, reused=8, generated=3, queue_ms=5, p
 
 def generation(*, lasted: float, usage: Usage | None = USAGE) -> Generation:
     request = InfillRequest(client="", path="a.py", prefix="", suffix="")
-    one = Generation(request, framed("<caret>"), Place(0, 0), Plan(1), lambda _: False)
+    one = Generation(request, framed("<caret>"), Place(0, 0), Plan(1), lambda *_: False)
     one.usage, one.finish, one.sent, one.ended = usage, "end", 100.0, 100.0 + lasted
     return one
 

@@ -1,0 +1,78 @@
+"""A Suggestion and the Snapshot it is for in, as much of it as adds no error to the code out.
+
+Trees are made and asked on a thread of their own, the first of them while the model writes. No key waits for one:
+what is not known in time counts as sound, as does a text in a language without a grammar.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from lsp_server import lexis
+from lsp_server.document import content
+from lsp_server.extent import LOOSE
+from lsp_server.session import Snapshot
+from lsp_server.suggestion import Nothing, Suggestion
+from retrieval import insertion, languages
+from retrieval.insertion import Gap
+
+BUDGET = 0.003  # seconds that an answer may wait for it
+
+_HEAD = re.compile(r"(?:[:{(\[]|=>|\b(?:do|then|else|begin))$")
+
+Parsed = asyncio.Future[Gap | None]
+
+
+class Soundness:
+    """The thread. Use it on one event loop."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "syntax")
+
+    def begin(self, snapshot: Snapshot) -> Parsed:
+        """The code around the snapshot's cursor as a tree, which is being made."""
+        language = languages.named(snapshot.language) or languages.of(snapshot.path)
+        cursor = snapshot.cursor
+        return asyncio.get_running_loop().run_in_executor(
+            self._thread, insertion.gap, snapshot.lines, cursor.line, cursor.column, language
+        )
+
+    async def sound(self, found: Suggestion, parsed: Parsed, snapshot: Snapshot) -> Suggestion | Nothing:
+        """The suggestion, as much of it as adds no error; nothing when that is nothing."""
+        until = time.monotonic() + BUDGET
+        await asyncio.wait({parsed}, timeout=BUDGET)
+        if not parsed.done() or (gap := parsed.result()) is None:
+            return found
+        line, column = content(snapshot.lines[snapshot.cursor.line]), snapshot.cursor.column
+        removed = line[column : column + found.replaces]
+        task = asyncio.get_running_loop().run_in_executor(self._thread, _fitting, gap, found, removed)
+        await asyncio.wait({task}, timeout=max(0.0, until - time.monotonic()))
+        if not task.done() or (text := task.result()) is None or text == found.text:
+            return found
+        if not text.strip():
+            return Nothing("it would break the code", found.whole)
+        return replace(found, text=text, replaces=found.replaces if text.startswith(found.text) else 0)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _fitting(gap: Gap, found: Suggestion, removed: str) -> str | None:
+    """The text, with the closers that it lacks, or cut; None when time is up."""
+    length = insertion.sound(gap, found.text, removed, BUDGET)
+    if length is None or length == len(found.text):
+        return None if length is None else found.text
+    missing = lexis.unclosed(found.text)
+    if missing and found.whole and "\n" not in found.text and found.text[-1] not in LOOSE:
+        closed = found.text + missing
+        if insertion.sound(gap, closed, removed, BUDGET) == len(closed):
+            return closed
+    lines = found.text[:length].rstrip().split("\n")
+    while len(lines) > 1 and (not lines[-1].strip() or _HEAD.search(lines[-1].rstrip())):
+        lines.pop()
+    return "\n".join(lines)
