@@ -4,9 +4,9 @@ PYTHON_IN    = .venv/bin/python -I -m
 TRAINING_IN  = .venv-train/bin/python -I -m
 PARITY_IN    = .venv-parity/bin/python -I -m
 NODE_MODULES = vscode-extension/node_modules/.package-lock.json
-OUT_OF_TEST  = not training and not parity and not vscode and not gpu
+OUT_OF_TEST  = not training and not parity and not vscode and not gpu and not soak
 
-.PHONY: help demo test test-training test-vscode test-parity check check-vscode bench vsix format lock clean
+.PHONY: help demo test test-soak test-training test-vscode test-parity check check-vscode bench vsix format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -16,6 +16,9 @@ demo: .venv/stamp ## from nothing to a completion at a cursor in a real file
 
 test: .venv/stamp ## the tests, without torch, a GPU or an editor to drive
 	$(PYTHON_IN) pytest -m "$(OUT_OF_TEST)" $(ARGS)
+
+test-soak: .venv/stamp ## the tests that take minutes: ten thousand connections that say nothing, and the like
+	$(PYTHON_IN) pytest -m soak --timeout 600 $(ARGS)
 
 test-training: .venv-train/stamp ## the tests that train, with torch: a large download
 	$(TRAINING_IN) pytest -m training $(ARGS)

@@ -68,7 +68,7 @@ def decoded(body: bytes, kind: type[Any]) -> Any:
     """A body as a struct. Raises Unfit, which names the field but quotes nothing of the body."""
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Unfit(f"the body is not what this path takes: {error}") from error
 
 

@@ -29,7 +29,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Message, Receive, Send
+from starlette.types import Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from model_runtime import dialect, llama_cpp, openai, service
@@ -81,7 +81,7 @@ class Gateway:
 
     def __init__(self, behind: Service, manifest: Manifest, terms: Terms, door: Door) -> None:
         self._service, self._manifest, self._terms, self._door = behind, manifest, terms, door
-        self._routes: ASGIApp = Starlette(
+        self._routes = Starlette(
             routes=[
                 Route("/health", self._answer_health),
                 Route("/ready", self._answer_ready),
@@ -94,6 +94,7 @@ class Gateway:
             ],
             exception_handlers={404: _answer_lost, 405: _answer_lost},
         )
+        self._routes.router.redirect_slashes = False
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Settle who asks, have it answered, and record it."""
@@ -141,7 +142,7 @@ class Gateway:
             grant = self._terms.access.identify(given)
             wanted: Scope = "metrics" if path == "/metrics" else "complete"
             with self._terms.access.visit(grant, wanted), self._door.welcome(scope["client"]):
-                scope["owner"] = grant.id
+                scope["owner"] = grant.id or None
                 async with asyncio.timeout(REQUEST_SECONDS):
                     await self._routes(scope, _timely(receive), send)
         except Denied as error:

@@ -78,8 +78,8 @@ class Service:
     def routes(self) -> list[Route]:
         """What a client needs of this service.
 
-        The ASGI scope's `owner` says whose request it is, without one it is nobody's; `spent` says afterwards what an
-        infill cost.
+        The ASGI scope's `owner` says whose request it is: without one it is that of the socket's one user, None is
+        nobody's, who leaves nothing behind. `spent` says afterwards what an infill cost.
         """
         return [
             Route("/health", self._answer_health),
@@ -98,14 +98,16 @@ class Service:
             requests=self.metrics.taken,
         )
 
-    def read(self, body: bytes, owner: str) -> InfillRequest | Problem:
-        """The request in a body, as one of this owner's."""
+    def read(self, body: bytes, owner: str | None) -> InfillRequest | Problem:
+        """The request in a body, as one of this owner's; nobody's has no workspace."""
         try:
             request = _decode_request(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return Problem("bad_request", f"the request is not an infill: {error}")
-        client, workspace = owned(request.client, owner), owned(request.workspace, owner)
-        return msgspec.structs.replace(request, client=client, workspace=workspace) if owner else request
+        if owner == "":
+            return request
+        workspace = owned(request.workspace, owner) if owner else ""
+        return msgspec.structs.replace(request, client=owned(request.client, owner), workspace=workspace)
 
     def submit(self, request: InfillRequest) -> Ticket | Problem:
         """The ticket of a request, or why there is none."""
@@ -156,9 +158,12 @@ class Service:
             return no(body)
         try:
             lesson = _decode_lesson(body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return no(Problem("bad_request", f"the request is not a lesson: {error}"))
-        lesson = msgspec.structs.replace(lesson, workspace=owned(lesson.workspace, request.scope.get("owner", "")))
+        owner = request.scope.get("owner", "")
+        if owner is None:
+            return _json(Learnt(0))
+        lesson = msgspec.structs.replace(lesson, workspace=owned(lesson.workspace, owner))
         self.touched = time.monotonic()
         return _json(Learnt(await self.lane.learn(lesson)))
 
@@ -189,8 +194,8 @@ class _Infill:
             await _stream(ticket, scope, receive, send)
 
 
-def owned(identifier: str, owner: str) -> str:
-    """A client's or a workspace's id as its owner's alone; an owner's id holds no slash. None stays none."""
+def owned(identifier: str, owner: str | None) -> str:
+    """A client's or a workspace's id as its owner's alone; an owner's id holds no slash. No id stays none."""
     return f"{owner}/{identifier}" if owner and identifier else identifier
 
 
@@ -232,8 +237,11 @@ def _json(value: msgspec.Struct, status: int = 200) -> Response:
 
 
 def no(problem: Problem) -> Response:
-    """The answer that says so."""
-    return _json(Answer(problem), STATUS[problem.type])
+    """The answer that says so. After a request that made no sense the connection ends: more of it may follow."""
+    answer = _json(Answer(problem), STATUS[problem.type])
+    if problem.type == "bad_request":
+        answer.headers["connection"] = "close"
+    return answer
 
 
 class Server(uvicorn.Server):
