@@ -3,26 +3,28 @@
     python -m benchmarks.index_speed --root DIR --json
 
 read: parse and extract, one core, no disk. commit: the whole tree from disk into a store on disk,
-one process. search: ranked snippets for places drawn from the tree's own files. live: what a
-keystroke pays, the scope's key and a look in a table. change: one changed file, up to 5000 lines,
-until its new definition is found. Times are of the wall; `cpu` ones count this process alone, for
-machines that others use too. Memory is this process's, store and search included.
+one process. vectors: learnt and made for every chunk. search: the chunks like a place, by words and by
+vectors, for places drawn from the tree's own files. rank: everything that is prepared for such a place
+ahead of the key: its file read, search, imports followed, definitions ranked. live: what a keystroke
+pays, the scope's key and a look in a table. change: one changed file, up to 5000 lines, until its new
+definition is found. Times are of the wall; `cpu` ones count this process alone, for machines that
+others use too. Memory is this process's, store and search included.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import resource
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from retrieval import entries, index, search, workspace
+from retrieval import entries, index, search, surroundings, workspace
 from retrieval.index import Index
 from retrieval.search import Query
 
@@ -51,27 +53,27 @@ def read_speed(tree: dict[str, str], most: int = 300_000) -> dict[str, float]:
     return {"lines": lines, "lines_per_s": round(lines / (time.process_time() - start))}
 
 
-def search_times(made: Index, tree: dict[str, str], n: int) -> dict[str, float]:
-    """Milliseconds of n searches, and of the same searches' live reads."""
+def search_times(made: Index, tree: dict[str, str], n: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of n searches, of ranking everything for the same places, and of the live reads there."""
     chance = random.Random(SEED)
     code = [path for path, text in tree.items() if text.count("\n") > 20]
-    searches, busy, reads = [], [], []
+    times: dict[str, list[tuple[float, float]]] = {"search": [], "rank": [], "live": []}
     for _ in range(n):
         path = chance.choice(code)
         query = Query(path, tree[path], chance.randrange(len(tree[path])))
-        before = time.thread_time()
-        searches.append(_ms(lambda query=query: search.rank(query, made)))  # type: ignore[misc]
-        busy.append(round((time.thread_time() - before) * 1000, 3))
+        times["rank"].append(_ms(lambda query=query: search.rank(query, made)))  # type: ignore[misc]
+        here = surroundings.read(query)
+        times["search"].append(_ms(lambda here=here: search.alike(here, made)))  # type: ignore[misc]
         kept = {(path, search.scope(query.text, query.offset)): ()}
-        reads.append(_ms(lambda q=query, kept=kept: kept.get((q.path, search.scope(q.text, q.offset)))))  # type: ignore[misc]
+        times["live"].append(_ms(lambda q=query, kept=kept: kept.get((q.path, search.scope(q.text, q.offset)))))  # type: ignore[misc]
     return {
-        "n": n,
-        "p50_ms": _percentile(searches, 50),
-        "p99_ms": _percentile(searches, 99),
-        "p50_cpu_ms": _percentile(busy, 50),
-        "p99_cpu_ms": _percentile(busy, 99),
-        "live_p50_ms": _percentile(reads, 50),
-        "live_p99_ms": _percentile(reads, 99),
+        name: {"n": n}
+        | {
+            f"p{percent}{unit}": _percentile([pair[at] for pair in pairs], percent)
+            for at, unit in enumerate(("_ms", "_cpu_ms"))
+            for percent in (50, 99)
+        }
+        for name, pairs in times.items()
     }
 
 
@@ -89,7 +91,7 @@ def change_times(made: Index, tree: dict[str, str]) -> dict[str, float]:
             made.store.put(entries.read(path, text))
         found.append(len(made.defined(path, "quite_new_name")))
 
-    buffer, stored = _ms(by_buffer), _ms(by_store)
+    buffer, stored = _ms(by_buffer)[0], _ms(by_store)[0]
     assert found == [1, 1] or not path.endswith(".py")
     return {"lines": text.count("\n"), "buffer_ms": buffer, "stored_ms": stored}
 
@@ -101,6 +103,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=300, help="searches")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the indexing process
     tree = texts(options.root)
     lines = sum(text.count("\n") for text in tree.values())
     result: dict[str, dict[str, float]] = {"tree": {"files": len(tree), "lines": lines}, "read": read_speed(tree)}
@@ -116,7 +119,10 @@ def main() -> None:
             "chunks": made.store.chunks(),
             "database_mb": round(size / 1e6, 1),
         }
-        result["search"] = search_times(replace(made), tree, options.n)
+        start = time.perf_counter()
+        made = index.with_vectors(made, Path(folder))
+        result["vectors"] = {"seconds": round(time.perf_counter() - start, 2)}
+        result |= search_times(made, tree, options.n)
         result["change"] = change_times(made, tree)
     unit = 1 if sys.platform == "darwin" else 1024
     result["memory"] = {"peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6, 1)}
@@ -127,10 +133,11 @@ def main() -> None:
             print(f"{name:8}" + "  ".join(f"{key} {value:g}" for key, value in row.items()))
 
 
-def _ms(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def _ms(work: Callable[[], object]) -> tuple[float, float]:
+    """Milliseconds that the work took, on the wall and of this thread."""
+    start, busy = time.perf_counter(), time.thread_time()
     work()
-    return round((time.perf_counter() - start) * 1000, 3)
+    return round((time.perf_counter() - start) * 1000, 3), round((time.thread_time() - busy) * 1000, 3)
 
 
 def _percentile(values: Sequence[float], percent: int) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from retrieval import modules, surroundings, symbols
@@ -39,7 +39,7 @@ class Candidate:
 
 def find(here: Surroundings, index: Index) -> tuple[Candidate, ...]:
     """Every candidate, each definition once."""
-    sight = _Sight(here, index, _echoes(here, index), {})
+    sight = _Sight(here, index, _echoes(here, index))
     found: dict[tuple[str, str], Candidate] = {}
     for candidate in (*_from_imports(sight), *_from_names(sight), *_from_file(sight)):
         if candidate.known.definition.kind not in symbols.OPEN:  # what a module holds says more than the module
@@ -53,13 +53,37 @@ def family(language: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class _File:
+    """closeness: see `_closeness`; same_package: the cursor's file sees it without an import, being in its folder and
+    a language where that is enough; is_akin: another file, whose definitions the cursor's language can use.
+    """
+
+    closeness: float
+    same_package: bool
+    is_akin: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Sight:
-    """What evidence is read from. echoes: see `_echoes`; mentions: what was found of a name, kept for its rivals."""
+    """What evidence is read from. echoes: see `_echoes`; mentions, files: what was found of a name and a file, kept."""
 
     here: Surroundings
     index: Index
     echoes: dict[str, tuple[float, float]]
-    mentions: dict[str, Mention]
+    mentions: dict[str, Mention] = field(default_factory=dict)
+    files: dict[str, _File] = field(default_factory=dict)
+
+    def file(self, path: str) -> _File:
+        """What speaks for a file's definitions."""
+        found = self.files.get(path)
+        if found is None:
+            here, name = self.here.path, self.here.language.name
+            found = self.files[path] = _File(
+                closeness=_closeness(path, here),
+                same_package=name in modules.FOLDER_IS_PACKAGE and posixpath.dirname(path) == posixpath.dirname(here),
+                is_akin=path != here and family(self.index.language(path) or "") == family(name),
+            )
+        return found
 
     def mention(self, name: str) -> Mention:
         """What speaks for a name."""
@@ -104,9 +128,8 @@ def _from_names(sight: _Sight) -> Iterator[Candidate]:
     here, index = sight.here, sight.index
     own = {definition.name for definition in here.outline.definitions}
     names = [name for name in (*here.places, *sight.echoes) if len(name) >= SHORTEST]
-    wanted = family(here.language.name)
     for name, found in index.named(names, MOST_RIVALS).items():
-        others = [k for k in found if k.path != here.path and family(index.language(k.path) or "") == wanted]
+        others = [known for known in found if sight.file(known.path).is_akin]
         source: Source = "name" if name in here.places else "similar"
         for known in others:
             evidence = _evidence(known, name, sight, rivals=len(others), is_own=name in own)
@@ -156,30 +179,26 @@ def _evidence(
     is_own: bool = False,
     rivals: int = 1,
 ) -> Evidence:
+    file = sight.file(known.path)
     return Evidence(
         mention=sight.mention(name),
         kind=known.definition.kind,
         is_imported=is_imported,
         is_star=is_star,
         is_of_module=is_of_module,
-        same_package=same_package or _same_package(known, sight.here),
+        same_package=same_package or file.same_package,
         is_own=is_own,
         rivals=rivals,
-        closeness=_closeness(known.path, sight.here.path),
-    )
-
-
-def _same_package(known: Known, here: Surroundings) -> bool:
-    """Whether the file sees the definition without an import: same folder, and a language where that is enough."""
-    return here.language.name in modules.FOLDER_IS_PACKAGE and posixpath.dirname(known.path) == posixpath.dirname(
-        here.path
+        closeness=file.closeness,
     )
 
 
 def _closeness(one: str, other: str) -> float:
     """The share of folders that two paths have in common, the root counted as one."""
-    base = posixpath.dirname(other)
-    while base and not one.startswith(base + "/"):
-        base = posixpath.dirname(base)
-    shared = base.count("/") + 2 if base else 1
-    return shared / (1 + max(one.count("/"), other.count("/")))
+    folders, others = one.split("/"), other.split("/")
+    shared = 1
+    for mine, its in zip(folders[:-1], others[:-1], strict=False):
+        if mine != its:
+            break
+        shared += 1
+    return shared / max(len(folders), len(others))

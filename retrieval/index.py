@@ -83,10 +83,18 @@ class Index:
         """The files that a module means in a file: the workspace's, or else an installed dependency's."""
         if self.outside is not None and dependencies.is_outside(path):
             return modules.files(module, path, language, self.outside)
-        found = modules.files(module, path, language, self)
+        found = self._own_files(module, path, language)
         if found or self.outside is None:
             return found
         return self.outside.files(module, path, language, self.projects())
+
+    def _own_files(self, module: str, path: str, language: str) -> tuple[str, ...]:
+        if not all(map(self.store.has, self.buffers)):  # a file that is not on disk yet may be meant
+            return modules.files(module, path, language, self)
+        known, asked = self.store.resolved(), (module, path, language)
+        if asked not in known:
+            known[asked] = modules.files(module, path, language, self)
+        return known[asked]
 
     def in_package(self, package: str) -> tuple[str, ...]:
         """The files that say they belong to a package or namespace, buffers first."""

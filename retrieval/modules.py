@@ -81,7 +81,7 @@ def python_files(stem: str) -> Iterator[str]:
     """Files that a Python module of this path may mean."""
     if stem:
         yield from (stem + ".py", stem + ".pyi")
-    yield from (posixpath.join(stem, "__init__.py"), posixpath.join(stem, "__init__.pyi"))
+    yield from (_under(stem, "__init__.py"), _under(stem, "__init__.pyi"))
 
 
 def _python(module: str, path: str, world: World) -> tuple[str, ...]:
@@ -95,7 +95,7 @@ def _python(module: str, path: str, world: World) -> tuple[str, ...]:
         return _first(python_files(posixpath.join(folder, tail) if tail else folder), path, world)
     if not world.bears(bare.rpartition(".")[2]):
         return ()
-    stems = (posixpath.join(base, source + tail) for base in _ancestors(folder) for source in _PYTHON_FOLDERS)
+    stems = (_under(base, source + tail) for base in _ancestors(folder) for source in _PYTHON_FOLDERS)
     return _first((one for stem in stems for one in python_files(stem)), path, world)
 
 
@@ -229,8 +229,12 @@ def _by_path(
     module: str, path: str, world: World, folders: tuple[str, ...], endings: tuple[str, ...]
 ) -> tuple[str, ...]:
     """A path written relative to the file, to a folder above it, or to a search folder nobody told us of."""
+    if not world.bears(posixpath.basename(module).partition(".")[0]):
+        return ()
+    plain = not re.search(r"(?:^|/)(?:\.|/|$)", module)
     bases = _ancestors(posixpath.dirname(path))
-    stems = (_normal(base, folder, module) for base in bases for folder in folders)
+    within = ((base, folder) for base in bases for folder in folders)
+    stems = (_under(base, folder + module) if plain else _normal(base, folder, module) for base, folder in within)
     found = _first((stem + ending for stem in stems for ending in endings), path, world)
     if found:
         return found
@@ -250,6 +254,11 @@ def _first(candidates: Iterable[str], path: str, world: World) -> tuple[str, ...
 def _normal(*parts: str) -> str:
     joined = posixpath.normpath(posixpath.join(*parts))
     return "" if joined == "." else joined
+
+
+def _under(folder: str, name: str) -> str:
+    """A plain relative path in a folder: a quick join."""
+    return f"{folder}/{name}" if folder else name
 
 
 def _ancestors(folder: str) -> Iterator[str]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import operator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Mention:
     """What speaks for a name, whatever it stands for.
 
@@ -32,6 +33,11 @@ class Mention:
     mentions: int
     resemblance: tuple[float, float]
     echo: tuple[float, float]
+
+    @cached_property
+    def logit(self) -> float:
+        """What the name adds to the log-odds of each of its definitions."""
+        return math.fsum(map(operator.mul, NAME_WEIGHTS, name_features(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +61,9 @@ class Evidence:
     closeness: float = 1.0
 
 
-class Features(NamedTuple):
-    """Evidence as numbers, none much larger than 1."""
+class NameFeatures(NamedTuple):
+    """What speaks for a name as numbers, none much larger than 1."""
 
-    bias: float
-    imported: float
-    unused: float
-    star: float
-    of_module: float
-    same_package: float
-    own: float
     as_member: float
     on_line: float
     receiver: float
@@ -73,11 +72,23 @@ class Features(NamedTuple):
     after_near: float
     after_within: float
     mentions: float
-    rivals: float
     resembles: float
     resembles_below: float
     echo: float
     echo_line: float
+
+
+class Features(NamedTuple):
+    """What speaks for one definition of a name as numbers, none much larger than 1."""
+
+    bias: float
+    imported: float
+    unused: float
+    star: float
+    of_module: float
+    same_package: float
+    own: float
+    rivals: float
     closeness: float
     is_class: float
     is_function: float
@@ -87,14 +98,7 @@ class Features(NamedTuple):
 
 # Fitted by logistic regression (docs/LOG.md says on what), but for four by hand, of which whole hidden
 # lines of Python say nothing: star, same_package, on_line and receiver.
-WEIGHTS = Features(
-    bias=-7.02,
-    imported=1.75,
-    unused=3.36,
-    star=0.8,
-    of_module=0.34,
-    same_package=0.8,
-    own=-1.99,
+NAME_WEIGHTS = NameFeatures(
     as_member=0.29,
     on_line=3.0,
     receiver=3.5,
@@ -103,11 +107,20 @@ WEIGHTS = Features(
     after_near=0.35,
     after_within=1.02,
     mentions=0.06,
-    rivals=-2.00,
     resembles=1.95,
     resembles_below=2.65,
     echo=1.02,
     echo_line=1.75,
+)
+WEIGHTS = Features(
+    bias=-7.02,
+    imported=1.75,
+    unused=3.36,
+    star=0.8,
+    of_module=0.34,
+    same_package=0.8,
+    own=-1.99,
+    rivals=-2.00,
     closeness=0.14,
     is_class=-0.04,
     is_function=0.05,
@@ -116,30 +129,35 @@ WEIGHTS = Features(
 )
 
 
+def name_features(of: Mention) -> NameFeatures:
+    """The numbers of a name."""
+    return NameFeatures(
+        as_member=min(1.0, of.as_member),
+        on_line=of.on_line,
+        receiver=float(of.is_receiver),
+        near=_fade(of.before, 12),
+        within=_fade(of.before, 60),
+        after_near=_fade(of.after, 8),
+        after_within=_fade(of.after, 60),
+        mentions=math.log1p(of.mentions) / 3,
+        resembles=of.resemblance[0],
+        resembles_below=of.resemblance[1],
+        echo=of.echo[0],
+        echo_line=of.echo[1],
+    )
+
+
 def features(of: Evidence) -> Features:
-    """The numbers of a piece of evidence."""
-    name = of.mention
+    """The numbers of a definition."""
     return Features(
         bias=1.0,
         imported=float(of.is_imported),
-        unused=float(of.is_imported and name.mentions == 0),
+        unused=float(of.is_imported and of.mention.mentions == 0),
         star=float(of.is_star),
         of_module=float(of.is_of_module),
         same_package=float(of.same_package),
         own=float(of.is_own),
-        as_member=min(1.0, name.as_member),
-        on_line=name.on_line,
-        receiver=float(name.is_receiver),
-        near=_fade(name.before, 12),
-        within=_fade(name.before, 60),
-        after_near=_fade(name.after, 8),
-        after_within=_fade(name.after, 60),
-        mentions=math.log1p(name.mentions) / 3,
         rivals=math.log(max(1, of.rivals)) / 2,
-        resembles=name.resemblance[0],
-        resembles_below=name.resemblance[1],
-        echo=name.echo[0],
-        echo_line=name.echo[1],
         closeness=of.closeness,
         is_class=float(of.kind in _CLASSES),
         is_function=float(of.kind in ("function", "macro")),
@@ -150,7 +168,7 @@ def features(of: Evidence) -> Features:
 
 def likelihood(of: Evidence) -> float:
     """How likely it is that the code at the cursor needs the definition, 0 to 1."""
-    logit = sum(map(operator.mul, WEIGHTS, features(of)))
+    logit = of.mention.logit + sum(map(operator.mul, WEIGHTS, features(of)))
     return 1 / (1 + math.exp(-max(-30.0, min(30.0, logit))))
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from retrieval import candidates, dependencies, languages, ranking, secrets, signatures, surroundings
 from retrieval.candidates import Candidate, Source
-from retrieval.chunks import Chunk
 from retrieval.index import Index
-from retrieval.outlines import CONTAINERS
+from retrieval.outlines import CONTAINERS, Definition
+from retrieval.store import Found
 from retrieval.surroundings import Query, Surroundings
 
 __all__ = ["Query", "Snippet", "context", "find", "pack", "rank", "scope"]
@@ -84,10 +84,8 @@ def _snippet(
 ) -> Snippet:
     """The text of a group: a definition, or a container with the members that the file mentions."""
     path, holder = key
-    known = index.container(path, holder) if path != here.path else ()
     language = languages.LANGUAGES[index.language(path) or here.language.name]
-    outline = tuple(one.definition for one in known) if path != here.path else here.outline.definitions
-    head = next((one for one in outline if one.path == holder), None)
+    head, outline = _head(path, holder, group[0][1].known.definition, here, index)
     wanted = {one.known.definition.name for _, one in group}
     if head is None:
         text = "".join(signatures.text(one.known.definition, (), language) for _, one in group)
@@ -96,6 +94,19 @@ def _snippet(
     source = max(group, key=lambda one: one[0])[1].source
     names = dict.fromkeys([holder, *(one.known.definition.path for _, one in group)])
     return Snippet(dependencies.shown(path), text, score, source, tuple(names))
+
+
+def _head(
+    path: str, holder: str, first: Definition, here: Surroundings, index: Index
+) -> tuple[Definition | None, tuple[Definition, ...]]:
+    """The definition whose dotted path is `holder`, if there is one, and what may be its members."""
+    if first.path == holder and first.kind not in CONTAINERS:
+        return first, ()
+    if path == here.path:
+        outline = here.outline.definitions
+    else:
+        outline = tuple(one.definition for one in index.container(path, holder))
+    return next((one for one in outline if one.path == holder), None), outline
 
 
 def _stretches(here: Surroundings, index: Index) -> Iterator[Snippet]:
@@ -125,24 +136,27 @@ def _usages(here: Surroundings, index: Index) -> Iterator[Snippet]:
 
 
 def _similar(here: Surroundings, index: Index) -> Iterator[Snippet]:
-    """Code of other files that is like the code at the cursor, at most one stretch of each file.
+    """Code of other files that is like the code at the cursor, at most one stretch of each file."""
+    seen: set[str] = set()
+    for one in alike(here, index):
+        if one.path not in seen and len(seen) < SIMILAR // 2:
+            seen.add(one.path)
+            text = "\n".join(one.chunk.text.split("\n")[:SIMILAR_LINES]).rstrip() + "\n"
+            yield Snippet(one.path, text, SIMILAR_WORTH * one.score * RECIPROCAL / 2, "code")
+
+
+def alike(here: Surroundings, index: Index) -> list[Found]:
+    """Chunks of other files like the code at the cursor, best first.
 
     Ranked by words and by vectors, the two fused by reciprocal ranks (Cormack et al. 2009).
     """
-    ranks: dict[tuple[str, int], float] = {}
-    chunks: dict[tuple[str, int], Chunk] = {}
-    for found in (index.mentioning(here.nearby, SIMILAR, here.path), index.like(here.vicinity, SIMILAR, here.path)):
-        for rank, one in enumerate(found):
+    found: dict[tuple[str, int], Found] = {}
+    for some in (index.mentioning(here.nearby, SIMILAR, here.path), index.like(here.vicinity, SIMILAR, here.path)):
+        for rank, one in enumerate(some):
             key = (one.path, one.chunk.first)
-            chunks[key] = one.chunk
-            ranks[key] = ranks.get(key, 0.0) + 1 / (RECIPROCAL + rank)
-    seen: set[str] = set()
-    for key in sorted(ranks, key=lambda one: (-ranks[one], one)):
-        path = key[0]
-        if path not in seen and len(seen) < SIMILAR // 2:
-            seen.add(path)
-            text = "\n".join(chunks[key].text.split("\n")[:SIMILAR_LINES]).rstrip() + "\n"
-            yield Snippet(path, text, SIMILAR_WORTH * ranks[key] * RECIPROCAL / 2, "code")
+            score = 1 / (RECIPROCAL + rank) + (found[key].score if key in found else 0.0)
+            found[key] = Found(one.path, one.chunk, score)
+    return sorted(found.values(), key=lambda one: (-one.score, one.path, one.chunk.first))
 
 
 def pack(snippets: Iterable[Snippet], count: Callable[[str], int], budget: int) -> tuple[Snippet, ...]:

@@ -75,13 +75,17 @@ class Found:
 
 @dataclass(slots=True)
 class _Memory:
-    """What a store remembers until it looks again: languages by path, the names of files and folders, projects."""
+    """What a store remembers until it looks again: languages by path, the names of files and folders, projects.
+
+    named, imports, resolved: what was asked for.
+    """
 
     languages: dict[str, str]
     stems: frozenset[str]
     projects: tuple[Project, ...]
     named: dict[tuple[str, int], tuple[Known, ...]]
     imports: dict[str, tuple[Import, ...]]
+    resolved: dict[tuple[str, str, str], tuple[str, ...]]
 
 
 class Store:
@@ -209,6 +213,13 @@ class Store:
             found += self._known(f"join files f on f.id = d.file where d.name in ({_marks(batch)})", batch)
         return found
 
+    def resolved(self) -> dict[tuple[str, str, str], tuple[str, ...]]:
+        """Room for what a module means, by module, path and language; empty again after the store has changed."""
+        known = self._remembered().resolved
+        if len(known) > _KEPT:
+            known.clear()
+        return known
+
     def imports(self, path: str) -> tuple[Import, ...]:
         """What a file imports."""
         known = self._remembered().imports
@@ -327,7 +338,7 @@ class Store:
             rows = self._db.execute("select content from projects")
             projects = tuple(msgspec.json.decode(content, type=Project) for (content,) in rows)
             stems = {part.partition(".")[0] for path in languages for part in path.split("/")[-2:]}
-            self._memory = _Memory(languages, frozenset(stems), projects, {}, {})
+            self._memory = _Memory(languages, frozenset(stems), projects, {}, {}, {})
         return self._memory
 
     def _known(self, rest: str, values: Iterable[object]) -> tuple[Known, ...]:

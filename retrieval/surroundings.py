@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from retrieval import entries, languages, secrets
 from retrieval.languages import Language
@@ -97,47 +98,62 @@ class Surroundings:
 
 def read(query: Query, seconds: float = 0.5) -> Surroundings:
     """What stands around the query's cursor. Raises GrammarError."""
-    language = languages.of(query.path, query.text)
     text, offset, cut = _region(query.text, query.offset)
-    text = secrets.mask(text, query.path)
-    outline = entries.outlined(text, language, seconds)
-    imported = {one.line for one in outline.imports}
+    whole = _content(query.path, text, languages.of(query.path, query.text), seconds)
+    text, rows, places = whole.text, whole.rows, whole.places
     line = text.count("\n", 0, offset)
-    rows = [[m[0] for m in NAME.finditer(row)] for row in text.split("\n")]
-    places: dict[str, list[int]] = defaultdict(list)
-    for number, names in enumerate(rows):
-        if number not in imported:
-            for name in dict.fromkeys(names):
-                places[name].append(number)
-    members: dict[str, int] = defaultdict(int)
-    for match in _MEMBER.finditer(text):
-        members[match[1]] += 1
     start = text.rfind("\n", 0, offset) + 1
     tail = tuple(m[0] for m in NAME.finditer(text, start, offset))[::-1]
     shown = None
     if query.window is not None:
         shown = query.text.count("\n", 0, query.window[0]) - cut, query.text.count("\n", 0, query.window[1]) - cut
     wanted = _weights(rows, places, line, -1)
-    above = likeness(rows, places, wanted, -1)
-    below = likeness(rows, places, _weights(rows, places, line, 1), 1)
-    nearby = _nearby(rows, line)
     return Surroundings(
         path=query.path,
-        language=language,
-        outline=outline,
+        language=whole.language,
+        outline=whole.outline,
         text=text,
         offset=offset,
         line=line,
-        places=dict(places),
-        above=above,
-        below=below,
-        members=dict(members),
+        places=places,
+        above=likeness(rows, places, wanted, -1),
+        below=likeness(rows, places, _weights(rows, places, line, 1), 1),
+        members=whole.members,
         tail=tail,
         receiver=_receiver(text, start, offset),
-        nearby=nearby,
+        nearby=_nearby(rows, line),
         wanted=wanted,
         shown=shown,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """What a text holds wherever the cursor is. text: masked; rows: the names on each line; rest: see Surroundings."""
+
+    language: Language
+    text: str
+    outline: Outline
+    rows: list[list[str]]
+    places: dict[str, list[int]]
+    members: dict[str, int]
+
+
+@lru_cache(maxsize=2)  # one text is asked about at place after place
+def _content(path: str, text: str, language: Language, seconds: float) -> _Content:
+    text = secrets.mask(text, path)
+    outline = entries.outlined(text, language, seconds)
+    imported = {one.line for one in outline.imports}
+    rows = [NAME.findall(row) for row in text.split("\n")]
+    places: dict[str, list[int]] = defaultdict(list)
+    for number, names in enumerate(rows):
+        if number not in imported:
+            for name in dict.fromkeys(names):
+                places[name].append(number)
+    members: dict[str, int] = defaultdict(int)
+    for name in _MEMBER.findall(text):
+        members[name] += 1
+    return _Content(language, text, outline, rows, dict(places), dict(members))
 
 
 def _receiver(text: str, start: int, offset: int) -> frozenset[str]:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 FILE = "vectors.faiss"
 FEWEST = 50  # chunks; fewer are not worth an index
 BATCH = 256  # chunks embedded at a time
-LARGE = 200_000  # chunks from which on lists are searched instead of everything
+LARGE = 50_000  # chunks from which on some of LISTS lists are searched instead of everything
+LISTS, PROBED = 100, 16  # FAISS wants 39 vectors a list to learn from
 _STALE = 1.5  # times the living chunks: with more than that in it, or twice as many to learn from, it is made anew
 KEY = "vectors"
 
@@ -124,10 +125,10 @@ def _begun(store: Store, living: int) -> Neighbours:
     faiss.omp_set_num_threads(1)
     sample = store.some_chunks(embedding.SAMPLE)
     embedder = embedding.learn(sample)
-    plain = "SQ8" if living < LARGE else "IVF1024,SQ8"
+    plain = "SQ8" if living < LARGE else f"IVF{LISTS},SQ8"
     index = faiss.index_factory(embedder.dimensions, f"IDMap2,{plain}", faiss.METRIC_INNER_PRODUCT)
     rows: NDArray[np.float32] = embedder.embed(sample)
     index.train(rows)
     if living >= LARGE:
-        faiss.extract_index_ivf(index).nprobe = 16
+        faiss.extract_index_ivf(index).nprobe = PROBED
     return Neighbours(embedder, index, 0, living)
