@@ -6,7 +6,7 @@ PARITY_IN    = .venv-parity/bin/python -I -m
 NODE_MODULES = vscode-extension/node_modules/.package-lock.json
 OUT_OF_TEST  = not training and not parity and not vscode and not gpu and not soak
 
-.PHONY: help demo test test-soak test-training test-vscode test-parity check check-vscode bench vsix format lock clean
+.PHONY: help demo test test-soak test-training test-vscode test-vscode-offline test-parity check check-vscode bench vsix vsix-offline format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,10 @@ test-vscode: vsix ## installs the extension into a real VS Code and types in it 
 	vscode-extension/test/workbench "$(CURDIR)/.cache/vscode"
 	cd vscode-extension && npm run --silent test
 
+test-vscode-offline: vsix-offline ## the same for the extension that brings everything, with no network at all (Linux)
+	vscode-extension/test/workbench "$(CURDIR)/.cache/vscode"
+	cd vscode-extension && npm run --silent test-offline
+
 test-parity: .venv-parity/stamp ## the runtime against transformers, with torch: a large download
 	$(PARITY_IN) pytest -m parity $(ARGS)
 
@@ -41,6 +45,9 @@ check-vscode: $(NODE_MODULES) ## types of the VS Code extension (needs node 20)
 
 vsix: .venv/stamp $(NODE_MODULES) ## the VS Code extension with server and model inside (needs node 20)
 	vscode-extension/pack .venv/bin/python
+
+vsix-offline: .venv/stamp $(NODE_MODULES) ## the same with every package inside, for x86-64 Linux and one CPython
+	vscode-extension/pack .venv/bin/python --offline
 
 bench: .venv/stamp ## how fast the runtime is on this machine, with random weights
 	$(PYTHON_IN) benchmarks.throughput $(ARGS)

@@ -10,11 +10,17 @@ import * as path from 'node:path';
 import { lastLine, type Program, run } from './process';
 import type { Interpreter } from './python';
 
-/** What the .vsix brings. `packages`: a folder with every wheel in it, for machines without a network, or null. */
+/** What the .vsix brings. `packages`: every wheel, for machines without a network, or null. */
 export interface Bundle {
 	readonly wheel: string;
 	readonly requirements: string;
-	readonly packages: string | null;
+	readonly packages: Packages | null;
+}
+
+/** A folder of wheels, and the one Python they are for, such as "3.11". */
+export interface Packages {
+	readonly folder: string;
+	readonly python: string;
 }
 
 export interface Environment {
@@ -41,10 +47,12 @@ export async function bundled(directory: string): Promise<Bundle> {
 	if (wheel === undefined || !names.includes('requirements.txt')) {
 		throw new SetUpError('This extension came without the server. Install it from a .vsix that `make vsix` made.');
 	}
+	const folder = names.find((name) => /^packages-\d+\.\d+$/.test(name));
+	const python = folder?.split('-')[1];
 	return {
 		wheel: path.join(directory, wheel),
 		requirements: path.join(directory, 'requirements.txt'),
-		packages: names.includes('packages') ? path.join(directory, 'packages') : null,
+		packages: folder === undefined || python === undefined ? null : { folder: path.join(directory, folder), python },
 	};
 }
 
@@ -142,7 +150,7 @@ async function make(
 	await step(interpreter, ['-I', '-m', 'venv', '--clear', directory]);
 
 	const pip = { path: server.path, prefix: ['-I', '-m', 'pip', '--disable-pip-version-check', '--no-input', 'install'] };
-	const source = bundle.packages === null ? [] : ['--no-index', '--find-links', bundle.packages];
+	const source = bundle.packages === null ? [] : ['--no-index', '--find-links', bundle.packages.folder];
 	const locked = ['--require-hashes', '--only-binary', ':all:', '--retries', '2', '--progress-bar', 'off'];
 	await step(pip, [...source, ...locked, '-r', bundle.requirements], counting(await count(bundle), tell, log));
 
@@ -159,11 +167,11 @@ function counting(total: number, tell: Tell, log: (line: string) => void): (line
 	let seen = 0;
 	return (line) => {
 		log(line);
-		const name = /^Collecting ([\w.-]+)/.exec(line)?.[1];
+		const name = /^(?:Collecting |Processing .*[\\/])(\w+)/.exec(line)?.[1];
 		if (name !== undefined) {
 			seen += 1;
 			const shown = Math.min(seen, total);
-			tell(`fetching package ${shown} of at most ${total}: ${name}`, 0.05 + (SHARE - 0.25) * (shown / total));
+			tell(`package ${shown} of at most ${total}: ${name}`, 0.05 + (SHARE - 0.25) * (shown / total));
 		} else if (line.startsWith('Installing collected packages')) {
 			tell(`unpacking ${seen} packages`, SHARE - 0.2);
 		}

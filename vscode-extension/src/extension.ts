@@ -179,7 +179,7 @@ export class Host {
 		}
 		this.enter({ kind: 'absent', reason: 'The server is not set up yet.' });
 		const agreed = wanted || (await hasPredecessor(path.dirname(environment.directory)));
-		if (!(await consent(this.context, agreed))) {
+		if (!(await consent(this.context, bundle, agreed))) {
 			return null;
 		}
 		this.enter({ kind: 'building', reason: 'Looking for a Python.' });

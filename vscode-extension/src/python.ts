@@ -74,10 +74,14 @@ export function candidates(
 	return found;
 }
 
-/** The first candidate that can carry the server, and why those before it cannot. A bad setting is not passed over. */
+/**
+ * The first candidate that can carry the server, and why those before it cannot. A bad setting is not passed over.
+ * `only`: the one version that will do, such as "3.11"; null takes any that is new enough.
+ */
 export async function choose(
 	list: readonly Candidate[],
 	setting: string | null,
+	only: string | null = null,
 ): Promise<{ interpreter: Interpreter | null; refusals: Refusal[] }> {
 	const refusals: Refusal[] = [];
 	if (setting !== null && list[0]?.path !== setting) {
@@ -85,7 +89,7 @@ export async function choose(
 		return { interpreter: null, refusals: [{ candidate, reason: 'only offers to install a Python' }] };
 	}
 	for (const candidate of list) {
-		const found = await probe(candidate);
+		const found = await probe(candidate, only);
 		if (typeof found !== 'string') {
 			return { interpreter: found, refusals };
 		}
@@ -98,7 +102,7 @@ export async function choose(
 }
 
 /** A candidate's own word on itself, or why it will not do. */
-export async function probe(candidate: Candidate): Promise<Interpreter | string> {
+export async function probe(candidate: Candidate, only: string | null = null): Promise<Interpreter | string> {
 	const ended = await run(candidate, ['-I', '-c', PROBE], { limit: LIMIT });
 	if (ended.failure !== null || ended.code !== 0) {
 		return ended.failure ?? (lastLine(ended.stderr) || `ended with code ${String(ended.code)}`);
@@ -110,13 +114,16 @@ export async function probe(candidate: Candidate): Promise<Interpreter | string>
 		return 'is no Python';
 	}
 	const version = said.version.join('.');
-	return complaint(said, version) ?? { path: said.base, prefix: [], source: candidate.source, version };
+	return complaint(said, version, only) ?? { path: said.base, prefix: [], source: candidate.source, version };
 }
 
-function complaint(said: Said, version: string): string | null {
+function complaint(said: Said, version: string, only: string | null): string | null {
 	const [major, minor] = said.version;
 	if (major !== OLDEST[0] || minor < OLDEST[1]) {
 		return `is Python ${version}; Lacuna needs ${OLDEST.join('.')} or later`;
+	}
+	if (only !== null && only !== `${major}.${minor}`) {
+		return `is Python ${version}; the packages in this extension are for ${only}`;
 	}
 	if (said.implementation !== 'CPython' || said.bits !== 64 || said.threaded) {
 		return `is ${said.threaded ? 'a free-threaded' : `a ${said.bits}-bit`} ${said.implementation}; Lacuna needs an ordinary 64-bit CPython`;

@@ -9,7 +9,7 @@ import { write } from './settings';
 const ASKED = 'lacuna.asked'; // in the global state: the version that asked
 
 /** Asks whether to set up, unless that was asked before. `again`: the user wants to be asked. */
-export async function consent(context: vscode.ExtensionContext, again: boolean): Promise<boolean> {
+export async function consent(context: vscode.ExtensionContext, bundle: Bundle, again: boolean): Promise<boolean> {
 	if (again) {
 		return true;
 	}
@@ -17,8 +17,9 @@ export async function consent(context: vscode.ExtensionContext, again: boolean):
 		return false;
 	}
 	await context.globalState.update(ASKED, String(context.extension.packageJSON['version']));
+	const here = bundle.packages === null ? 'pip fetches its packages. The model is' : 'nothing is downloaded: packages and model are';
 	const answer = await vscode.window.showInformationMessage(
-		'Lacuna completes code on this machine alone. Its server needs a Python environment of its own (about 400 MB, in VS Code’s storage); pip fetches its packages. The model is here already, and your code goes nowhere. Set it up now?',
+		`Lacuna completes code on this machine alone. Its server needs a Python environment of its own (about 400 MB, in VS Code’s storage); ${here} here already, and your code goes nowhere. Set it up now?`,
 		'Set Up',
 		'Not Now',
 	);
@@ -34,7 +35,7 @@ export async function setUp(
 	tell: (words: string) => void,
 ): Promise<boolean> {
 	try {
-		const interpreter = await python(setting, log);
+		const interpreter = await python(setting, bundle.packages?.python ?? null, log);
 		if (interpreter === null) {
 			return false;
 		}
@@ -69,23 +70,23 @@ async function complain(words: string, log: vscode.LogOutputChannel): Promise<vo
 	}
 }
 
-/** A Python to make the environment with; null when the user was told there is none. */
-async function python(setting: string | null, log: vscode.LogOutputChannel): Promise<Interpreter | null> {
+/** A Python to make the environment with; null when the user was told there is none. `only`: its version. */
+async function python(setting: string | null, only: string | null, log: vscode.LogOutputChannel): Promise<Interpreter | null> {
 	const list = candidates(setting, await extensionsPython(log));
-	const { interpreter, refusals } = await choose(list, setting);
+	const { interpreter, refusals } = await choose(list, setting, only);
 	refusals.forEach(({ candidate, reason }) => log.info(`passed over ${candidate.path} (${candidate.source}): ${reason}`));
 	if (interpreter !== null) {
 		return interpreter;
 	}
 	const named = refusals.find(({ candidate }) => candidate.path === setting);
 	const best = refusals.find(({ reason }) => reason.includes('-venv')) ?? refusals[0];
-	const oldest = OLDEST.join('.');
+	const needed = only ?? `${OLDEST.join('.')} or later`;
 	const words =
 		named !== undefined
 			? `The Python of the setting lacuna.interpreter cannot be used: ${named.candidate.path} ${named.reason}.`
 			: best === undefined
-				? `Lacuna needs Python ${oldest} or later, and there is none on this machine. ${cure()}`
-				: `Lacuna needs Python ${oldest} or later. ${best.candidate.path} ${best.reason}. ${cure()}`;
+				? `Lacuna needs Python ${needed}, and there is none on this machine. ${cure(only)}`
+				: `Lacuna needs Python ${needed}. ${best.candidate.path} ${best.reason}. ${cure(only)}`;
 	void vscode.window.showErrorMessage(words, 'Choose a Python…', 'Try Again').then(async (answer) => {
 		if (answer === 'Try Again') {
 			await vscode.commands.executeCommand('lacuna.setUp');
@@ -104,14 +105,14 @@ async function chooseFile(): Promise<void> {
 	}
 }
 
-function cure(): string {
+function cure(only: string | null): string {
 	switch (process.platform) {
 		case 'darwin':
 			return 'Install one (brew install python@3.13), then set up again.';
 		case 'win32':
 			return 'Install one (winget install Python.Python.3.13), then set up again.';
 		default:
-			return 'Install one (on Debian or Ubuntu: sudo apt install python3 python3-venv), then set up again.';
+			return `Install one (on Debian or Ubuntu: sudo apt install python${only ?? 3} python${only ?? 3}-venv), then set up again.`;
 	}
 }
 

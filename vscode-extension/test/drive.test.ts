@@ -38,7 +38,7 @@ scene('one question sets the server up', 12, async () => {
 	await stage.picture('1-question');
 	await stage.press('Set Up');
 	await stage.says(/Setting up/);
-	await stage.page.locator('.notification-toast', { hasText: 'fetching package' }).waitFor({ timeout: 120_000 });
+	await stage.page.locator('.notification-toast', { hasText: /package \d+ of/ }).waitFor({ timeout: 120_000 });
 	await stage.picture('2-setting-up');
 	await stage.says(/^Lacuna, (ready|thinking)/, 600_000);
 });

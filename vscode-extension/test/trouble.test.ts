@@ -22,7 +22,7 @@ let stage: Stage;
 const scene = (name: string, minutes: number, play: () => Promise<void>): void => one(() => stage, name, minutes, play);
 
 before(async () => {
-	stage = await Stage.open('httpx', NOTHING);
+	stage = await Stage.open('httpx', { variables: NOTHING });
 }, { timeout: 600_000 });
 
 after(() => stage.close(), { timeout: 60_000 });

@@ -120,6 +120,17 @@ test('an old python, one without venv and something else are told apart', async 
 	assert.match(String(await why('missing/../none', 'exit 3')), /code 3/);
 });
 
+test('an extension with its packages inside takes the one Python they are for', async () => {
+	const at = await smallBundle('offline');
+	await fs.mkdir(path.join(at, 'packages-3.11'));
+	assert.deepEqual((await bundled(at)).packages, { folder: path.join(at, 'packages-3.11'), python: '3.11' });
+	assert.equal((await bundled(await smallBundle('online'))).packages, null);
+	const list = [{ path: python(), prefix: [], source: '' }];
+	const { interpreter, refusals } = await choose(list, null, '3.8');
+	assert.equal(interpreter, null);
+	assert.match(refusals[0]?.reason ?? '', /the packages in this extension are for 3\.8/);
+});
+
 test('a python that a setting names is not passed over', async () => {
 	const bad = await program('bad', 'exit 1');
 	const list = [bad, python()].map((file) => ({ path: file, prefix: [], source: '' }));
