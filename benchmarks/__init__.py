@@ -13,11 +13,15 @@ Modules, each of which imports only those above it:
     verbatim    how often a model repeats what it learnt from, word for word
     throughput  how fast the runtime is, on random weights of a given size
     footprint   a process's memory and processor time
+    random_model  models with random weights, of known sizes
+    llama_peer  llama.cpp, in a Python that has it
+    opponent    the same from here: jobs in, times out
     importing   how long an import takes, and what memory, on a checkpoint of a given size
     lsp_client  a language server over stdio, and when each message went and came
     editor      what an editor does to a file by itself: closers, indentation
     typist      the keys that write a function, with a person's typos and pauses
     workspace   a package's copy with functions taken out
+    keystrokes  the prompts of each key, ours and an editor plug-in's of llama.cpp
     samples     one request each: classes, percentiles, thresholds
     sitting     a person writes functions in front of a server
     recall      how often the definition a hidden line needs is among the snippets

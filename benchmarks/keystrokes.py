@@ -1,0 +1,86 @@
+"""Functions to be written in, the prompts of each key out: as our server asks, and as a plug-in of llama.cpp does.
+
+`python -m benchmarks.throughput --replay` times them. What is written is the same for both; nothing is accepted, and
+nothing waits for the typist. Ignores what a prompt is worth.
+
+Ours is the language server's own window and layout. Theirs is that of llama.vim: 256 lines before and 64 after the
+cursor, the current line's text after the middle marker, so that within a line a key costs its own tokens; cut to a
+batch of 1,024 tokens as its server does, three parts before to one after.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.editor import Editor
+from benchmarks.typist import Typing
+from benchmarks.workspace import copied, opened, package
+from lsp_server.document import Place
+from lsp_server.session import Snapshot
+from lsp_server.window import Anchor, frame
+from model_runtime.manifest import Manifest
+from model_runtime.prompt import Infill, lay_out
+from model_runtime.protocol import RESERVE
+from model_runtime.tokenizer import Tokenizer
+
+LINES_BEFORE, LINES_AFTER = 256, 64
+BATCH = 1024  # tokens of a prompt at most, as llama.vim starts its server
+STRETCH = 4  # lines written in one function before the next
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one key asks. ours, theirs: token ids."""
+
+    ours: tuple[int, ...]
+    theirs: tuple[int, ...]
+
+
+def prompts(folder: Path, tokenizer: Tokenizer, manifest: Manifest, keys: int, seed: int = 1) -> Iterator[Asked]:
+    """One pair of prompts for each key, two functions written in turns. folder: where the package's copy goes."""
+    workspace = copied(package("httpx"), folder, seed)
+    rng = random.Random(seed)
+    holes = list(workspace.holes)
+    active: list[tuple[Path, Editor, Typing]] = []
+    anchors: dict[Path, Anchor] = {}
+    while keys > 0:
+        while len(active) < 2:
+            hole = holes.pop()
+            editor, (place,) = opened(hole.path, [hole])
+            active.append((hole.path, editor, Typing(hole.text, place, rng)))
+        path, editor, typing = active.pop(0)
+        editor.jump(typing.place, typing.pending)
+        lines = STRETCH
+        while lines > 0 and keys > 0 and (key := typing.next_key(editor)) is not None:
+            typing.press(key, editor)
+            lines -= key.kind == "enter"
+            keys -= 1
+            snapshot = _snapshot(path.relative_to(workspace.root), editor)
+            one = frame(snapshot, anchors.get(path))
+            anchors[path] = one.anchor
+            infill = Infill(one.anchor.path, one.prefix, one.anchor.suffix, one.typed)
+            ours = lay_out(infill, tokenizer, manifest.fim, manifest.shape.context_length - RESERVE).tokens
+            yield Asked(ours, _theirs(editor, tokenizer, manifest))
+        if not typing.finished:
+            active.append((path, editor, typing))
+
+
+def _snapshot(path: Path, editor: Editor) -> Snapshot:
+    lines = (*(line + "\n" for line in editor.lines[:-1]), editor.lines[-1])
+    cursor = Place(editor.cursor.row, editor.cursor.column)
+    return Snapshot(path.as_posix(), None, path.as_posix(), "python", editor.version, lines, cursor)
+
+
+def _theirs(editor: Editor, tokenizer: Tokenizer, manifest: Manifest) -> tuple[int, ...]:
+    """Prefix, suffix, middle; the markers stand for those of a model with three."""
+    row, column = editor.cursor.row, editor.cursor.column
+    before = "".join(line + "\n" for line in editor.lines[max(0, row - LINES_BEFORE) : row])
+    after = "\n".join([editor.line[column:], *editor.lines[row + 1 : row + 1 + LINES_AFTER]]) + "\n"
+    middle = tokenizer.encode(editor.line[:column])
+    prefix = tokenizer.encode(before)[-3 * BATCH // 4 :]
+    suffix = tokenizer.encode(after)[: max(0, BATCH // 4 - 2 - len(middle))]
+    first, second, third = (tokenizer.special(name) for name in manifest.fim.markers[:3])
+    return (first, *prefix, second, *suffix, third, *middle)

@@ -1,0 +1,42 @@
+"""A Shape in, a model directory with random weights out. Speed does not depend on what the weights are.
+
+The sizes are those of docs/LOG.md's tables. Ignores what a model says.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from model_runtime import graph, manifest
+from model_runtime.manifest import Manifest, Shape
+
+Precision = Literal["int8", "int4"]
+
+SIZES = {
+    "bootstrap": Shape(4096, 384, 8, 6, 2, 64, 1024, 2048, qk_norm=True),
+    "a": Shape(16_384, 512, 12, 8, 2, 64, 1408, 2048),
+    "b": Shape(32_000, 768, 12, 12, 4, 64, 2048, 2048),
+    "c": Shape(151_936, 896, 24, 14, 2, 64, 4864, 2048),
+}
+
+
+def write(directory: Path, shape: Shape, precision: Precision) -> Manifest:
+    """A whole model directory, weights normal at unit gain, with the tokenizer and the layout of the shipped model."""
+    random = np.random.default_rng(0)
+    weights = {
+        name: random.standard_normal(size, np.float32) / np.float32(np.sqrt(size[1]))
+        for name, size in graph.matrix_names(shape).items()
+    }
+    weights |= {name: np.ones(length, np.float32) for name, length in graph.vector_names(shape).items()}
+    graph.write_model(directory, shape, weights, precision)
+    shipped = manifest.read(manifest.embedded())
+    shutil.copy(manifest.embedded() / "tokenizer.json", directory)
+    files = {name: manifest.digest(directory / name) for name in ("tokenizer.json", graph.GRAPH, graph.DATA)}
+    described = msgspec.structs.replace(shipped, name="random", shape=shape, weights=precision, files=files)
+    (directory / manifest.MANIFEST).write_bytes(msgspec.json.encode(described))
+    return described
