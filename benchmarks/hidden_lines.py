@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NAME = re.compile(r"[^\W\d]\w*")
 KINDS = ("whole line", "mid-line", "mid-word")
 LONGEST = 160  # characters of a line
+SHORTEST = 10  # lines of a file
+OF_A_FILE = 8  # gaps that need another file, and as many that do not
 _MEMBER = re.compile(r"(?:\.|->|::)([^\W\d]\w{3,})")
 _NO_CODE = re.compile("string|comment|import|use_|include|package")
 
@@ -43,17 +45,19 @@ class Gap:
 
 
 def draw(made: Index, n: int, chance: random.Random) -> list[Gap]:
-    """n gaps, half of them in need of another file if there are so many, spread over the tree's files."""
+    """About n gaps, half of them in need of another file if there are so many; OF_A_FILE of each sort a file."""
     paths = [source.path for source in workspace.files(made.root) if languages.of(source.path).full]
     found: dict[bool, list[Gap]] = {True: [], False: []}
-    for path in paths:
+    for path in chance.sample(paths, len(paths)):
         text = workspace.read(made.root, path)
-        if text is not None and text.count("\n") >= 10:
-            for gap in _in_file(made, path, text, chance):
-                found[gap.oracle is not None].append(gap)
-    crossing = chance.sample(found[True], min(n // 2, len(found[True])))
-    others = chance.sample(found[False], min(n - len(crossing), len(found[False])))
-    return sorted([*crossing, *others], key=lambda gap: (gap.path, gap.line))
+        if text is None or text.count("\n") < SHORTEST or all(len(some) >= n // 2 for some in found.values()):
+            continue
+        gaps = list(_in_file(made, path, text, chance))
+        for crosses, some in found.items():
+            fitting = [gap for gap in gaps if (gap.oracle is not None) is crosses]
+            room = min(OF_A_FILE, n // 2 - len(some), len(fitting))
+            some += chance.sample(fitting, max(0, room))
+    return sorted([*found[True], *found[False]], key=lambda gap: (gap.path, gap.line))
 
 
 def _in_file(made: Index, path: str, text: str, chance: random.Random) -> Iterator[Gap]:
