@@ -51,7 +51,7 @@ def write_random(directory: Path, shape: Shape, precision: Precision) -> Manifes
 
 def jobs(backend: OnnxBackend) -> Iterator[tuple[str, Callable[[], object]]]:
     """Name and one run of everything that is measured."""
-    store, cancel = backend.new_store(), Cancel()
+    store, cancel = backend.new_stores(1)[0], Cancel()
     for length in (256, 512, 1024):
         yield f"prefill {length}", partial(backend.extend, store, [5] * length, 0, cancel)
     for held in (16, 512, 1024):

@@ -19,7 +19,11 @@ and caches. Modules, each of which imports only those above it:
     nodes          what every network is made of, in the precision at hand
     graph          the ONNX graph of every network that a shape can describe
     derived        the graph for long prompts: stored, or derived and kept
+    pool           keys and values of all sequences, in one memory
     onnx_backend   the network in ONNX Runtime
+    scheduler      what the network does next: by priority, fair, in time
+    candidates     the likeliest texts that differ from a first one
+    task           one generation while it is worked on
     engine         schedule, run, postprocess
     pickled        the tensors of a PyTorch file, without PyTorch
     checkpoint     the tensors of a Hugging Face folder
@@ -30,7 +34,8 @@ and caches. Modules, each of which imports only those above it:
     vocabulary     its tokenizer, its markers and how it is asked to infill
     importer       all that in, a model directory out
     metrics        counts and times of the service
-    lane           the queue before one engine
+    infills        requests to generations, and what became of them back
+    lane           the way to one engine
     service        the engine behind HTTP
     access         tokens, and what each of them may
     raw_prompt     a prompt in some family's markup to the gap it means

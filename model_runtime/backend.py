@@ -15,7 +15,7 @@ Store = TypeVar("Store")
 
 
 class Backend(Protocol[Store]):
-    """Runs the network over tokens of one sequence at a time."""
+    """Runs the network over some tokens of one sequence, or over one token each of several."""
 
     @property
     def vocab_size(self) -> int:
@@ -29,8 +29,12 @@ class Backend(Protocol[Store]):
     def few(self) -> int:
         """Up to this many tokens `step` is quicker than `extend`."""
 
-    def new_store(self) -> Store:
-        """Empty keys and values for one sequence."""
+    @property
+    def store_bytes(self) -> int:
+        """What a store takes once it is full."""
+
+    def new_stores(self, count: int) -> list[Store]:
+        """That many empty stores, all there will ever be; those made before are of no use afterwards."""
 
     def copy(self, source: Store, target: Store, length: int) -> None:
         """The first `length` positions of source, into target."""
@@ -43,6 +47,9 @@ class Backend(Protocol[Store]):
 
     def step(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
         """As `extend`, in the kernels that are fastest for few; logits [V] after the last token."""
+
+    def steps(self, stores: Sequence[Store], tokens: Sequence[int], starts: Sequence[int], cancel: Cancel) -> Logits:
+        """One token of each of several sequences in one run; logits [B, V] in their order."""
 
     def close(self) -> None:
         """Gives memory and threads back."""

@@ -15,59 +15,91 @@ from model_runtime.backend import Backend, Store
 _WORTH_COPYING = 32  # tokens: below this a copy costs more thought than the prefill it saves
 
 
-@dataclass
+@dataclass(eq=False)
 class Slot(Generic[Store]):
-    """tokens: those whose keys and values stand in `store`, in order."""
+    """tokens: those whose keys and values stand in `store`, in order. busy: somebody reads or writes it."""
 
     store: Store
     tokens: list[int] = field(default_factory=list)
     used_at: int = 0
+    busy: bool = False
 
 
 class Cache(Generic[Store]):
-    """At most `size` slots, the least recently used one given away first."""
+    """So many slots; of those that nobody uses the least recently used is given away first."""
 
     def __init__(self, backend: Backend[Store], size: int) -> None:
         assert size >= 1
-        self._backend, self._size = backend, size
-        self._slots: list[Slot[Store]] = []
+        self._backend = backend
+        self._slots = [Slot(store) for store in backend.new_stores(size)]
         self._clock = 0
 
-    def acquire(self, prompt: Sequence[int]) -> tuple[Slot[Store], int]:
-        """A slot whose first n tokens are the prompt's, and n; at least one token is left to compute.
+    def acquire(self, prompt: Sequence[int], *, keep: bool = False) -> tuple[Slot[Store], int] | None:
+        """A slot whose first n tokens are the prompt's, and n; at least one token is left to compute. None: all busy.
 
-        A slot that would lose most of what it holds is copied instead of overwritten, so that
-        going back to where one came from is still warm.
+        A slot that would lose most of what it holds is copied instead of overwritten, so that going back to
+        where one came from is still warm; with `keep`, one that would lose more than a few tokens.
         """
-        best = max(self._slots, key=lambda slot: (shared(slot.tokens, prompt), slot.used_at), default=None)
-        reused = 0 if best is None else min(shared(best.tokens, prompt), len(prompt) - 1)
-        if best is None or reused < len(best.tokens) // 2:
-            fresh = self._fresh()
-            if best is None or reused < _WORTH_COPYING:
-                reused = 0
-            elif fresh is not best:
-                self._backend.copy(best.store, fresh.store, reused)
-                fresh.tokens = list(prompt[:reused])
-            best = fresh
-        self._clock += 1
-        best.used_at = self._clock
-        del best.tokens[reused:]
-        return best, reused
+        best, reused = self._nearest(prompt)
+        lost = len(best.tokens) - reused
+        if not best.busy and lost <= (_WORTH_COPYING if keep else len(best.tokens) // 2):
+            del best.tokens[reused:]
+            return self._taken(best), reused
+        reused = reused if reused >= _WORTH_COPYING else 0
+        slot = self.fork(best, reused)
+        return None if slot is None else (slot, reused)
+
+    def fork(self, slot: Slot[Store], length: int) -> Slot[Store] | None:
+        """Another slot, which holds the same first `length` tokens. None: all busy."""
+        fresh = min((one for one in self._slots if not one.busy), key=lambda one: one.used_at, default=None)
+        if fresh is None:
+            return None
+        if fresh is slot:
+            del fresh.tokens[length:]
+        else:
+            if length:
+                self._backend.copy(slot.store, fresh.store, length)
+            fresh.tokens = slot.tokens[:length]
+        return self._taken(fresh)
+
+    def release(self, slot: Slot[Store]) -> None:
+        """Nobody uses the slot any more; what it holds stays until it is given away."""
+        slot.busy = False
+
+    def held(self, prompt: Sequence[int]) -> int:
+        """How many of the prompt's first tokens need not be computed."""
+        return self._nearest(prompt)[1]
+
+    @property
+    def free(self) -> int:
+        """Slots that nobody uses."""
+        return sum(not slot.busy for slot in self._slots)
 
     def __len__(self) -> int:
         return len(self._slots)
 
-    def _fresh(self) -> Slot[Store]:
-        """An unused slot while there is room, then the least recently used."""
-        if len(self._slots) < self._size:
-            self._slots.append(Slot(self._backend.new_store()))
-            return self._slots[-1]
-        return min(self._slots, key=lambda slot: slot.used_at)
+    def _taken(self, slot: Slot[Store]) -> Slot[Store]:
+        self._clock += 1
+        slot.used_at, slot.busy = self._clock, True
+        return slot
+
+    def _nearest(self, prompt: Sequence[int]) -> tuple[Slot[Store], int]:
+        wanted = list(prompt)
+        found = [(shared(slot.tokens, wanted), slot.used_at, slot) for slot in self._slots]
+        length, _, slot = max(found, key=lambda one: one[:2])
+        return slot, min(length, len(wanted) - 1)
 
 
-def shared(left: Sequence[int], right: Sequence[int]) -> int:
+def shared(left: list[int], right: list[int]) -> int:
     """Length of the longest common beginning."""
-    for at, (one, other) in enumerate(zip(left, right, strict=False)):
-        if one != other:
-            return at
-    return min(len(left), len(right))
+    high = min(len(left), len(right))
+    if left[:high] == right[:high]:
+        return high
+    low = 0  # the first `low` agree, the first `high` do not
+    while high - low > 1:
+        middle = (low + high) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low

@@ -51,8 +51,10 @@ class _Line(msgspec.Struct, frozen=True):
 
     text: str = ""
     logprob: float = 0.0
+    index: int = 0
     finish: Reason | None = None
     usage: Usage = Usage()
+    others: tuple[Reason, ...] = ()
     error: Problem | None = None
 
 
@@ -187,7 +189,9 @@ def _event(line: bytes, endpoint: Endpoint) -> Chunk | Done:
         raise ProtocolMismatch(f"the service at {endpoint} answers in another language; upgrade it") from error
     if one.error is not None:
         raise _of_problem(one.error)
-    return Chunk(one.text, one.logprob) if one.finish is None else Done(one.finish, one.usage)
+    if one.finish is None:
+        return Chunk(one.text, one.logprob, one.index)
+    return Done(one.finish, one.usage, one.others)
 
 
 def _problem(response: httpx.Response, endpoint: Endpoint) -> ServiceError | Overloaded:

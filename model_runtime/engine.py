@@ -1,5 +1,6 @@
-"""A Generation in, Tokens and one Finish out: schedule, run, postprocess. One sequence at a time.
+"""Generations in, Tokens and one Finish for each out: schedule, run, postprocess.
 
+Many at once: prompts are read in chunks, one after the other, and all that is written is written in one run.
 Knows token ids, the clock and the KV cache; nothing of editors, files or HTTP.
 """
 
@@ -7,55 +8,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-
+from model_runtime import candidates
 from model_runtime import manifest as manifests
-from model_runtime.cache import Cache, Slot
+from model_runtime.cache import Cache
 from model_runtime.errors import Cancelled, PromptError
 from model_runtime.manifest import Manifest
-from model_runtime.ngrams import LONGEST, Continuation, mix
-from model_runtime.onnx_backend import KeysAndValues, OnnxBackend
-from model_runtime.sampling import Logits, choose, log_probabilities
-from model_runtime.sequence import Cancel, Finish, Generation, Reason, Sequence, Token, Usage
+from model_runtime.onnx_backend import OnnxBackend
+from model_runtime.pool import Store
+from model_runtime.sampling import Logits, log_probabilities
+from model_runtime.scheduler import Scheduler
+from model_runtime.sequence import Cancel, Finish, Generation, Reason, Sequence, Token
+from model_runtime.task import Task, Text
 from model_runtime.tokenizer import Tokenizer
 
 SLOTS = 4
-CHUNK = 128  # tokens prefilled in one run: what a cancel may lose, and how often the clock is looked at
+CHUNK = 128  # tokens read in one run: what a cancel may lose, and how often the clock is looked at
 
-
-@dataclass
-class _Costs:
-    """What one generation has cost so far: tokens, and seconds inside the network."""
-
-    prefilled: int = 0
-    reused: int = 0
-    prefill: float = 0.0
-    decode: float = 0.0
-
-    @contextmanager
-    def charge(self, stage: Literal["prefill", "decode"]) -> Iterator[None]:
-        """The time inside goes to that stage, however it ends."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            setattr(self, stage, getattr(self, stage) + time.perf_counter() - began)
-
-    def usage(self, generation: Generation, generated: int) -> Usage:
-        return Usage(
-            prompt_tokens=len(generation.prompt),
-            prefilled=self.prefilled,
-            reused=self.reused,
-            generated=generated,
-            prefill_ms=self.prefill * 1e3,
-            decode_ms=self.decode * 1e3,
-            model_ms=(self.prefill + self.decode) * 1e3,
-        )
+Event = Token | Finish
+_NOBODY = Cancel()  # never set: a run for several is not interrupted for one
 
 
 class Engine:
@@ -64,8 +36,10 @@ class Engine:
     def __init__(self, manifest: Manifest, tokenizer: Tokenizer, backend: OnnxBackend) -> None:
         self.manifest, self.tokenizer = manifest, tokenizer
         self._backend = backend
-        self._cache: Cache[KeysAndValues] = Cache(backend, SLOTS)
+        self._cache: Cache[Store] = Cache(backend, SLOTS)
         self._end = frozenset(tokenizer.special(token) for token in manifest.fim.end)
+        self._scheduler = Scheduler()
+        self._tasks: list[Task[Store]] = []
 
     @classmethod
     def open(cls, directory: Path, *, cache: Path, threads: int | None = None) -> Engine:
@@ -80,25 +54,62 @@ class Engine:
         """Tokens that prompt and generation share."""
         return self._backend.context_length
 
-    def generate(self, generation: Generation, cancel: Cancel) -> Iterator[Token | Finish]:
-        """Tokens as they come, then exactly one Finish. Raises PromptError before the first, ModelError at any."""
-        prompt = generation.prompt
-        self._check(prompt, generation.max_tokens)
-        sequence = Sequence(generation, self.tokenizer, self._end)
-        costs = _Costs()
-        slot, costs.reused = self._cache.acquire(prompt)
+    @property
+    def busy(self) -> bool:
+        """There is something to do."""
+        return bool(self._tasks)
+
+    @property
+    def free_slots(self) -> int:
+        """KV slots that no task uses."""
+        return self._cache.free
+
+    def begin(self, generation: Generation, cancel: Cancel) -> Task[Store]:
+        """Takes a generation. Raises PromptError, and Overloaded when it would come too late behind the others."""
+        self._check(generation.prompt, generation.max_tokens)
+        unread = len(generation.prompt) - self._cache.held(generation.prompt)
+        self._scheduler.check(generation, unread, self._tasks)
+        task: Task[Store] = Task(generation, unread, *self._scheduler.enter(generation, unread), cancel)
+        self._tasks.append(task)
+        return task
+
+    def step(self) -> list[tuple[Task[Store], Event]]:
+        """At most one run of the network, and what came of it. Raises ModelError, and then has dropped every task."""
+        events: list[tuple[Task[Store], Event]] = []
         try:
-            logits = self._prefill(slot, generation, costs, cancel)
-            if logits is None:
-                sequence.reason = "deadline"
-            else:
-                yield from self._decode(slot, sequence, logits, costs, cancel)
-        except Cancelled:
-            sequence.reason = "cancelled"
-        assert sequence.reason is not None
-        if rest := sequence.flush():
-            yield Token(rest, 0.0)
-        yield Finish(sequence.reason, costs.usage(generation, sequence.generated))
+            for task in self._tasks[:]:
+                events += self._interrupted(task)
+            writing = [task for task in self._tasks if task.texts]
+            reader = self._scheduler.next(self._readers(), writing)
+            if reader is not None:
+                events += self._read(reader, contended=bool(writing))
+            elif writing:
+                events += self._write([(task, text) for task in writing for text in task.growing])
+        except BaseException:
+            for task in self._tasks[:]:
+                self.drop(task)
+            raise
+        return events
+
+    def drop(self, task: Task[Store]) -> None:
+        """Forgets a task, finished or not; its slots are free."""
+        if task in self._tasks:
+            self._tasks.remove(task)
+            for slot in task.slots:
+                self._cache.release(slot)
+
+    def generate(self, generation: Generation, cancel: Cancel) -> Iterator[Event]:
+        """Tokens as they come, then exactly one Finish, for a caller who has the engine to itself.
+
+        Raises PromptError before the first, ModelError at any.
+        """
+        task = self.begin(generation, cancel)
+        try:
+            while task in self._tasks:
+                for _, event in self.step():
+                    yield event
+        finally:
+            self.drop(task)
 
     def score(self, prompt: tuple[int, ...], middle: tuple[int, ...]) -> Iterator[Logits]:
         """The model's own log-probabilities [V] before each token of a middle that is known.
@@ -106,13 +117,20 @@ class Engine:
         Raises PromptError when the two do not fit.
         """
         self._check(prompt, len(middle))
-        slot, reused = self._cache.acquire(prompt)
-        logits = self._prefill(slot, Generation(prompt), _Costs(reused=reused), cancel := Cancel())
-        for token in middle:
-            assert logits is not None
-            yield log_probabilities(logits)
-            logits = self._backend.step(slot.store, (token,), len(slot.tokens), cancel)
-            slot.tokens.append(token)
+        for _ in self.generate(Generation(prompt, max_tokens=0), Cancel()):
+            pass
+        found = self._cache.acquire(prompt)
+        assert found is not None, "the caller has the engine to itself"
+        slot, start = found
+        try:
+            following = prompt[start:]
+            for token in middle:
+                logits = self._backend.step(slot.store, following, len(slot.tokens), _NOBODY)
+                slot.tokens.extend(following)
+                yield log_probabilities(logits)
+                following = (token,)
+        finally:
+            self._cache.release(slot)
 
     def close(self) -> None:
         """Gives memory and threads back."""
@@ -124,63 +142,114 @@ class Engine:
                 f"{len(prompt)} prompt tokens and {room} new ones do not fit into {self.context_length}; "
                 f"send a prompt of 1 to {self.context_length - room} tokens"
             )
-        if any(not 0 <= token < self._backend.vocab_size for token in prompt):
+        if min(prompt) < 0 or max(prompt) >= self._backend.vocab_size:
             raise PromptError(f"the prompt holds ids outside 0 … {self._backend.vocab_size - 1}")
 
-    def _prefill(
-        self, slot: Slot[KeysAndValues], generation: Generation, costs: _Costs, cancel: Cancel
-    ) -> Logits | None:
-        """Logits after the prompt; None when the deadline passed. What was computed stays in the slot.
+    def _interrupted(self, task: Task[Store]) -> Iterator[tuple[Task[Store], Event]]:
+        """The end of a task that nobody wants any more, or whose time is over."""
+        deadline = task.generation.deadline
+        if task.cancel.is_set:
+            yield from self._finish(task, "cancelled")
+        elif deadline is not None and time.monotonic() >= deadline:
+            yield from self._finish(task, "deadline")
 
-        The last token of a long prompt is a step of its own, so that what follows a long prefill
-        comes from the very kernels that what follows a short one does.
+    def _readers(self) -> list[Task[Store]]:
+        """The tasks that read their prompt, or may begin to; a prefetch leaves the last slot to the others."""
+        reading = [task for task in self._tasks if not task.texts]
+        if not self._cache.free and any(task.slot is None and not task.is_prefetch for task in reading):
+            for task in reading:
+                if task.is_prefetch and task.slot is not None:
+                    self._cache.release(task.slot)
+                    task.slot = None
+        free = self._cache.free
+        return [task for task in reading if task.slot is not None or free > task.is_prefetch]
+
+    def _read(self, task: Task[Store], *, contended: bool) -> Iterator[tuple[Task[Store], Event]]:
+        """A chunk of the prompt, or all that is left where that is little.
+
+        The last token of a long prompt is left to the first run that writes, so that what follows a long
+        prefill comes from the very kernels that what follows a short one does.
         """
-        prompt = generation.prompt
-        extending = len(prompt) - costs.reused > self._backend.few
-        while not _past(generation.deadline):
-            start = len(slot.tokens)
-            stop = min(start + CHUNK, len(prompt) - 1) if extending else len(prompt)
-            with costs.charge("prefill"):
-                if start < stop < len(prompt):
-                    self._backend.extend(slot.store, prompt[start:stop], start, cancel)
+        prompt = task.generation.prompt
+        if task.slot is None:
+            found = self._cache.acquire(prompt, keep=task.is_prefetch)
+            assert found is not None, "a reader has a slot or finds one"
+            task.place(*found, few=self._backend.few)
+        assert task.slot is not None
+        start = len(task.slot.tokens)
+        stop = min(start + CHUNK, len(prompt) - 1) if task.many else len(prompt)
+        logits: Logits | None = None
+        if start < len(prompt) - 1:
+            began = time.perf_counter()
+            try:
+                if task.many:
+                    self._backend.extend(task.slot.store, prompt[start:stop], start, task.cancel)
                 else:
-                    stop = len(prompt)
-                    logits = self._backend.step(slot.store, prompt[start:], start, cancel)
-            slot.tokens.extend(prompt[start:stop])
-            costs.prefilled += stop - start
-            if stop == len(prompt):
-                return logits
-        return None
-
-    def _decode(
-        self, slot: Slot[KeysAndValues], sequence: Sequence, logits: Logits, costs: _Costs, cancel: Cancel
-    ) -> Iterator[Token]:
-        generation = sequence.generation
-        random = np.random.default_rng(generation.seed)
-        known: Continuation | None = None
-        while sequence.reason is None:
-            scores = log_probabilities(logits)
-            if generation.memory is not None:
-                known = generation.memory.after(slot.tokens[-LONGEST:], known)
-                scores = mix(scores, known, self.manifest.trust)
-            token = choose(scores, generation.sampling, random)
-            shown = sequence.push(token, float(scores[token]))
-            if shown is not None:
-                yield shown
-            if sequence.reason is None:
-                sequence.reason = _interrupted(generation, cancel)
-            if sequence.reason is not None:
+                    logits = self._backend.step(task.slot.store, prompt[start:], start, task.cancel)
+            except Cancelled:
+                yield from self._finish(task, "cancelled")
                 return
-            with costs.charge("decode"):
-                logits = self._backend.step(slot.store, (token,), len(slot.tokens), cancel)
-            slot.tokens.append(token)
+            spent = time.perf_counter() - began
+            task.slot.tokens.extend(prompt[start:stop])
+            task.charge_prefill(stop - start, spent)
+            self._scheduler.read(stop - start, spent, contended=contended)
+        task.unread = len(prompt) - len(task.slot.tokens)
+        if task.unread <= 1:
+            task.unread = 0
+            task.texts.append(text := Text(0, self._sequence(task), task.slot, prompt[-1]))
+            if logits is not None:
+                yield from self._hear(task, text, logits)
 
+    def _write(self, texts: list[tuple[Task[Store], Text[Store]]]) -> Iterator[tuple[Task[Store], Event]]:
+        """One more token of each text, in one run."""
+        stores = [text.slot.store for _, text in texts]
+        following = [text.following for _, text in texts]
+        starts = [len(text.slot.tokens) for _, text in texts]
+        began = time.perf_counter()
+        try:
+            cancel = texts[0][0].cancel if len(texts) == 1 else _NOBODY
+            logits = self._backend.steps(stores, following, starts, cancel)
+        except Cancelled:
+            yield from self._finish(texts[0][0], "cancelled")
+            return
+        spent = time.perf_counter() - began
+        self._scheduler.wrote(spent)
+        for (task, text), row in zip(texts, logits, strict=True):
+            text.slot.tokens.append(text.following)
+            if len(text.slot.tokens) == len(task.generation.prompt):
+                task.charge_prefill(1, spent)
+            elif text.index == task.growing[0].index:  # texts of one task share the run
+                task.decode += spent
+            yield from self._hear(task, text, row)
 
-def _past(deadline: float | None) -> bool:
-    return deadline is not None and time.monotonic() >= deadline
+    def _hear(self, task: Task[Store], text: Text[Store], logits: Logits) -> Iterator[tuple[Task[Store], Event]]:
+        """What the network said goes into the text; perhaps that or the whole task ends with it."""
+        for token in task.hear(text, logits, self.manifest.trust):
+            yield task, token
+        if text.sequence.reason is not None and text.index == 0:
+            yield from self._fork(task, text)
+        if not task.growing:
+            yield from self._finish(task, "end")
 
+    def _fork(self, task: Task[Store], first: Text[Store]) -> Iterator[tuple[Task[Store], Event]]:
+        """Begins the further texts, as many as differ and find a slot."""
+        prompt = task.generation.prompt
+        said = [*first.slot.tokens[len(prompt) :], first.following]
+        for fork in candidates.distinct(task.forks, said, self.tokenizer.token_bytes, task.generation.n - 1):
+            slot = self._cache.fork(first.slot, len(prompt) + fork.at)
+            if slot is None:
+                return
+            task.texts.append(text := Text(len(task.texts), self._sequence(task), slot, fork.token))
+            for token in task.repeat(text, said, fork):
+                yield task, token
 
-def _interrupted(generation: Generation, cancel: Cancel) -> Reason | None:
-    if cancel.is_set:
-        return "cancelled"
-    return "deadline" if _past(generation.deadline) else None
+    def _finish(self, task: Task[Store], reason: Reason) -> Iterator[tuple[Task[Store], Event]]:
+        """Ends what is not complete for this reason; the slots are free."""
+        for token in task.end(reason):
+            yield task, token
+        self.drop(task)
+        reasons = [text.sequence.reason or reason for text in task.texts] or [reason]
+        yield task, Finish(reasons[0], task.usage(), tuple(reasons[1:]))
+
+    def _sequence(self, task: Task[Store]) -> Sequence:
+        return Sequence(task.generation, self.tokenizer, self._end)

@@ -1,6 +1,6 @@
-"""Requests in, streams of tokens out: one engine on one thread, one sequence at a time.
+"""Requests in, streams of tokens out: one engine on one thread, many requests at a time.
 
-The event loop owns the queue; the thread owns the engine; tokens cross with
+The event loop owns who asks; the thread owns the engine; requests cross in a queue, tokens with
 `call_soon_threadsafe`. A client's newer request supersedes its older one. Knows nothing of HTTP.
 """
 
@@ -12,21 +12,24 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from queue import Empty, SimpleQueue
+from typing import Any, Protocol
 
 from model_runtime.errors import ModelError, Overloaded, PromptError
+from model_runtime.infills import asked, told
 from model_runtime.manifest import Manifest
 from model_runtime.memories import Memories
 from model_runtime.metrics import Metrics
-from model_runtime.ngrams import NGrams
-from model_runtime.prompt import stops
-from model_runtime.protocol import Chunk, Done, InfillRequest, Lesson, Problem, Usage, prompt
+from model_runtime.protocol import Chunk, Done, InfillRequest, Lesson, Problem, Usage
 from model_runtime.sequence import Cancel, Finish, Generation, Token
 from model_runtime.tokenizer import Tokenizer
 
-CAPACITY = 32  # requests that may wait; one client has one, so this many editors may type at once
+CAPACITY = 32  # requests under way; one client has two at most, so this many editors may type at once
 GATHER = 0.005  # seconds: tokens that come quicker than this travel together, but for the end of a line
+LATE = 0.010  # seconds after its deadline when a request is answered though the engine is in the midst of a run
 
 Event = Chunk | Done | Problem
 log = logging.getLogger(__name__)
@@ -43,57 +46,30 @@ class Writer(Protocol):
     def tokenizer(self) -> Tokenizer:
         """The model's tokenizer."""
 
-    def generate(self, generation: Generation, cancel: Cancel) -> Iterator[Token | Finish]:
-        """Tokens, then exactly one Finish."""
+    @property
+    def busy(self) -> bool:
+        """There is something to do."""
+
+    def begin(self, generation: Generation, cancel: Cancel) -> Any:
+        """Take a generation; the value names it. Raises PromptError, Overloaded."""
+
+    def step(self) -> list[tuple[Any, Token | Finish]]:
+        """Do a little; what came of it, by name. Raises ModelError, and then has forgotten every generation."""
 
     def close(self) -> None:
         """Give the memory back."""
 
 
-def write(
-    engine: Writer, request: InfillRequest, cancel: Cancel, arrived: float, memory: NGrams | None = None
-) -> Iterator[Chunk | Done]:
-    """Fill one gap on the calling thread. arrived: time.monotonic() when the request came in.
+def write(engine: Writer, request: InfillRequest, cancel: Cancel, arrived: float) -> Iterator[Chunk | Done]:
+    """Fill one gap on the calling thread, with an engine that nobody else uses. arrived: of time.monotonic().
 
-    Raises PromptError when the request cannot be laid out.
+    Raises PromptError when the request cannot be laid out, ModelError.
     """
-    began = time.monotonic()
-    tokens = prompt(request, engine.tokenizer, engine.manifest).tokens
-    laid_out = time.monotonic()
-    generation = Generation(
-        prompt=tokens,
-        max_tokens=request.max_tokens,
-        temperature=request.temperature,
-        top_p=request.top_p,
-        seed=request.seed,
-        max_lines=request.max_lines,
-        stop=(*request.stop, *stops(request.suffix, engine.manifest.fim)),
-        deadline=_deadline(request, arrived),
-        memory=memory,
-    )
-    for event in engine.generate(generation, cancel):
-        if isinstance(event, Token):
-            yield Chunk(event.text, event.logprob)
-            continue
-        used = event.usage
-        yield Done(
-            event.reason,
-            Usage(
-                prompt_tokens=used.prompt_tokens,
-                prefilled=used.prefilled,
-                reused=used.reused,
-                generated=used.generated,
-                queue_ms=(began - arrived) * 1000 + used.queue_ms,
-                layout_ms=(laid_out - began) * 1000,
-                prefill_ms=used.prefill_ms,
-                decode_ms=used.decode_ms,
-                model_ms=used.model_ms,
-            ),
-        )
-
-
-def _deadline(request: InfillRequest, arrived: float) -> float | None:
-    return None if request.deadline_ms is None else arrived + request.deadline_ms / 1000
+    generation, before = asked(request, engine.tokenizer, engine.manifest, arrived)
+    engine.begin(generation, cancel)
+    while engine.busy:
+        for _, event in engine.step():
+            yield told(event, before)
 
 
 class Ticket:
@@ -104,6 +80,7 @@ class Ticket:
         self.arrived = time.monotonic()
         self.cancel = Cancel()
         self.timer: asyncio.TimerHandle | None = None
+        self.begun = False
         self.over = False
         self._events: deque[Event] = deque()
         self._wake = asyncio.Event()
@@ -128,8 +105,23 @@ class Ticket:
                 return
 
 
+@dataclass
+class _Ride:
+    """A ticket on the engine's thread. before: what it had cost when it came; held: what is to be told yet."""
+
+    ticket: Ticket
+    before: Usage
+    held: list[Event] = field(default_factory=list)
+    told_at: float = 0.0
+
+    def is_due(self, now: float) -> bool:
+        """What is held is told now: it ends a line or the stream, or something was told long enough ago."""
+        ends = any(not isinstance(one, Chunk) or "\n" in one.text for one in self.held)
+        return ends or now - self.told_at > GATHER
+
+
 class Lane:
-    """The queue before one engine. Make it and use it on the event loop's thread."""
+    """The way to one engine. Make it and use it on the event loop's thread."""
 
     def __init__(self, metrics: Metrics, capacity: int = CAPACITY) -> None:
         self._metrics = metrics
@@ -140,21 +132,21 @@ class Lane:
         self._engine: Writer | None = None
         self._memories: Memories | None = None
         self._opened = asyncio.Event()
-        self._waiting: deque[Ticket] = deque()
-        self._running: Ticket | None = None
-        self._newest: dict[str, Ticket] = {}
+        self._coming: SimpleQueue[Ticket | None] = SimpleQueue()  # None: no more will come
+        self._tickets: list[Ticket] = []
+        self._newest: dict[tuple[str, bool], Ticket] = {}
 
     @property
     def busy(self) -> bool:
-        """Something runs or waits."""
-        return self._running is not None or bool(self._waiting)
+        """Something is under way."""
+        return bool(self._tickets)
 
     async def open(self, opener: Callable[[], Writer]) -> Writer:
         """Open the engine on its thread, then start on what has come in meanwhile. Raises what `opener` raises."""
         self._engine = await self._loop.run_in_executor(self._thread, opener)
         self._memories = Memories(self._engine.tokenizer.encode_once)
         self._opened.set()
-        self._start_next()
+        self._thread.submit(self._work, self._engine)
         return self._engine
 
     async def learn(self, lesson: Lesson) -> int:
@@ -165,95 +157,137 @@ class Lane:
         return await self._loop.run_in_executor(self._learning, learn)
 
     def submit(self, request: InfillRequest) -> Ticket:
-        """Queue a request and supersede the client's older one. Raises Overloaded when the queue is full."""
-        older = self._newest.get(request.client) if request.client else None
+        """Take a request, in place of the client's older one of its kind. Raises Overloaded when there are too many."""
+        older = self._newest.get(_kind(request)) if request.client else None
         if older is not None:
             self.abandon(older)
-        if len(self._waiting) >= self._capacity:
-            raise Overloaded(f"{self._capacity} requests wait already; try again in a second")
+        if len(self._tickets) >= self._capacity:
+            raise Overloaded(f"{self._capacity} requests are under way already; try again in a second")
         ticket = Ticket(request)
         if request.client:
-            self._newest[request.client] = ticket
+            self._newest[_kind(request)] = ticket
+        self._tickets.append(ticket)
         self._metrics.take()
-        self._waiting.append(ticket)
+        self._metrics.wait(len(self._tickets))
         if request.deadline_ms is not None:
-            ticket.timer = self._loop.call_later(request.deadline_ms / 1000, self._expire, ticket)
-        self._start_next()
+            ticket.timer = self._loop.call_later(request.deadline_ms / 1000 + LATE, self._expire, ticket)
+        self._coming.put(ticket)
         return ticket
 
     def abandon(self, ticket: Ticket) -> None:
-        """Nobody wants this any more: it ends as cancelled, at once if it still waits."""
+        """Nobody wants this any more: it ends as cancelled, at once if the engine has not got it yet."""
         ticket.cancel.set()
-        self._drop(ticket, Done("cancelled", _queued(ticket)))
+        if not ticket.begun:
+            self._finish(ticket, Done("cancelled", _queued(ticket)))
 
     def abandon_all(self) -> None:
-        """End everything that waits or runs as cancelled."""
-        for ticket in [*self._waiting, *([self._running] if self._running else [])]:
+        """End everything as cancelled."""
+        for ticket in self._tickets[:]:
             self.abandon(ticket)
 
     async def close(self) -> None:
         """Cancel what is left, wait for the thread, give the engine's memory back."""
         self.abandon_all()
+        self._coming.put(None)
         await asyncio.to_thread(self._thread.shutdown)
         await asyncio.to_thread(self._learning.shutdown, cancel_futures=True)
         if self._engine is not None:
             self._engine.close()
 
     def _expire(self, ticket: Ticket) -> None:
-        self._drop(ticket, Done("deadline", _queued(ticket)))
+        """Answers a request whose time is over; what the engine is reading for it makes the next one quick."""
+        self._finish(ticket, Done("deadline", _queued(ticket)))
 
-    def _drop(self, ticket: Ticket, outcome: Done) -> None:
-        if ticket in self._waiting:
-            self._waiting.remove(ticket)
-            self._finish(ticket, outcome)
-
-    def _start_next(self) -> None:
-        if self._engine is None or self._running is not None or not self._waiting:
-            self._metrics.wait(len(self._waiting))
-            return
-        self._running = ticket = self._waiting.popleft()
-        self._metrics.wait(len(self._waiting))
-        self._thread.submit(self._run, self._engine, ticket)
-
-    def _run(self, engine: Writer, ticket: Ticket) -> None:
-        """On the engine's thread: one request from its first token to its end."""
-        outcome: Done | Problem = Problem("internal", "the engine ended without an answer; see the daemon's log")
-        chunks: list[Chunk] = []
-        pushed = 0.0
-        try:
-            memory = self._memories.of(ticket.request.workspace) if self._memories is not None else None
-            for event in write(engine, ticket.request, ticket.cancel, ticket.arrived, memory):
-                if isinstance(event, Done):
-                    outcome = event
-                else:
-                    chunks.append(event)
-                    if (now := time.monotonic()) - pushed > GATHER or "\n" in event.text:
-                        self._loop.call_soon_threadsafe(ticket.push, *chunks)
-                        chunks, pushed = [], now
-        except PromptError as error:
-            outcome = Problem("bad_request", str(error))
-        except ModelError as error:
-            log.exception("the model failed")
-            outcome = Problem("model", str(error))
-        except Exception as error:  # the lane must go on for the others, whatever one request did
-            log.exception("the engine failed")
-            outcome = Problem("internal", f"the engine failed ({type(error).__name__}); see the daemon's log")
-        self._loop.call_soon_threadsafe(self._ran, ticket, chunks, outcome)
-
-    def _ran(self, ticket: Ticket, chunks: list[Chunk], outcome: Done | Problem) -> None:
-        ticket.push(*chunks)
-        self._running = None
-        self._start_next()
-        self._finish(ticket, outcome)
+    def _deliver(self, news: list[tuple[Ticket, list[Event]]]) -> None:
+        for ticket, (*events, last) in news:
+            ticket.push(*events)
+            if isinstance(last, Chunk):
+                ticket.push(last)
+            else:
+                self._finish(ticket, last)
 
     def _finish(self, ticket: Ticket, outcome: Done | Problem) -> None:
+        if ticket.over:
+            return
         if ticket.timer is not None:
             ticket.timer.cancel()
-        if self._newest.get(ticket.request.client) is ticket:
-            del self._newest[ticket.request.client]
+        if self._newest.get(_kind(ticket.request)) is ticket:
+            del self._newest[_kind(ticket.request)]
+        self._tickets.remove(ticket)
         self._metrics.finish(outcome)
-        self._metrics.wait(len(self._waiting))
+        self._metrics.wait(len(self._tickets))
         ticket.push(outcome)
+
+    def _work(self, engine: Writer) -> None:
+        """On the engine's thread, to the end: begins what has come, then lets the engine do a step."""
+        rides: dict[Any, _Ride] = {}
+        more = True
+        while more or engine.busy:
+            for ticket in self._came(wait=not engine.busy):
+                if ticket is None:
+                    more = False
+                elif not ticket.over:
+                    self._begin(engine, ticket, rides)
+            self._step(engine, rides)
+
+    def _came(self, *, wait: bool) -> list[Ticket | None]:
+        """What has come since; wait: until something has."""
+        found = [self._coming.get()] if wait else []
+        with suppress(Empty):
+            while True:
+                found.append(self._coming.get_nowait())
+        return found
+
+    def _begin(self, engine: Writer, ticket: Ticket, rides: dict[Any, _Ride]) -> None:
+        ticket.begun = True
+        request, problem = ticket.request, None
+        try:
+            memory = self._memories.of(request.workspace) if self._memories is not None else None
+            generation, before = asked(request, engine.tokenizer, engine.manifest, ticket.arrived, memory)
+            rides[engine.begin(generation, ticket.cancel)] = _Ride(ticket, before)
+            return
+        except PromptError as error:
+            problem = Problem("bad_request", str(error))
+        except Overloaded as error:
+            problem = Problem("overloaded", str(error))
+        except Exception as error:  # the lane must go on for the others, whatever one request did
+            problem = _failed(error)
+        self._loop.call_soon_threadsafe(self._finish, ticket, problem)
+
+    def _step(self, engine: Writer, rides: dict[Any, _Ride]) -> None:
+        over: list[Any] = []
+        try:
+            for name, event in engine.step():
+                rides[name].held.append(told(event, rides[name].before))
+                if isinstance(event, Finish):
+                    over.append(name)
+        except Exception as error:  # the lane must go on for those who come later
+            problem = _failed(error)
+            for name, ride in rides.items():
+                ride.held.append(problem)
+                over.append(name)
+        now = time.monotonic()
+        due = [ride for ride in rides.values() if ride.held and (len(rides) > 1 or ride.is_due(now))]
+        if due:
+            self._loop.call_soon_threadsafe(self._deliver, [(ride.ticket, ride.held) for ride in due])
+        for ride in due:
+            ride.held, ride.told_at = [], now
+        for name in over:
+            del rides[name]
+
+
+def _kind(request: InfillRequest) -> tuple[str, bool]:
+    """Requests of one kind supersede each other: a client's prefetches are one kind, all else the other."""
+    return request.client, request.priority == "prefetch" or not request.max_tokens
+
+
+def _failed(error: Exception) -> Problem:
+    """What is told of a fault that is not the request's."""
+    if isinstance(error, ModelError):
+        log.error("the model failed", exc_info=error)
+        return Problem("model", str(error))
+    log.error("the engine failed", exc_info=error)
+    return Problem("internal", f"the engine failed ({type(error).__name__}); see the daemon's log")
 
 
 def _queued(ticket: Ticket) -> Usage:

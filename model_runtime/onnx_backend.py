@@ -1,6 +1,6 @@
 """A model directory in, a Backend out: the network in ONNX Runtime, on the CPU.
 
-Two sessions share one sequence's keys and values: *generate* (blocks of integers, quick for
+Two sessions share the sequences' keys and values: *generate* (blocks of integers, quick for
 few tokens) and *prefill* (columns of integers, quick for many), see `derived`. Knows nothing
 of text.
 """
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from model_runtime import derived, graph
 from model_runtime.errors import Cancelled, ModelError
 from model_runtime.manifest import Manifest, Shape
+from model_runtime.pool import Pool, Store
 from model_runtime.sampling import Logits
 from model_runtime.sequence import Cancel
 
@@ -26,22 +27,28 @@ _FEW = 12  # tokens up to which the generate kernels beat the prefill kernels
 
 
 @dataclass(frozen=True)
-class KeysAndValues:
-    """One sequence's buffers, [1, KV, max, head] each, with the bindings that name them; logits: [1, V]."""
+class _Step:
+    """A run of one token for each of some stores side by side: its binding, and the arrays it reads and writes."""
 
-    buffers: dict[str, ort.OrtValue]
-    logits: ort.OrtValue
-    generate: ort.IOBinding
-    prefill: ort.IOBinding
+    binding: ort.IOBinding
+    tokens: NDArray[np.int64]  # [B, 1]
+    length: NDArray[np.int32]  # [B]
+    total: NDArray[np.int32]  # []
+    logits: Logits  # [B, V]
 
 
 class OnnxBackend:
-    """Runs one sequence at a time; not to be called from two threads at once."""
+    """Runs the network once at a time; not to be called from two threads at once."""
 
     def __init__(self, manifest: Manifest, generate: ort.InferenceSession, prefill: ort.InferenceSession) -> None:
         self._shape = manifest.shape
         self._generate, self._prefill = generate, prefill
-        self._options: ort.RunOptions | None = None
+        self._pool = Pool(manifest.shape, 1)
+        self._logits = np.zeros((1, self.vocab_size), np.float32)
+        self._steps: dict[tuple[int, int], _Step] = {}
+        self._many: dict[tuple[int, bool], ort.IOBinding] = {}
+        self._options = ort.RunOptions()
+        self._options.add_run_config_entry("gpu_graph_id", "0")  # the default; left out, each run raises and catches
 
     @classmethod
     def open(cls, directory: Path, manifest: Manifest, *, cache: Path, threads: int | None = None) -> OnnxBackend:
@@ -68,54 +75,92 @@ class OnnxBackend:
         """Up to this many tokens `step` is quicker than `extend`."""
         return _FEW
 
-    def new_store(self) -> KeysAndValues:
-        """Empty keys and values for one sequence."""
+    @property
+    def store_bytes(self) -> int:
+        """What a store takes once it is full."""
         shape = self._shape
-        size = (1, shape.kv_heads, shape.context_length, shape.head_size)
-        buffers = {
-            f"{layer}.{part}": ort.OrtValue.ortvalue_from_numpy(np.zeros(size, np.float32))
-            for layer in range(shape.layers)
-            for part in ("key", "value")
-        }
-        logits = ort.OrtValue.ortvalue_from_numpy(np.zeros((1, self.vocab_size), np.float32))
-        bindings = [session.io_binding() for session in (self._generate, self._prefill)]
-        for binding in bindings:
-            binding.bind_ortvalue_output("logits", logits)
-            for name, value in buffers.items():
-                binding.bind_ortvalue_input(f"past.{name}", value)
-                binding.bind_ortvalue_output(f"present.{name}", value)  # the same memory: written in place
-        return KeysAndValues(buffers, logits, *bindings)
+        return 2 * shape.layers * shape.kv_heads * shape.context_length * shape.head_size * 4
 
-    def copy(self, source: KeysAndValues, target: KeysAndValues, length: int) -> None:
+    def new_stores(self, count: int) -> list[Store]:
+        """See Backend.new_stores."""
+        self._pool = Pool(self._shape, count)
+        self._logits = np.zeros((count, self.vocab_size), np.float32)
+        self._steps, self._many = {}, {}
+        return self._pool.stores
+
+    def copy(self, source: Store, target: Store, length: int) -> None:
         """The first `length` positions of source, into target."""
-        for name, value in source.buffers.items():
-            target.buffers[name].numpy()[:, :, :length] = value.numpy()[:, :, :length]
+        self._pool.copy(source, target, length)
 
-    def extend(self, store: KeysAndValues, tokens: Sequence[int], start: int, cancel: Cancel) -> None:
+    def extend(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> None:
         """See Backend.extend."""
-        self._run(self._prefill, store.prefill, tokens, start, cancel)
+        self._run_many(self._prefill, store, tokens, start, cancel)
 
-    def step(self, store: KeysAndValues, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+    def step(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
         """See Backend.step."""
-        self._run(self._generate, store.generate, tokens, start, cancel)
-        found: Logits = store.logits.numpy()[0].copy()  # the next run writes over the buffer
-        return found
+        if len(tokens) == 1:
+            self.steps([store], tokens, [start], cancel)
+        else:
+            self._run_many(self._generate, store, tokens, start, cancel)
+        logits: Logits = self._logits[0].copy()  # the next run writes over the buffer
+        return logits
+
+    def steps(self, stores: Sequence[Store], tokens: Sequence[int], starts: Sequence[int], cancel: Cancel) -> Logits:
+        """See Backend.steps."""
+        first, count = self._pool.gather(stores), len(stores)
+        step = self._steps.get((first, count)) or self._new_step(first, count)
+        order = [store.row - first for store in stores]
+        step.tokens[order, 0] = tokens
+        step.length[order] = starts
+        step.total[...] = max(starts) + 1
+        self._run(self._generate, step.binding, cancel)
+        for store, start in zip(stores, starts, strict=True):
+            store.length = start + 1
+        logits: Logits = step.logits[order]
+        return logits
 
     def close(self) -> None:
         """Gives memory and threads back; the backend is of no use afterwards."""
         del self._generate, self._prefill
 
-    def _run(
-        self, session: ort.InferenceSession, binding: ort.IOBinding, tokens: Sequence[int], start: int, cancel: Cancel
+    def _new_step(self, first: int, count: int) -> _Step:
+        binding = self._generate.io_binding()
+        self._pool.bind(binding, first, count)
+        step = _Step(
+            binding,
+            np.zeros((count, 1), np.int64),
+            np.zeros(count, np.int32),
+            np.zeros((), np.int32),
+            self._logits[:count],
+        )
+        inputs = {"tokens": step.tokens, "rows": np.arange(count), "length": step.length, "total": step.total}
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value))  # shares the memory
+        binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(step.logits))
+        self._steps[first, count] = step
+        return step
+
+    def _run_many(
+        self, session: ort.InferenceSession, store: Store, tokens: Sequence[int], start: int, cancel: Cancel
     ) -> None:
+        """Tokens of one sequence at once; logits after the last of them."""
         total = start + len(tokens)
         assert start < total <= self.context_length, (start, total, self.context_length)
-        _bind(binding, "tokens", np.array([tokens], np.int64))
-        _bind(binding, "rows", np.array([len(tokens) - 1], np.int64))
-        _bind(binding, "length", np.array([total - 1], np.int32))
-        _bind(binding, "total", np.array(total, np.int32))
-        options = ort.RunOptions()
-        options.add_run_config_entry("gpu_graph_id", "0")  # the default; left out, each run raises and catches an error
+        binding = self._many.get(key := (store.row, session is self._prefill))
+        if binding is None:
+            binding = self._many[key] = session.io_binding()
+            self._pool.bind(binding, store.row, 1)
+            binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(self._logits[:1]))
+        binding.bind_cpu_input("tokens", np.array([tokens], np.int64))
+        binding.bind_cpu_input("rows", np.array([len(tokens) - 1], np.int64))
+        binding.bind_cpu_input("length", np.array([total - 1], np.int32))
+        binding.bind_cpu_input("total", np.array(total, np.int32))
+        self._run(session, binding, cancel)
+        store.length = total
+
+    def _run(self, session: ort.InferenceSession, binding: ort.IOBinding, cancel: Cancel) -> None:
+        options = self._options
+        options.terminate = False
 
         def interrupt() -> None:
             options.terminate = True
@@ -139,10 +184,6 @@ def default_threads() -> int:
     """All of two cores, most of more: the editor keeps one from three on, and eight are enough."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(8, cores if cores <= 2 else cores - 1))
-
-
-def _bind(binding: ort.IOBinding, name: str, value: NDArray[np.int64] | NDArray[np.int32]) -> None:
-    binding.bind_cpu_input(name, value)
 
 
 def _session(source: Path | bytes, threads: int) -> ort.InferenceSession:

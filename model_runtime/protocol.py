@@ -24,6 +24,7 @@ BODY_LIMIT = 4 << 20  # bytes of one request; windows are a few kilobytes
 RESERVE = 128  # tokens always left for the middle, so that a prefill and the request after it are cut alike
 
 Reason = Literal["end", "stop", "length", "deadline", "cancelled"]
+Priority = Literal["hand", "automatic", "prefetch"]
 State = Literal["loading", "ready", "draining"]
 Fault = Literal["overloaded", "bad_request", "draining", "model", "internal", "denied"]
 
@@ -34,6 +35,8 @@ class InfillRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     client: opaque; a newer request of the same client supersedes the older one. Empty: never superseded.
     max_tokens: 0 only prefills. max_lines, stop: as in `sequence.Generation`.
     workspace: whose memory sharpens the model, see Lesson; empty for none.
+    priority: who goes first; a prefetch neither supersedes nor delays what somebody waits for.
+    n: texts wanted, up to so many that differ; a Chunk's index says which one it belongs to.
     deadline_ms: counted from the request's arrival at the service; None waits as long as it takes.
     """
 
@@ -51,6 +54,8 @@ class InfillRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     stop: tuple[str, ...] = ()
     deadline_ms: Annotated[float, msgspec.Meta(ge=0.0)] | None = None
     workspace: str = ""
+    priority: Priority = "automatic"
+    n: Annotated[int, msgspec.Meta(ge=1, le=3)] = 1
 
 
 class Lesson(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -67,11 +72,16 @@ class Learnt(msgspec.Struct, frozen=True):
     tokens: int
 
 
-class Chunk(msgspec.Struct, frozen=True):
-    """One token: its text, empty inside a character, and its natural log-probability."""
+class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One token: its text, empty inside a character, and its natural log-probability.
+
+    index: of the text that goes on with it, 0 unless several were asked for. The second and the third begin when the
+    first has ended, and what they have in common with it comes as one Chunk.
+    """
 
     text: str
     logprob: float
+    index: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -88,11 +98,12 @@ class Usage(msgspec.Struct, frozen=True):
     model_ms: float = 0.0
 
 
-class Done(msgspec.Struct, frozen=True):
-    """The last of a stream: why it ended and what it cost."""
+class Done(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The last of a stream: why it ended and what it cost. others: why the second and the third text did."""
 
     finish: Reason
     usage: Usage = Usage()
+    others: tuple[Reason, ...] = ()
 
 
 class Problem(msgspec.Struct, frozen=True):

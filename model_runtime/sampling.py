@@ -31,9 +31,12 @@ def log_probabilities(logits: Logits) -> Logits:
     return found
 
 
-def choose(scores: Logits, sampling: Sampling, random: np.random.Generator) -> int:
-    """A token. scores: natural log-probabilities, [V]."""
-    return int(scores.argmax()) if sampling.temperature == 0 else _draw(scores, sampling, random)
+def choose(scores: Logits, sampling: Sampling, random: np.random.Generator | None = None) -> int:
+    """A token. scores: natural log-probabilities, [V]. random: for a temperature above 0."""
+    if sampling.temperature == 0:
+        return int(scores.argmax())
+    assert random is not None, "a draw needs a source of chance"
+    return _draw(scores, sampling, random)
 
 
 def _draw(scores: Logits, sampling: Sampling, random: np.random.Generator) -> int:

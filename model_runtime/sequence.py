@@ -15,6 +15,7 @@ from model_runtime.sampling import Sampling
 from model_runtime.tokenizer import Tokenizer
 
 Reason = Literal["end", "stop", "length", "deadline", "cancelled"]
+Priority = Literal["hand", "automatic", "prefetch"]  # who goes first: asked for by hand, by a key, by nobody yet
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Generation:
 
     max_lines: end before the newline that would follow this many lines; stop: end before any of
     these texts. deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
-    memory: n-grams mixed into the model's distribution.
+    memory: n-grams mixed into the model's distribution. n: texts wanted, up to so many that differ.
+    client: between those of one priority, clients take turns.
     """
 
     prompt: tuple[int, ...]
@@ -35,6 +37,9 @@ class Generation:
     stop: tuple[str, ...] = ()
     deadline: float | None = None
     memory: NGrams | None = None
+    n: int = 1
+    client: str = ""
+    priority: Priority = "automatic"
 
     @property
     def sampling(self) -> Sampling:
@@ -44,10 +49,14 @@ class Generation:
 
 @dataclass(frozen=True)
 class Token:
-    """One token's text, empty inside a character or while it may be the beginning of a stop."""
+    """One token's text, empty inside a character or while it may be the beginning of a stop.
+
+    index: of the text it belongs to; what a later one has in common with the first comes as one token.
+    """
 
     text: str
     logprob: float
+    index: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,10 +78,11 @@ class Usage:
 
 @dataclass(frozen=True)
 class Finish:
-    """Why a generation ended, and what it cost."""
+    """Why a generation ended, and what it cost. others: why its second and later texts did."""
 
     reason: Reason
     usage: Usage
+    others: tuple[Reason, ...] = ()
 
 
 class Cancel:

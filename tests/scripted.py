@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from model_runtime.manifest import FORMAT, Manifest
@@ -30,9 +29,19 @@ def description() -> Manifest:
     )
 
 
+@dataclass(eq=False)
+class Script:
+    """One generation: how far it has been said."""
+
+    generation: Generation
+    cancel: Cancel
+    said: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+
 @dataclass
 class ScriptedEngine:
-    """Says `words`, one token each, as soon as `gate` is open; `calls` keeps what it was asked."""
+    """Says `words`, one token each, as soon as `gate` is open, to one after the other; `calls` is what it was asked."""
 
     words: tuple[str, ...] = ("return ", "a")
     gate: threading.Event = field(default_factory=threading.Event)
@@ -45,36 +54,53 @@ class ScriptedEngine:
     def __post_init__(self) -> None:
         self.manifest = description()
         self.tokenizer = Tokenizer(tiny.tokenizer(), split_lines=True)
+        self.under_way: list[Script] = []
+        self.until = time.monotonic() + LONGEST_WAIT
 
-    def generate(self, generation: Generation, cancel: Cancel) -> Iterator[Token | Finish]:
-        """Waits for the gate, for the deadline or to be cancelled, whichever is first."""
+    @property
+    def busy(self) -> bool:
+        """Something was begun and is not finished."""
+        return bool(self.under_way)
+
+    def begin(self, generation: Generation, cancel: Cancel) -> Script:
+        """Takes anything."""
         self.calls.append(generation)
-        interrupted = threading.Event()
-        cancel.watch(interrupted.set)
+        self.under_way.append(script := Script(generation, cancel))
         self.begun.set()
-        if self.fault is not None:
-            raise self.fault
-        generated = 0
-        reason: Reason = "end"
-        for word in self.words:
-            reason = self._wait(generation, cancel, interrupted)
-            if reason != "end":
-                break
-            generated += 1
-            yield Token(word, -0.5)
-        cancel.watch(None)
-        self.finished.append(reason)
-        yield Finish(reason, Usage(prompt_tokens=len(generation.prompt), generated=generated))
+        return script
 
-    def _wait(self, generation: Generation, cancel: Cancel, interrupted: threading.Event) -> Reason:
-        until = time.monotonic() + LONGEST_WAIT
-        while not self.gate.wait(0.002):
-            if interrupted.is_set() or cancel.is_set:
-                return "cancelled"
-            if generation.deadline is not None and time.monotonic() >= generation.deadline:
-                return "deadline"
-            assert time.monotonic() < until, "nobody opened the gate"
-        return "cancelled" if cancel.is_set else "end"
+    def step(self) -> list[tuple[Script, Token | Finish]]:
+        """A word for the first, if the gate is open; the end of what was cancelled or is late."""
+        if self.fault is not None and self.under_way:
+            self.under_way.clear()
+            raise self.fault
+        events: list[tuple[Script, Token | Finish]] = []
+        for script in self.under_way[:]:
+            deadline = script.generation.deadline
+            if script.cancel.is_set:
+                events.append(self._end(script, "cancelled"))
+            elif deadline is not None and time.monotonic() >= deadline:
+                events.append(self._end(script, "deadline"))
+        if self.under_way and self.is_open():
+            script = self.under_way[0]
+            if script.said < len(self.words):
+                events.append((script, Token(self.words[script.said], -0.5)))
+                script.said += 1
+            else:
+                events.append(self._end(script, "end"))
+        return events
+
+    def is_open(self) -> bool:
+        """Waits for the gate a little."""
+        assert time.monotonic() < self.until or self.gate.is_set(), "nobody opened the gate"
+        return self.gate.wait(0.002)
+
+    def _end(self, script: Script, reason: Reason) -> tuple[Script, Finish]:
+        self.under_way.remove(script)
+        self.finished.append(reason)
+        queued = (time.monotonic() - script.began) * 1000 if not script.said else 0.0
+        usage = Usage(prompt_tokens=len(script.generation.prompt), generated=script.said, queue_ms=queued)
+        return script, Finish(reason, usage)
 
     def close(self) -> None:
         """Remembers that it was closed."""

@@ -156,7 +156,7 @@ def test_the_engine_computes_what_training_computed(made: Path, tmp_path: Path) 
     wanted = decoder(torch.tensor([tokens]))[0, -1].detach().numpy()
     engine = Engine.open(tmp_path / "model", cache=tmp_path / "derived", threads=1)
     backend = engine._backend
-    found = backend.step(backend.new_store(), tokens, 0, Cancel())
+    found = backend.step(backend.new_stores(1)[0], tokens, 0, Cancel())
     engine.close()
     assert np.allclose(found, wanted, atol=2e-3)
 

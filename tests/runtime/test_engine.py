@@ -14,7 +14,7 @@ import pytest
 
 from model_runtime import graph
 from model_runtime.engine import Engine
-from model_runtime.errors import LacunaRuntimeError, ModelError, PromptError
+from model_runtime.errors import LacunaRuntimeError, ModelError, Overloaded, PromptError
 from model_runtime.ngrams import NGrams
 from model_runtime.sampling import Logits
 from model_runtime.sequence import Cancel, Finish, Generation, Token
@@ -246,3 +246,129 @@ def test_without_a_writable_cache_the_engine_works_all_the_same(
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     assert run(Engine.open(tiny_model("int8"), cache=blocked / "cache"), Generation(PROMPT, max_tokens=2))[0]
+
+
+Told = list[tuple[int, Token | Finish]]
+
+
+def together(engine: Engine, *asked: Generation) -> Told:
+    """All of them at once: what came, in the order it came, with the place of the one it belongs to."""
+    tasks = [engine.begin(generation, Cancel()) for generation in asked]
+    found: Told = []
+    while engine.busy:
+        found += [(tasks.index(task), event) for task, event in engine.step()]
+    return found
+
+
+def of(found: Told, place: int) -> tuple[str, Finish]:
+    *tokens, finish = [event for at, event in found if at == place]
+    assert isinstance(finish, Finish)
+    return "".join(token.text for token in tokens if isinstance(token, Token)), finish
+
+
+def prompts(count: int) -> list[tuple[int, ...]]:
+    """Of unequal length, with nothing in common."""
+    random = np.random.default_rng(5)
+    return [tuple(int(token) for token in random.integers(5, 260, 150 + 31 * at)) for at in range(count)]
+
+
+def test_many_at_once_say_what_each_says_alone(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
+    engine = Engine.open(tiny_model("fp32"), cache=tmp_path)
+    asked = [Generation(prompt, max_tokens=20, client=str(at)) for at, prompt in enumerate(prompts(6))]
+    found = together(engine, *asked)
+    for at, generation in enumerate(asked):
+        tokens, finish = run(engine, generation)
+        text, finished = of(found, at)
+        assert text == "".join(token.text for token in tokens)
+        assert (finished.reason, finished.usage.generated) == (finish.reason, finish.usage.generated)
+        assert finished.usage.prefilled + finished.usage.reused == len(generation.prompt)
+
+
+def test_reading_and_writing_take_turns(engine: Engine) -> None:
+    short, long = (Generation(prompt, max_tokens=100, client=str(len(prompt))) for prompt in (PROMPT[:90], PROMPT * 2))
+    writer = engine.begin(short, Cancel())
+    while not any(isinstance(event, Token) for _, event in engine.step()):
+        pass
+    reader = engine.begin(long, Cancel())
+    said = 0
+    while reader.unread:
+        said += sum(task is writer for task, _ in engine.step())
+    assert said > 0, "the first went on while the second was read"
+    while engine.busy:
+        engine.step()
+
+
+def test_by_hand_goes_first_and_a_prefetch_last(engine: Engine) -> None:
+    prefetch, automatic, hand = prompts(3)
+    found = together(
+        engine,
+        Generation(prefetch, max_tokens=0, priority="prefetch"),
+        Generation(automatic, max_tokens=3, client="one"),
+        Generation(hand, max_tokens=3, client="two", priority="hand"),
+    )
+    assert [at for at, event in found if isinstance(event, Finish)] == [2, 1, 0]
+    assert of(found, 0)[1].usage.prefilled == len(prefetch)
+
+
+def test_a_prefetch_gives_its_slot_to_who_waits_and_goes_on_later(engine: Engine) -> None:
+    *others, ahead = prompts(5)
+    slots = engine.free_slots
+    prefetch = engine.begin(Generation(ahead, max_tokens=0, priority="prefetch"), Cancel())
+    engine.step()
+    assert engine.free_slots == slots - 1
+    waiting = [engine.begin(Generation(prompt, max_tokens=30, client=str(prompt[0])), Cancel()) for prompt in others]
+    finished = []
+    while engine.busy:
+        finished += [task for task, event in engine.step() if isinstance(event, Finish)]
+    assert set(finished[:-1]) == set(waiting)
+    assert finished[-1] is prefetch
+    assert engine.free_slots == slots
+    assert run(engine, Generation((*ahead, 9), max_tokens=1))[1].usage.prefilled == 1
+
+
+def test_cancel_frees_every_slot_at_the_next_step(engine: Engine) -> None:
+    slots, cancels = engine.free_slots, [Cancel() for _ in range(6)]
+    for cancel, prompt in zip(cancels, prompts(6), strict=True):
+        engine.begin(Generation(prompt, max_tokens=64, client=str(prompt[0])), cancel)
+    for _ in range(12):
+        engine.step()
+    assert engine.free_slots < slots
+    for cancel in cancels:
+        cancel.set()
+    reasons = [event.reason for _, event in engine.step() if isinstance(event, Finish)]
+    assert reasons == ["cancelled"] * 6
+    assert engine.free_slots == slots
+    assert not engine.busy
+
+
+def test_who_would_come_too_late_behind_the_others_is_refused_at_once(engine: Engine) -> None:
+    run(engine, Generation(prompts(1)[0], max_tokens=4))  # now it knows how fast it is
+    busy = [engine.begin(Generation((7, *prompt), max_tokens=99), Cancel()) for prompt in prompts(5)]
+    speed = engine._scheduler.token
+    assert speed is not None
+    twice_its_own = Generation((8, *PROMPT), deadline=time.monotonic() + 2 * 201 * speed)
+    with pytest.raises(Overloaded, match="5 requests go first"):
+        engine.begin(twice_its_own, Cancel())
+    late = engine.begin(Generation((8, *PROMPT), deadline=time.monotonic() - 1), Cancel())
+    assert any(task is late for task, event in engine.step() if isinstance(event, Finish))
+    for task in busy:
+        engine.drop(task)
+
+
+def test_several_texts_of_one_prompt_differ_and_the_first_is_the_best(engine: Engine) -> None:
+    alone, _ = run(engine, Generation(PROMPT, max_tokens=12))
+    tokens, finish = run(engine, Generation(PROMPT, max_tokens=12, n=3))
+    texts = ["".join(token.text for token in tokens if token.index == at) for at in range(3)]
+    assert texts[0] == "".join(token.text for token in alone)
+    assert len(set(texts)) == 3
+    assert len(finish.others) == 2
+    assert finish.usage.prefilled <= 1, "the prompt was read once"
+    assert finish.usage.generated == sum(len(one.encode()) for one in texts) or "\ufffd" in "".join(texts)
+    assert [token.index for token in tokens if token.index == 0] == [0] * len(alone)
+
+
+def test_what_several_texts_have_in_common_is_read_only_once(engine: Engine) -> None:
+    slots = engine.free_slots
+    _, finish = run(engine, Generation(PROMPT[:20], max_tokens=6, n=2))
+    assert finish.usage.prefilled == 20
+    assert engine.free_slots == slots

@@ -11,7 +11,8 @@ import pytest
 
 from model_runtime import graph, manifest
 from model_runtime.errors import ModelError
-from model_runtime.onnx_backend import KeysAndValues, OnnxBackend
+from model_runtime.onnx_backend import OnnxBackend
+from model_runtime.pool import Store
 from model_runtime.sampling import Logits
 from model_runtime.sequence import Cancel
 from tests import tiny
@@ -24,7 +25,7 @@ def _backend(directory: Path, cache: Path) -> OnnxBackend:
     return OnnxBackend.open(directory, manifest.read(directory), cache=cache)
 
 
-def feed(backend: OnnxBackend, store: KeysAndValues, tokens: Sequence[int], start: int) -> Logits:
+def feed(backend: OnnxBackend, store: Store, tokens: Sequence[int], start: int) -> Logits:
     """As the engine does: all but the last token in the prefill kernels."""
     if len(tokens) > backend.few:
         backend.extend(store, tokens[:-1], start, Cancel())
@@ -37,15 +38,15 @@ def test_logits_are_those_of_the_reference(
     tiny_model: Callable[[Precision], Path], tmp_path: Path, precision: Precision, bound: float
 ) -> None:
     backend = _backend(tiny_model(precision), tmp_path)
-    found = feed(backend, backend.new_store(), TOKENS, 0)
+    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
     expected = tiny.logits(tiny.weights(), TOKENS)[-1]
     assert np.abs(found - expected).max() <= bound * np.abs(expected).max()
 
 
 def test_chunks_of_any_size_give_the_logits_of_one_run(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     backend = _backend(tiny_model("fp32"), tmp_path)
-    whole = feed(backend, backend.new_store(), TOKENS, 0)
-    store, start = backend.new_store(), 0
+    first, store = backend.new_stores(2)
+    whole, start = feed(backend, first, TOKENS, 0), 0
     for size in (1, 2, 64, 1, 13, 39):
         logits = feed(backend, store, TOKENS[start : start + size], start)
         start += size
@@ -55,7 +56,7 @@ def test_chunks_of_any_size_give_the_logits_of_one_run(tiny_model: Callable[[Pre
 
 def test_going_back_and_writing_over_is_exact(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     backend = _backend(tiny_model("int8"), tmp_path)
-    store = backend.new_store()
+    store = backend.new_stores(1)[0]
     feed(backend, store, TOKENS[:60], 0)
     first = feed(backend, store, TOKENS[60:], 60)
     feed(backend, store, TOKENS[:40], 60)  # other text over the tail
@@ -64,11 +65,30 @@ def test_going_back_and_writing_over_is_exact(tiny_model: Callable[[Precision], 
 
 def test_a_copied_prefix_goes_on_exactly(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     backend = _backend(tiny_model("int8"), tmp_path)
-    source, target = backend.new_store(), backend.new_store()
+    source, target = backend.new_stores(2)
     feed(backend, source, TOKENS[:80], 0)
     backend.copy(source, target, 80)
     on_copy = feed(backend, target, TOKENS[80:], 80)
     assert np.array_equal(on_copy, feed(backend, source, TOKENS[80:], 80))
+
+
+def test_sequences_of_unequal_length_in_one_run_are_as_each_alone(
+    tiny_model: Callable[[Precision], Path], tmp_path: Path
+) -> None:
+    backend = _backend(tiny_model("fp32"), tmp_path)
+    stores = backend.new_stores(6)
+    lengths = {5: 31, 0: 64, 3: 97}  # not side by side, so that some have to move
+    for row, length in lengths.items():
+        feed(backend, stores[row], TOKENS[:length], 0)
+    feed(backend, stores[1], TOKENS[:90], 0)  # in their way
+    asked = [stores[row] for row in lengths]
+    for ahead in range(3):
+        starts = [length + ahead for length in lengths.values()]
+        found = backend.steps(asked, [TOKENS[start] for start in starts], starts, Cancel())
+    for logits, length in zip(found, lengths.values(), strict=True):
+        assert np.abs(logits - tiny.logits(tiny.weights(), TOKENS[: length + 3])[-1]).max() <= 1e-3
+    on = feed(backend, stores[1], TOKENS[90:], 90)
+    assert np.abs(on - tiny.logits(tiny.weights(), TOKENS)[-1]).max() <= 1e-3
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])

@@ -61,7 +61,7 @@ class Runner:
         self.manifest: Manifest = manifest.read(directory)
         manifest.check(directory, self.manifest)
         self.backend = OnnxBackend.open(directory, self.manifest, cache=cache, threads=1)
-        self.store = self.backend.new_store()
+        self.store = self.backend.new_stores(1)[0]
 
     def logits(self, tokens: Sequence[int], start: int = 0, *, long: bool = False) -> Array:
         """After the last of these tokens; long: all before the last go through the prefill graph."""

@@ -1,0 +1,72 @@
+"""A Shape and a count in, that many Stores out: the keys and values of all sequences, in one memory.
+
+Attention over several sequences at once wants them side by side, so each layer's keys are one array
+[count, KV, max, head] and so are its values; a store is a row of each. The memory of positions that were
+never written costs nothing. Ignores whose tokens stand where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnxruntime as ort
+
+from model_runtime.manifest import Shape
+
+
+@dataclass(eq=False)
+class Store:
+    """One sequence's keys and values: a row, and how many of its positions have been written."""
+
+    row: int
+    length: int = 0
+
+
+class Pool:
+    """Rows for `count` stores."""
+
+    def __init__(self, shape: Shape, count: int) -> None:
+        assert count >= 1
+        size = (count, shape.kv_heads, shape.context_length, shape.head_size)
+        self._arrays = {
+            f"{layer}.{part}": np.zeros(size, np.float32) for layer in range(shape.layers) for part in ("key", "value")
+        }
+        self.stores = [Store(row) for row in range(count)]
+
+    def bind(self, binding: ort.IOBinding, first: int, count: int) -> None:
+        """Has a run read and write the rows from `first` on, in place."""
+        for name, array in self._arrays.items():
+            rows = ort.OrtValue.ortvalue_from_numpy(array[first : first + count])  # shares the memory
+            binding.bind_ortvalue_input(f"past.{name}", rows)
+            binding.bind_ortvalue_output(f"present.{name}", rows)
+
+    def copy(self, source: Store, target: Store, length: int) -> None:
+        """The first `length` positions of source, into target."""
+        for array in self._arrays.values():
+            array[target.row, :, :length] = array[source.row, :, :length]
+        target.length = length
+
+    def gather(self, stores: Sequence[Store]) -> int:
+        """Moves these stores side by side and returns the first one's row; moves as few positions as will do."""
+        rows = {store.row for store in stores}
+        if max(rows) - min(rows) < len(rows):
+            return min(rows)
+        inside = {
+            first: sum(store.length for store in stores if first <= store.row < first + len(rows))
+            for first in range(len(self.stores) - len(rows) + 1)
+        }
+        first = max(inside, key=lambda at: inside[at])
+        window = range(first, first + len(rows))
+        free = [store for store in self.stores if store.row in window and store.row not in rows]
+        for store in stores:
+            if store.row not in window:
+                self._swap(store, free.pop())
+        return first
+
+    def _swap(self, one: Store, other: Store) -> None:
+        length = max(one.length, other.length)
+        for array in self._arrays.values():
+            array[[one.row, other.row], :, :length] = array[[other.row, one.row], :, :length]
+        one.row, other.row = other.row, one.row

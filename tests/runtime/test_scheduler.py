@@ -1,0 +1,87 @@
+"""Whose turn it is."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from model_runtime.errors import Overloaded
+from model_runtime.scheduler import Scheduler, Turn
+from model_runtime.sequence import Generation, Priority
+
+
+def enter(scheduler: Scheduler, client: str, unread: int = 100, priority: Priority = "automatic") -> Turn:
+    generation = Generation((1,) * unread, client=client, priority=priority)
+    return Turn(generation, unread, *scheduler.enter(generation, unread))
+
+
+def measured() -> Scheduler:
+    scheduler = Scheduler()
+    scheduler.read(1000, 1.0, contended=False)
+    scheduler.wrote(0.01)
+    return scheduler
+
+
+def test_clients_take_turns_however_much_one_of_them_asks() -> None:
+    scheduler = measured()
+    waiting = [enter(scheduler, "greedy") for _ in range(4)] + [enter(scheduler, "modest") for _ in range(2)]
+    served = []
+    while waiting:
+        turn = scheduler.next(waiting, [])
+        assert turn is not None
+        waiting.remove(turn)
+        served.append(turn.generation.client)
+    assert served == ["greedy", "modest", "greedy", "modest", "greedy", "greedy"]
+
+
+def test_a_client_that_was_away_gets_no_credit_for_it() -> None:
+    scheduler = measured()
+    for _ in range(5):
+        scheduler.next([enter(scheduler, "busy")], [])
+    returned, busy = enter(scheduler, "away"), enter(scheduler, "busy")
+    assert scheduler.next([returned, busy], []) is returned
+    assert scheduler.next([enter(scheduler, "away"), busy], []) is busy
+
+
+def test_a_higher_priority_goes_first_in_reading_and_in_writing() -> None:
+    scheduler = measured()
+    hand, automatic = enter(scheduler, "one", priority="hand"), enter(scheduler, "two")
+    prefetch = enter(scheduler, "three", priority="prefetch")
+    assert scheduler.next([prefetch, automatic, hand], []) is hand
+    assert scheduler.next([hand], [automatic]) is hand
+    assert scheduler.next([automatic], [hand]) is None
+    assert scheduler.next([prefetch], [automatic]) is None
+
+
+def test_writing_gets_as_much_time_as_reading_took() -> None:
+    scheduler = measured()
+    reader, writer = enter(scheduler, "one"), enter(scheduler, "two")
+    assert scheduler.next([reader], [writer]) is reader
+    scheduler.read(128, 0.030, contended=True)
+    steps = 0
+    while scheduler.next([reader], [writer]) is None:
+        scheduler.wrote(0.010)
+        steps += 1
+    assert steps == 3
+
+
+def test_no_starvation_behind_a_stream_of_newcomers() -> None:
+    scheduler = measured()
+    patient = enter(scheduler, "patient", unread=1000)
+    for at in range(50):
+        if scheduler.next([enter(scheduler, f"newcomer {at}", unread=10), patient], []) is patient:
+            return
+    raise AssertionError("the patient one never had a turn")
+
+
+def test_only_who_is_late_because_of_others_is_refused() -> None:
+    scheduler = measured()
+    others = [enter(scheduler, "one", 400), enter(scheduler, "two", 400)]
+    soon = Generation((1,), deadline=time.monotonic() + 0.5)
+    with pytest.raises(Overloaded, match="2 requests go first"):
+        scheduler.check(soon, 100, others)
+    scheduler.check(soon, 100, [])
+    scheduler.check(soon, 2000, others)  # late by itself, and every chunk makes the next key quicker
+    scheduler.check(Generation((1,)), 100, others)
+    scheduler.check(soon, 100, [enter(scheduler, "three", 4000, priority="prefetch")])
