@@ -28,6 +28,8 @@ Modules, each of which imports only those above it:
     hidden_lines  ends of a repository's lines, with and without a name from another file
     repository  what retrieval and memory of a repository are worth to the model
     index_speed  how fast a tree is read, indexed and searched
+    crowd       many people who write functions at once
+    load        what a server is worth to them
     latency     how long each key waits for its answer, and what it costs
     held_out    the packages that no model learnt from
     gaps        a package's copy, of any language, with parts taken out

@@ -58,7 +58,7 @@ def prompts(folder: Path, tokenizer: Tokenizer, manifest: Manifest, keys: int, s
             typing.press(key, editor)
             lines -= key.kind == "enter"
             keys -= 1
-            snapshot = _snapshot(path.relative_to(workspace.root), editor)
+            snapshot = seen(path.relative_to(workspace.root), editor)
             one = frame(snapshot, anchors.get(path))
             anchors[path] = one.anchor
             infill = Infill(one.anchor.path, one.prefix, one.anchor.suffix, one.typed)
@@ -68,7 +68,8 @@ def prompts(folder: Path, tokenizer: Tokenizer, manifest: Manifest, keys: int, s
             active.append((path, editor, typing))
 
 
-def _snapshot(path: Path, editor: Editor) -> Snapshot:
+def seen(path: Path, editor: Editor) -> Snapshot:
+    """What the language server would know of an editor's file. path: in its workspace."""
     lines = (*(line + "\n" for line in editor.lines[:-1]), editor.lines[-1])
     cursor = Place(editor.cursor.row, editor.cursor.column)
     return Snapshot(path.as_posix(), None, path.as_posix(), "python", editor.version, lines, cursor)
