@@ -48,7 +48,7 @@ class Answer:
 
 async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
     """The answer to a request at the snapshot's cursor. received: seconds of time.monotonic()."""
-    verdict = trigger.decide(snapshot)
+    verdict = trigger.decide(snapshot, desk.latency)
     if isinstance(verdict, trigger.Skip):
         return Answer(None, "skip", verdict.reason)
 
@@ -76,6 +76,8 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
 
     if isinstance(outcome, Suggestion):
         outcome = await desk.soundness.sound(outcome, parsed, snapshot)
+    if source == "model" and isinstance(outcome, Suggestion):
+        desk.heard(waited)
     outcome = _steady(outcome, recall, frame)
     answer = Answer(None, source, None, debounce, waited, frame.fresh, recall.generation)
     if isinstance(outcome, Nothing):

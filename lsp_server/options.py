@@ -21,7 +21,8 @@ class Settings(msgspec.Struct, frozen=True, rename="camel"):
     """What the server goes by. Resolved once per change of configuration and passed down in slices.
 
     enabled: answer at all. languages: language id → whether to answer there; those not named are answered.
-    debounce: milliseconds to wait for another key; None adapts to the typing rhythm.
+    comments, strings: answer in them without being asked by hand.
+    debounce: milliseconds to wait for another key; None adapts to the typing rhythm and to how long answers take.
     deadline: milliseconds a request is held at most while nothing valid is there.
     max_lines: the most lines one suggestion has.
     retrieval: look for related code in other files.
@@ -34,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, rename="camel"):
     languages: dict[str, bool] = {}
     debounce: Milliseconds | None = None
     deadline: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 1000
+    comments: bool = True
+    strings: bool = True
     max_lines: Annotated[int, msgspec.Meta(ge=1, le=64)] = 10
     retrieval: bool = True
     status: bool = False

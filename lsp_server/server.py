@@ -82,9 +82,15 @@ class Server(LanguageServer):
     # What the editor asks
 
     async def answer(
-        self, uri: str, at: Position, kind: Kind, *, by_hand: bool = False
+        self,
+        uri: str,
+        at: Position,
+        kind: Kind,
+        *,
+        by_hand: bool = False,
+        chosen: tuple[Position, Position, str] | None = None,
     ) -> tuple[Answer, Snapshot | None]:
-        """The answer to a request, and the snapshot it is for."""
+        """The answer to a request, and the snapshot it is for. chosen: what the editor's menu would insert first."""
         received, identifier = self.protocol.arrived, self.protocol.msg_id
         assert identifier is not None
         self._pause.stir()
@@ -96,7 +102,8 @@ class Server(LanguageServer):
             self.link.forgive()
         waiting = asyncio.get_running_loop().call_later(THINKING, self._tell_status)
         try:
-            answer = await self._requests.answer(identifier, uri, kind, complete(snapshot, self.desk, received))
+            asked = snapshot if chosen is None else self.session.chosen(snapshot, *chosen)
+            answer = await self._requests.answer(identifier, uri, kind, complete(asked, self.desk, received))
         except asyncio.CancelledError:
             if self.session.version(uri) == snapshot.version:
                 self.desk.stop()  # nobody typed on, so nobody wants the rest of it either
@@ -114,14 +121,33 @@ class Server(LanguageServer):
         """Ghost text."""
         by_hand = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
         at = wire.position(params.position)
-        answer, snapshot = await self.answer(params.text_document.uri, at, "inline", by_hand=by_hand)
+        chosen = wire.chosen(params)
+        answer, snapshot = await self.answer(params.text_document.uri, at, "inline", by_hand=by_hand, chosen=chosen)
         if answer.text is None or snapshot is None:
             return []
         return [wire.inline_item(*self._shown(answer, snapshot), params.position, answer.replaces)]
 
     async def completion(self, params: types.CompletionParams) -> types.CompletionList:
+        if chosen is not None:
+            return self._behind(answer.text, chosen, snapshot, params)
         """The same for editors that have a menu only."""
         at = wire.position(params.position)
+    def _behind(
+        self,
+        text: str,
+        chosen: tuple[Position, Position, str],
+        snapshot: Snapshot,
+        params: types.InlineCompletionParams,
+    ) -> list[types.InlineCompletionItem]:
+        """A suggestion behind what the editor's menu would insert."""
+        whole = chosen[2] + text
+        line = snapshot.lines[snapshot.cursor.line]
+        typed = line[self.session.place(snapshot.uri, chosen[0]).column : snapshot.cursor.column]
+        if not whole.startswith(typed):  # the menu's item is another word than the one begun
+            return []
+        shown, number = self._shown(Answer(whole[len(typed) :], "model"), snapshot)
+        return [wire.chosen_item(typed + shown, number, params)]
+
         answer, snapshot = await self.answer(params.text_document.uri, at, "menu")
         if answer.text is None or snapshot is None:
             return types.CompletionList(is_incomplete=True, items=[])
@@ -224,6 +250,7 @@ class Server(LanguageServer):
 
     async def context(self, params: Any) -> list[Any]:
         """What the model is given from elsewhere at a place: snippets with `path` and `text`."""
+            self.session.moved(snapshot.uri, **wire.state(params))
         found = wire.cursor(params)
         snapshot = None if found is None else self.session.snapshot(*found)
         return [] if snapshot is None else msgspec.to_builtins(await ahead.given(snapshot, self.desk))
@@ -238,6 +265,13 @@ class Server(LanguageServer):
         if method == types.TEXT_DOCUMENT_DID_CHANGE and uri is not None:
             self.session.distrust(uri)
             self._requests.supersede(lambda one: one.uri == uri)
+    def snooze(self, *arguments: Any) -> None:
+        """Be quiet for so many minutes, unless asked by hand; 0 or nothing wakes up."""
+        minutes = arguments[0] if arguments and isinstance(arguments[0], int | float) else 0
+        self.session.snooze(60.0 * max(0, minutes))
+        asyncio.get_running_loop().call_later(60.0 * max(0, minutes), self._tell_status)
+        self._tell_status()
+
             self._show(
                 "Lacuna could not read an edit and is quiet in this file; close and open it again, and report this",
                 types.MessageType.Warning,
@@ -302,6 +336,8 @@ class Server(LanguageServer):
         if self._requests:
             return {"state": "thinking", "reason": None}
         if percent is not None:
+        if self.session.snoozing:
+            return {"state": "off", "reason": "snoozing"}
             return {"state": "indexing", "reason": None, "percent": percent}
         return {"state": "ready" if self.link.connected else "starting", "reason": None}
 
@@ -500,5 +536,9 @@ def _register(server: Server) -> None:
 
 def _register_menu(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=list(".([{:=,")))
+    @server.command(wire.SNOOZE)
+    def snooze(*arguments: Any) -> None:
+        server.snooze(*arguments)
+
     async def completion(params: types.CompletionParams) -> types.CompletionList:
         return await server.completion(params)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -45,6 +45,7 @@ class Snapshot:
     """One document at one moment, and the cursor in it. lines carry their endings.
 
     root: the workspace folder that holds the file, None if none does; path: relative to it, forward slashes.
+    quiet: why nothing is to be said without being asked by hand, None when something is.
     """
 
     uri: str
@@ -55,6 +56,7 @@ class Snapshot:
     lines: tuple[str, ...]
     cursor: Place
     by_hand: bool = False
+    quiet: str | None = None
     settings: Settings = field(default_factory=Settings)
     rhythm: Rhythm = field(default_factory=Rhythm)
 
@@ -70,6 +72,8 @@ class _Open:
     interval: float | None = None
     last: str = ""
     edited: float | None = None
+    selecting: bool = False
+    in_snippet: bool = False
 
 
 class Session:
@@ -79,6 +83,7 @@ class Session:
         self.settings = settings or Settings()
         self.encoding: Encoding = encoding
         self.folders: dict[str, str] = {}  # URI → path
+        self._awake = 0.0  # seconds of time.monotonic() from which on something may be said
         self._open: dict[str, _Open] = {}
 
     def add_folder(self, uri: str) -> None:
@@ -115,8 +120,24 @@ class Session:
                 found.trusted = True
             else:
                 changes.append(found.document.edit(edit.start, edit.end, edit.text))
+        if changes:
+            found.selecting = False
         _keep_time(found, changes, time.monotonic() if now is None else now)
         return changes
+
+    def moved(self, uri: str, *, selecting: bool, in_snippet: bool) -> None:
+        """What the editor says of the cursor: text is selected, a snippet's places are being filled in."""
+        if (found := self._open.get(uri)) is not None:
+            found.selecting, found.in_snippet = selecting, in_snippet
+
+    def snooze(self, seconds: float) -> None:
+        """Say nothing for so long without being asked by hand; 0 wakes up."""
+        self._awake = time.monotonic() + seconds
+
+    @property
+    def snoozing(self) -> bool:
+        """Whether the user wants silence for a while."""
+        return time.monotonic() < self._awake
 
     def distrust(self, uri: str) -> None:
         """An edit was lost: nothing is said about this text until the editor sends the whole of it."""
@@ -141,9 +162,26 @@ class Session:
             lines=found.document.freeze(),
             cursor=found.document.place(position),
             by_hand=by_hand,
+            quiet=self._quiet(found),
             settings=self.settings,
             rhythm=Rhythm(found.interval, found.last, idle),
         )
+
+    def _quiet(self, found: _Open) -> str | None:
+        if self.snoozing:
+            return "snoozing"
+        if found.selecting:
+            return "text is selected"
+        return "in a snippet" if found.in_snippet else None
+
+    def chosen(self, snapshot: Snapshot, start: Position, end: Position, text: str) -> Snapshot:
+        """The snapshot as if a menu's item were inserted: `text` from start to end, and the cursor behind it."""
+        document = self._open[snapshot.uri].document
+        first, last = document.place(start), document.place(end)
+        line = snapshot.lines[first.line]
+        changed = line[: first.column] + text + line[last.column :]
+        lines = (*snapshot.lines[: first.line], changed, *snapshot.lines[first.line + 1 :])
+        return replace(snapshot, lines=lines, cursor=Place(first.line, first.column + len(text)))
 
     def version(self, uri: str) -> int | None:
         """The newest version of a document; None when it is not open."""
@@ -157,6 +195,10 @@ class Session:
     def position(self, uri: str, place: Place) -> Position:
         """A place of an open document as the editor names it."""
         return self._open[uri].document.position(place)
+
+    def place(self, uri: str, position: Position) -> Place:
+        """A position of an open document in characters."""
+        return self._open[uri].document.place(position)
 
     def locate(self, uri: str) -> tuple[str | None, str]:
         """The workspace folder that holds a file, and the file's path in it; None and its name where none does."""

@@ -1,15 +1,19 @@
-"""A Snapshot in, the decision out: answer now, wait a little, or skip and say why. Looks at nothing else."""
+"""A Snapshot and how long answers take in, the decision out: answer now, wait a little, or skip and say why."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
 
+from lsp_server import lexis
 from lsp_server.document import content
 from lsp_server.session import Snapshot
 
-FASTEST, SLOWEST = 0.010, 0.025  # seconds: what the adaptive wait lies between
+FASTEST, SLOWEST = 0.010, 0.025  # seconds: what the wait lies between where answers come before the next key
+LONGEST = 0.150  # seconds: the longest where they do not
 HURRY = 0.250  # seconds between keys: who types slower than this wants an answer to each of them
+REGION = 200  # lines above the cursor in which a comment or a string may begin
+
 _SHARE = 0.15  # of the typing interval: long enough to skip keys typed together, short enough not to be felt
 _AT_ONCE = frozenset(".([{:=,\n\r")  # after these a person stops to think
 
@@ -28,23 +32,37 @@ class Skip:
     reason: str
 
 
-def decide(snapshot: Snapshot) -> Go | Skip:
-    """What to do about a request at the snapshot's cursor. By hand nothing but a switch-off keeps from answering."""
-    if not snapshot.settings.allows(snapshot.language):
-        return Skip("off" if not snapshot.settings.enabled else f"off for {snapshot.language}")
+def decide(snapshot: Snapshot, latency: float | None = None) -> Go | Skip:
+    """What to do about a request at the snapshot's cursor. By hand nothing but a switch-off keeps from answering.
+
+    latency: seconds that answers of the model took of late, None before the first.
+    """
+    settings = snapshot.settings
+    if not settings.allows(snapshot.language):
+        return Skip("off" if not settings.enabled else f"off for {snapshot.language}")
     if snapshot.by_hand:
         return Go()
+    if snapshot.quiet is not None:
+        return Skip(snapshot.quiet)
     line = content(snapshot.lines[snapshot.cursor.line])
     right = line[snapshot.cursor.column : snapshot.cursor.column + 1]
     if right == "_" or right.isalnum():
         return Skip("inside a word")
     if not any(one.strip() for one in islice(snapshot.lines, snapshot.cursor.line + 1)):
         return Skip("nothing written yet")
-    return Go(wait(snapshot))
+    if not (settings.comments and settings.strings):
+        kind = _kind(snapshot)
+        if (kind == "comment" and not settings.comments) or (kind == "string" and not settings.strings):
+            return Skip(f"off in {kind}s")
+    return Go(wait(snapshot, latency))
 
 
-def wait(snapshot: Snapshot) -> float:
-    """Seconds to wait for another key."""
+def wait(snapshot: Snapshot, latency: float | None = None) -> float:
+    """Seconds to wait for another key.
+
+    Where answers come before the next key does, hardly any; where they do not, about until that key is due, since it
+    would make the model's work on this one worth nothing.
+    """
     if snapshot.settings.debounce is not None:
         return snapshot.settings.debounce / 1000
     rhythm = snapshot.rhythm
@@ -52,4 +70,13 @@ def wait(snapshot: Snapshot) -> float:
         return 0.0
     if rhythm.last and _AT_ONCE & set(rhythm.last[0] + rhythm.last[-1]):
         return 0.0
+    if latency is not None and latency > rhythm.interval:
+        return min(rhythm.interval, LONGEST)
     return min(max(rhythm.interval * _SHARE, FASTEST), SLOWEST)
+
+
+def _kind(snapshot: Snapshot) -> lexis.Kind:
+    """What the cursor stands in."""
+    cursor = snapshot.cursor
+    above = snapshot.lines[max(0, cursor.line - REGION) : cursor.line]
+    return lexis.within("".join((*above, snapshot.lines[cursor.line][: cursor.column])), snapshot.language)

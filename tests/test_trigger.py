@@ -7,11 +7,11 @@ import pytest
 from lsp_server.document import Position
 from lsp_server.options import Settings
 from lsp_server.session import Edit, Session
-from lsp_server.trigger import FASTEST, SLOWEST, Go, Skip, decide, wait
+from lsp_server.trigger import FASTEST, LONGEST, SLOWEST, Go, Skip, decide, wait
 from tests.caret import URI, snapshot
 
 
-def typed(gaps: list[float], last: str = "x") -> float:
+def typed(gaps: list[float], last: str = "x", latency: float | None = None) -> float:
     """The wait after keys typed with these gaps, in seconds."""
     session = Session(None, "utf-32")
     session.open(URI, "python", 1, "a = \n")
@@ -24,7 +24,7 @@ def typed(gaps: list[float], last: str = "x") -> float:
         at += 1
     found = session.snapshot(URI, Position(0, at), now=now + 0.001)
     assert found is not None
-    return wait(found)
+    return wait(found, latency)
 
 
 @pytest.mark.parametrize("text", ["a = <caret>\n", "call(<caret>)", "a.<caret>", "def f(<caret>, b):", "na<caret>"])
@@ -61,6 +61,66 @@ def test_fast_typing_waits_a_little_and_slow_typing_not() -> None:
 @pytest.mark.parametrize("last", ["\n", "\n    ", ".", "(", "()", "[]", ":"])
 def test_after_a_trigger_character_nothing_is_waited_for(last: str) -> None:
     assert typed([0.08, 0.08], last) == 0.0
+
+
+def test_where_answers_come_too_late_for_the_next_key_it_is_waited_for() -> None:
+    assert typed([0.1, 0.1, 0.1], latency=0.05) == pytest.approx(0.015)
+    assert typed([0.1, 0.1, 0.1], latency=0.3) == pytest.approx(0.1)
+    assert typed([0.2, 0.2], latency=0.3) == LONGEST
+    assert typed([0.08, 0.08], "\n", latency=0.3) == 0.0
+    assert typed([0.4, 0.4], latency=0.9) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "kind"),
+    [
+        ("x = 1  # the <caret>\n", "python", "comment"),
+        ("x = '#' + <caret>\n", "python", "code"),
+        ('x = "the <caret>"\n', "python", "string"),
+        ('def f():\n    """The <caret>\n', "python", "string"),
+        ('def f():\n    """The sum."""\n    <caret>\n', "python", "code"),
+        ("x = 1; // the <caret>\n", "javascript", "comment"),
+        ("/* the\n * <caret>\n", "c", "comment"),
+        ("/* the */ <caret>\n", "c", "code"),
+        ("x = `the\n<caret>`\n", "typescript", "string"),
+        ("fn f<'a>(x: &'a str) { <caret>\n", "rust", "code"),
+        ("-- don't <caret>\n", "lua", "comment"),
+        ("x = a // b <caret>\n", "python", "code"),
+        ("x = 'it\\'s <caret>'\n", "python", "string"),
+    ],
+)
+def test_comments_and_strings_are_switched_off_alone(text: str, language: str, kind: str) -> None:
+    without_comments, without_strings = Settings(comments=False), Settings(strings=False)
+    skips_comment = decide(snapshot(text, language=language, settings=without_comments)) == Skip("off in comments")
+    skips_string = decide(snapshot(text, language=language, settings=without_strings)) == Skip("off in strings")
+    assert (skips_comment, skips_string) == (kind == "comment", kind == "string")
+    assert decide(snapshot(text, language=language)) == Go()
+    assert decide(snapshot(text, language=language, settings=without_comments, by_hand=True)) == Go()
+
+
+def test_none_is_due_while_text_is_selected_a_snippet_filled_in_or_the_user_wants_silence() -> None:
+    session = Session(None, "utf-32")
+    session.open(URI, "python", 1, "a = ")
+
+    def decided(*, by_hand: bool = False) -> Go | Skip:
+        found = session.snapshot(URI, Position(0, 4), by_hand=by_hand)
+        assert found is not None
+        return decide(found)
+
+    session.moved(URI, selecting=True, in_snippet=False)
+    assert decided() == Skip("text is selected")
+    assert decided(by_hand=True) == Go()
+    session.change(URI, 2, [Edit("b", Position(0, 0), Position(0, 1))])
+    assert isinstance(decided(), Go)
+    session.moved(URI, selecting=False, in_snippet=True)
+    session.change(URI, 3, [Edit("c", Position(0, 0), Position(0, 1))])
+    assert decided() == Skip("in a snippet")
+    session.moved(URI, selecting=False, in_snippet=False)
+    session.snooze(60.0)
+    assert decided() == Skip("snoozing")
+    assert decided(by_hand=True) == Go()
+    session.snooze(0.0)
+    assert isinstance(decided(), Go)
 
 
 def test_a_fixed_wait_is_the_users_choice() -> None:

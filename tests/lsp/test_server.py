@@ -43,6 +43,42 @@ def test_a_suggestion_that_goes_on_behind_a_closer_has_a_range_over_it(tmp_path:
         assert item["range"] == {"start": {"line": 0, "character": 13}, "end": {"line": 0, "character": 14}}
 
 
+def test_a_suggestion_goes_on_from_the_item_that_the_menu_has_selected(tmp_path: Path) -> None:
+    with Editor(tmp_path, {"before": "return compute", "text": "(a, b)\n"}) as editor:
+        started(editor, text="def add(a, b):\n    return com\n")
+        word = {"start": {"line": 1, "character": 11}, "end": {"line": 1, "character": 14}}
+
+        def asked(text: str) -> Any:
+            context = {"triggerKind": 2, "selectedCompletionInfo": {"range": word, "text": text}}
+            place = {"textDocument": {"uri": URI}, "position": {"line": 1, "character": 14}, "context": context}
+            return editor.call("textDocument/inlineCompletion", place)
+
+        item = asked("compute")[0]
+        assert (item["insertText"], item["range"]) == ("compute(a, b)", word)
+        assert asked("other") == []
+
+
+def test_a_snooze_is_quiet_until_it_is_over_or_asked_by_hand(tmp_path: Path) -> None:
+    with Editor(tmp_path, SUM) as editor:
+        started(editor, {"status": True})
+        editor.call("workspace/executeCommand", {"command": "lacuna.server.snooze", "arguments": [5]})
+        editor.wait(lambda one: one.get("params") == {"state": "off", "reason": "snoozing"})
+        assert editor.ghost(1, 11) is None
+        assert editor.ghost(1, 11, kind=1) == "a + b"
+        editor.call("workspace/executeCommand", {"command": "lacuna.server.snooze"})
+        assert editor.ghost(1, 11) == "a + b"
+
+
+def test_nothing_is_suggested_while_text_is_selected(tmp_path: Path) -> None:
+    with Editor(tmp_path, SUM) as editor:
+        started(editor)
+        place = {"textDocument": {"uri": URI}, "position": {"line": 1, "character": 11}}
+        editor.notify("lacuna/cursor", {**place, "selecting": True})
+        assert editor.ghost(1, 11) is None
+        editor.notify("lacuna/cursor", place)
+        assert editor.ghost(1, 11) == "a + b"
+
+
 def test_an_edit_answers_the_older_request_at_once_with_nothing(tmp_path: Path) -> None:
     with Editor(tmp_path, {"before": "return a", "text": " + b\n"}, NEVER) as editor:
         started(editor)

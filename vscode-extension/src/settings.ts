@@ -50,6 +50,8 @@ export function read(): Settings {
 			debounce: found.get<number | null>('debounce', null),
 			deadline: found.get<number>('deadline'),
 			maxLines: found.get<number>('maxLines'),
+			comments: found.get<boolean>('comments'),
+			strings: found.get<boolean>('strings'),
 			retrieval: found.get<boolean>('retrieval'),
 			journal: found.get<'off' | 'on' | 'code'>('journal'),
 			completion,
