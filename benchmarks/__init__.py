@@ -11,7 +11,6 @@ Modules, each of which imports only those above it:
     precision   what each stored precision loses, side by side
     bytes_a_token  how much text one token of a tokenizer stands for
     verbatim    how often a model repeats what it learnt from, word for word
-    throughput  how fast the runtime is, on random weights of a given size
     footprint   a process's memory and processor time
     random_model  models with random weights, of known sizes
     llama_peer  llama.cpp, in a Python that has it
@@ -22,6 +21,8 @@ Modules, each of which imports only those above it:
     typist      the keys that write a function, with a person's typos and pauses
     workspace   a package's copy with functions taken out
     keystrokes  the prompts of each key, ours and an editor plug-in's of llama.cpp
+    loading     what it takes to load a model, in a fresh process
+    throughput  how fast the runtime is, on random weights of a given size, beside llama.cpp
     samples     one request each: classes, percentiles, thresholds
     sitting     a person writes functions in front of a server
     recall      how often the definition a hidden line needs is among the snippets

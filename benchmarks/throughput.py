@@ -1,7 +1,13 @@
-"""Random weights of a given size in, milliseconds of prefill, decode and verification out.
+"""Random weights of a given size in, milliseconds of everything the runtime does out, beside llama.cpp's.
 
-Speed does not depend on what the weights are, so no model is needed: `python -m benchmarks.throughput`.
-Precisions take turns in every round, so that a machine that slows down slows them alike; medians are quoted.
+    python -m benchmarks.throughput --size a
+    python -m benchmarks.throughput --size a b c --against PYTHON --replay 300 --json > throughput.json
+    python -m benchmarks.throughput --plot throughput.svg < throughput.json
+
+Speed does not depend on what the weights are, so no model is needed. PYTHON is an interpreter of another environment
+that has `llama-cpp-python`, built from source with native flags, and `gguf`; its network has the same shape and the
+same bits, Q4_0. All take turns in every round, so that a machine that slows down slows them alike; medians are quoted,
+and of two the median of the ratios of each round.
 """
 
 from __future__ import annotations
@@ -15,97 +21,234 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-import numpy as np
+from benchmarks import keystrokes, loading, random_model
+from benchmarks.opponent import Opponent
+from benchmarks.plot import Bar, bars
+from benchmarks.random_model import SIZES, Precision
+from model_runtime.engine import CHUNK, Engine
+from model_runtime.manifest import Manifest
+from model_runtime.onnx_backend import OnnxBackend, default_threads
+from model_runtime.sequence import Cancel, Finish, Generation
 
-from model_runtime import graph, manifest
-from model_runtime.manifest import Fim, Manifest, Shape
-from model_runtime.onnx_backend import OnnxBackend
-from model_runtime.sequence import Cancel
+PRECISIONS: tuple[Precision, ...] = ("int4", "int8")
+PREFILLS = (256, 512, 1024, 1920)
+HELD = (16, 512, 1024)
+DRAFTED = (2, 4, 8, 16)
+BATCHES = (1, 2, 4, 8)
+REPEATS = 5  # runs of what takes a millisecond or two, for one time
+WRITTEN = 16  # tokens that each request of a replay generates
+LOADS = 3
+SETTLED = 0.03  # seconds until the threads of who ran last have stopped spinning
 
-Precision = Literal["int8", "int4"]
-
-PRECISIONS: tuple[Precision, ...] = ("int8", "int4")
-SIZES = {
-    "bootstrap": Shape(4096, 384, 8, 6, 2, 64, 1024, 2048, qk_norm=True),
-    "a": Shape(16_384, 512, 12, 8, 2, 64, 1408, 2048),
-    "b": Shape(32_000, 768, 12, 12, 4, 64, 2048, 2048),
-    "c": Shape(151_936, 896, 24, 14, 2, 64, 4864, 2048),
-}
+Jobs = dict[str, Callable[[], float]]
+Spent = dict[str, dict[str, list[float]]]
 
 
-def write_random(directory: Path, shape: Shape, precision: Precision) -> Manifest:
-    """A model directory without a tokenizer, weights normal at unit gain."""
-    random = np.random.default_rng(0)
-    weights = {
-        name: random.standard_normal(size, np.float32) / np.float32(np.sqrt(size[1]))
-        for name, size in graph.matrix_names(shape).items()
+def own_jobs(backend: OnnxBackend) -> Jobs:
+    """One time, in milliseconds, of everything that is measured."""
+    stores, cancel = backend.new_stores(max(BATCHES)), Cancel()
+
+    def prefill(length: int) -> None:
+        for start in range(0, length, CHUNK):
+            backend.extend(stores[0], [5] * min(CHUNK, length - start), start, cancel)
+
+    jobs: Jobs = {f"prefill {length}": partial(_timed, partial(prefill, length), 1) for length in PREFILLS}
+    for held in HELD:
+        jobs[f"decode at {held}"] = partial(_timed, partial(backend.step, stores[0], [5], held, cancel), REPEATS)
+    for count in DRAFTED:
+        run = partial(backend.step, stores[0], [5] * count, 1024, cancel)
+        jobs[f"verify {count} at 1024"] = partial(_timed, run, REPEATS)
+    for rows in BATCHES:
+        run = partial(backend.steps, stores[:rows], [5] * rows, [512] * rows, cancel)
+        jobs[f"batch {rows} at 512"] = partial(_timed, run, REPEATS)
+    return jobs
+
+
+def their_jobs(opponent: Opponent) -> Jobs:
+    """The same of llama.cpp."""
+    jobs: Jobs = {f"prefill {length}": partial(opponent.run, "prefill", n=length) for length in PREFILLS}
+    for held in HELD:
+        jobs[f"decode at {held}"] = partial(opponent.run, "step", held=held, n=1, repeats=REPEATS)
+    for count in DRAFTED:
+        jobs[f"verify {count} at 1024"] = partial(opponent.run, "step", held=1024, n=count, repeats=REPEATS)
+    for rows in BATCHES:
+        jobs[f"batch {rows} at 512"] = partial(opponent.run, "batch", held=512, rows=rows, repeats=REPEATS)
+    return jobs
+
+
+def _timed(run: Callable[[], object], repeats: int) -> float:
+    if repeats > 1:
+        run()  # what the others pushed out of the processor's cache comes back
+    began = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    return (time.perf_counter() - began) * 1e3 / repeats
+
+
+def measure(contestants: dict[str, Jobs], rounds: int) -> Spent:
+    """Milliseconds by contestant and job, all rounds; who goes first changes with the round."""
+    spent: Spent = {name: {job: [] for job in jobs} for name, jobs in contestants.items()}
+    names = list(contestants)
+    for number in range(rounds + 1):  # the first round warms up and is dropped
+        for job in contestants[names[0]]:
+            for name in names if number % 2 else names[::-1]:
+                time.sleep(SETTLED)
+                taken = contestants[name][job]()
+                if number:
+                    spent[name][job].append(taken)
+    return spent
+
+
+def replay(engine: Engine, opponent: Opponent, asked: Iterator[keystrokes.Asked]) -> dict[str, dict[str, list[float]]]:
+    """Milliseconds to the first and to the last token, and tokens computed, of each key's request."""
+    found: dict[str, dict[str, list[float]]] = {
+        name: {"first": [], "whole": [], "computed": []} for name in ("lacuna", "llama.cpp")
     }
-    weights |= {name: np.ones(length, np.float32) for name, length in graph.vector_names(shape).items()}
-    graph.write_model(directory, shape, weights, precision)
-    files = {name: manifest.digest(directory / name) for name in (graph.GRAPH, graph.DATA)}
-    fim = Fim("spm", ("<|end|>",), "<|prefix|>", "<|suffix|>")
-    return Manifest(manifest.FORMAT, "random", "llama", "none", shape, fim, precision, files)
+    for number, one in enumerate(asked):
+        turns = [partial(_own_request, engine, one.ours), partial(_their_request, opponent, one.theirs)]
+        names = ["lacuna", "llama.cpp"]
+        for at in (0, 1) if number % 2 else (1, 0):
+            time.sleep(SETTLED)
+            for figure, value in turns[at]().items():
+                found[names[at]][figure].append(value)
+    return found
 
 
-def jobs(backend: OnnxBackend) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Name and one run of everything that is measured."""
-    store, cancel = backend.new_stores(1)[0], Cancel()
-    for length in (256, 512, 1024):
-        yield f"prefill {length}", partial(backend.extend, store, [5] * length, 0, cancel)
-    for held in (16, 512, 1024):
-        yield f"decode at {held}", partial(backend.step, store, [5], held, cancel)
-    for drafted in (2, 4, 8, 16):
-        yield f"verify {drafted} at 1024", partial(backend.step, store, [5] * drafted, 1024, cancel)
+def _own_request(engine: Engine, tokens: tuple[int, ...]) -> dict[str, float]:
+    began = time.perf_counter()
+    first, last = 0.0, None
+    for event in engine.generate(Generation(tokens, max_tokens=WRITTEN), Cancel()):
+        first = first or time.perf_counter() - began
+        last = event
+    assert isinstance(last, Finish)
+    return {"first": first * 1e3, "whole": (time.perf_counter() - began) * 1e3, "computed": last.usage.prefilled}
 
 
-def measure(size: str, rounds: int, threads: int | None) -> dict[str, dict[str, float]]:
-    """Median milliseconds by precision and job, the precisions interleaved."""
-    spent: dict[str, dict[str, list[float]]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        opened: dict[str, list[tuple[str, Callable[[], object]]]] = {}
-        for precision in PRECISIONS:
-            directory = Path(folder) / precision
-            described = write_random(directory, SIZES[size], precision)
-            began = time.perf_counter()
-            backend = OnnxBackend.open(directory, described, cache=directory, threads=threads)
-            backend.close()
-            first = time.perf_counter() - began
-            began = time.perf_counter()
-            backend = OnnxBackend.open(directory, described, cache=directory, threads=threads)
-            again = time.perf_counter() - began
-            spent[precision] = {"first load": [first * 1e3], "load": [again * 1e3]}
-            opened[precision] = list(jobs(backend))
-        for _ in range(rounds + 1):  # the first round warms up and is dropped
-            for kind, runs in opened.items():
-                for name, run in runs:
-                    began = time.perf_counter()
-                    run()
-                    spent[kind].setdefault(name, []).append((time.perf_counter() - began) * 1e3)
+def _their_request(opponent: Opponent, tokens: tuple[int, ...]) -> dict[str, float]:
+    done = opponent.run("request", tokens=tokens, generate=WRITTEN)
+    return {"first": done["first_ms"], "whole": done["ms"], "computed": done["computed"]}
+
+
+def compare(size: str, asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Everything about one size."""
+    threads = asked.threads or default_threads()
+    contestants: dict[str, Jobs] = {}
+    described: dict[str, Manifest] = {}
+    for precision in asked.precision:
+        described[precision] = random_model.write(folder / precision, SIZES[size], precision)
+        backend = OnnxBackend.open(folder / precision, described[precision], cache=folder / "cache", threads=threads)
+        contestants[precision] = own_jobs(backend)
+    if asked.against is None:
+        return {"milliseconds": _medians(measure(contestants, asked.rounds))}
+    file, first = folder / "peer.gguf", asked.precision[0]
+    with Opponent(asked.against, file, SIZES[size], threads, sequences=max(BATCHES)) as opponent:
+        spent = measure({**contestants, "llama.cpp": their_jobs(opponent)}, asked.rounds)
+        found: dict[str, Any] = {"milliseconds": _medians(spent), "ratio": ratios(spent)}
+        if asked.replay:
+            engine = Engine.open(folder / first, cache=folder / "cache", threads=threads)
+            keys = keystrokes.prompts(folder, engine.tokenizer, described[first], asked.replay)
+            found["replay"] = _summary(replay(engine, opponent, keys))
+            engine.close()
+    found["load"] = _loads(folder, first, size, asked.against, threads)
+    return found
+
+
+def _loads(folder: Path, precision: str, size: str, python: Path, threads: int) -> dict[str, dict[str, float]]:
+    own, their = [], []
+    for _ in range(LOADS):
+        own.append(loading.fresh(folder / precision, folder / "cache", threads))
+        with Opponent(python, folder / "peer.gguf", SIZES[size], threads) as opponent:
+            their.append({"load_ms": opponent.load_ms, **opponent.memory_mb})
     return {
-        precision: {name: statistics.median(times[1:] or times) for name, times in found.items()}
-        for precision, found in spent.items()
+        name: {figure: statistics.median(one[figure] for one in taken) for figure in taken[0]}
+        for name, taken in (("lacuna", own), ("llama.cpp", their))
     }
+
+
+def _medians(spent: Spent) -> dict[str, dict[str, float]]:
+    return {name: {job: statistics.median(times) for job, times in jobs.items()} for name, jobs in spent.items()}
+
+
+def ratios(spent: Spent) -> dict[str, dict[str, float]]:
+    """Of each of ours to llama.cpp's, by job."""
+    theirs = spent["llama.cpp"]
+    return {
+        name: {
+            job: statistics.median(one / other for one, other in zip(times, theirs[job], strict=True))
+            for job, times in jobs.items()
+        }
+        for name, jobs in spent.items()
+        if name != "llama.cpp"
+    }
+
+
+def _summary(found: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+    """Mean, median and 95th percentile of whole requests; their ratio, ours to llama.cpp's."""
+    table = {
+        name: {
+            "mean": statistics.fmean(one["whole"]),
+            "p50": statistics.median(one["whole"]),
+            "p95": statistics.quantiles(one["whole"], n=20)[-1],
+            "first token p50": statistics.median(one["first"]),
+            "first token p95": statistics.quantiles(one["first"], n=20)[-1],
+            "computed mean": statistics.fmean(one["computed"]),
+        }
+        for name, one in found.items()
+    }
+    ours, theirs = table["lacuna"], table["llama.cpp"]
+    return {**table, "ratio": {figure: ours[figure] / theirs[figure] for figure in ours}}
+
+
+def _print(size: str, found: dict[str, Any]) -> None:
+    table, quotients = found["milliseconds"], found.get("ratio", {})
+    print(f"size {size}, median milliseconds")
+    print(f"{'':20}" + "".join(f"{name:>11}" for name in (*table, *(f"{one}/llama" for one in quotients))))
+    for job in next(iter(table.values())):
+        times = "".join(f"{one[job]:11.2f}" for one in table.values())
+        print(f"{job:20}{times}" + "".join(f"{one[job]:11.2f}" for one in quotients.values()))
+    for part in ("replay", "load"):
+        for name, figures in found.get(part, {}).items():
+            print(f"{part} {name}: " + ", ".join(f"{figure} {value:.2f}" for figure, value in figures.items()))
+
+
+def drawn(report: dict[str, Any]) -> str:
+    """The ratios of a report as a picture: of each size's first precision, and of its replay."""
+    groups: dict[str, dict[str, Bar]] = {}
+    for size, found in report["sizes"].items():
+        quotients = dict(next(iter(found["ratio"].values())))
+        replayed = found["replay"]["ratio"] if "replay" in found else {}
+        quotients |= {f"replay {name}": replayed[name] for name in ("mean", "p50", "p95") if name in replayed}
+        for job, ratio in quotients.items():
+            groups.setdefault(job, {})[f"size {size}"] = Bar(ratio)
+    return bars("Lacuna's time ÷ llama.cpp's: below 1 is quicker", groups, "×")
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="bootstrap", help="network dimensions (default: bootstrap)")
+    parser.add_argument("--size", choices=SIZES, nargs="+", default=["bootstrap"], help="default: bootstrap")
+    parser.add_argument("--precision", choices=PRECISIONS, nargs="+", default=list(PRECISIONS), help="default: both")
     parser.add_argument("--rounds", type=int, default=9, help="counted runs of each job (default: 9)")
     parser.add_argument("--threads", type=int, help="threads of the network (default: by the machine)")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--against", type=Path, metavar="PYTHON", help="an interpreter with llama-cpp-python and gguf")
+    parser.add_argument("--replay", type=int, default=0, metavar="KEYS", help="keys to type against it (default: none)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--plot", type=Path, metavar="SVG", help="draw what --json printed, from the standard input")
     asked = parser.parse_args()
-    found = measure(asked.size, asked.rounds, asked.threads)
-    if asked.json:
-        json.dump({"size": asked.size, "unit": "ms", "median": found}, sys.stdout, indent=1)
-        print()
+    if asked.plot:
+        asked.plot.write_text(drawn(json.load(sys.stdin)))
         return
-    print(f"size {asked.size}, median milliseconds of {asked.rounds} interleaved rounds")
-    print(f"{'':20}" + "".join(f"{precision:>10}" for precision in found))
-    for name in next(iter(found.values())):
-        print(f"{name:20}" + "".join(f"{times[name]:10.2f}" for times in found.values()))
+    sizes: dict[str, Any] = {}
+    for size in asked.size:
+        with tempfile.TemporaryDirectory() as folder:
+            sizes[size] = compare(size, asked, Path(folder))
+        if not asked.json:
+            _print(size, sizes[size])
+    if asked.json:
+        json.dump({"unit": "ms", "rounds": asked.rounds, "sizes": sizes}, sys.stdout, indent=1)
+        print()
 
 
 if __name__ == "__main__":
