@@ -23,6 +23,7 @@ and caches. Modules, each of which imports only those above it:
     onnx_backend   the network in ONNX Runtime
     scheduler      what the network does next: by priority, fair, in time
     candidates     the likeliest texts that differ from a first one
+    healing        a prompt cut in mid-word, and what goes on from it
     task           one generation while it is worked on
     engine         schedule, run, postprocess
     pickled        the tensors of a PyTorch file, without PyTorch
@@ -46,3 +47,9 @@ and caches. Modules, each of which imports only those above it:
     gateway        the service behind a port, for those who have a token
     client         the other end of that HTTP
 """
+
+import os
+
+# ONNX Runtime 1.29 and later keeps an identifier of this machine and reports to its maker, unless told not to before
+# it is loaded. Here nobody can load it sooner.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
