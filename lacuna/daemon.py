@@ -82,7 +82,11 @@ async def find(settings: Settings) -> Client | None:
 
 async def stop(settings: Settings, *, patience: float = PATIENCE) -> bool:
     """End the daemon once what runs is finished; False when there was none. Raises DaemonError."""
-    where = place.find(settings)
+    return await end(place.find(settings), patience=patience)
+
+
+async def end(where: Place, *, patience: float = PATIENCE) -> bool:
+    """As `stop`, of the daemon at a place."""
     client = Client(Endpoint(socket=str(where.socket)))
     until = time.monotonic() + patience
     ran = False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ from lacuna.settings import Settings
 from model_runtime.protocol import PROTOCOL
 
 PATH_LIMIT = 100  # bytes; the kernel's own limit for a socket's path is 108 on Linux, 104 on macOS
+
+_NAME = re.compile(r"(\d+-(?:embedded|[0-9a-f]{8}))\.(?:sock|lock|log.*)")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,13 @@ def find(settings: Settings, environment: Mapping[str, str] = os.environ) -> Pla
         folder = _short_folder(folder, name)
     _make_private(folder)
     return Place(folder, name, settings.log or folder / f"{name}.log")
+
+
+def every(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[Place]:
+    """The places in the same folder that some daemon has used, of whatever model and protocol. Raises DaemonError."""
+    folder = find(settings, environment).folder
+    names = {match[1] for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))}
+    return [Place(folder, name, settings.log or folder / f"{name}.log") for name in sorted(names)]
 
 
 def _key(model: Path | None) -> str:

@@ -30,7 +30,8 @@ class Written:
 
 def find(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[Written]:
     """Everything there is now. Stops nothing: a daemon that runs writes again."""
-    return [Written(path, what, _size(path)) for path, what in _places(settings, environment) if _is_there(path)]
+    places = dict(_places(settings, environment))
+    return [Written(path, what, _size(path)) for path, what in places.items() if _is_there(path)]
 
 
 def remove(found: list[Written]) -> None:
@@ -56,12 +57,12 @@ def _places(settings: Settings, environment: Mapping[str, str]) -> Iterator[tupl
     yield library.folder(environment), "imported models"
     yield configuration.journal(environment), "the journal of suggestions"
     with contextlib.suppress(LacunaError):
-        daemon = place.find(settings, environment)
-        for path in (daemon.socket, daemon.lock):
-            yield path, "the daemon's"
-        yield from ((path, "the daemon's log") for path in sorted(daemon.log.parent.glob(daemon.log.name + "*")))
+        for daemon in place.every(settings, environment):
+            for path in (daemon.socket, daemon.lock):
+                yield path, "a daemon's"
+            yield from ((path, "a daemon's log") for path in sorted(daemon.log.parent.glob(daemon.log.name + "*")))
     kept = tokens.location(environment)
-    for path in (kept, kept.with_suffix(".lock")):
+    for path in (*sorted(kept.parent.glob(f"{kept.name}*")), kept.with_suffix(".lock")):
         yield path, "tokens of a team server"
     yield from ((path, "its audit log") for path in sorted(kept.parent.glob(f"{audit.FILE}*")))
     yield configuration.location(environment), "settings"

@@ -154,7 +154,7 @@ def purge(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     """Remove everything that Lacuna has written on this machine: indexes, graphs, imported models, log, settings."""
     import asyncio
 
-    from lacuna import daemon
+    from lacuna import daemon, place
     from lacuna import purge as purging
 
     settings = configuration.read()
@@ -166,7 +166,8 @@ def purge(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
         return
     if not yes and not typer.confirm("remove all of it?"):
         raise typer.Exit(1)
-    asyncio.run(daemon.stop(settings))
+    for where in place.every(settings):
+        asyncio.run(daemon.end(where))
     purging.remove(purging.find(settings))
     print("removed")
 

@@ -31,7 +31,7 @@ def prefill(directory: Path, manifest: Manifest, cache: Path) -> Path | bytes:
     weights = graph.read_weights(directory, manifest.shape)
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as workshop:
+        with tempfile.TemporaryDirectory(dir=cache, prefix="prefill-") as workshop:
             graph.write(Path(workshop) / path.name, manifest.shape, weights, "columns")
             _keep(Path(workshop), path)
     except OSError:  # no room or no right to keep it: works all the same, and a little slower next time

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import pytest
 from lacuna import isolation, purge
 from lacuna.settings import Settings
 from retrieval import index
-from tests import daemons
+from tests import daemons, tiny
+from tests.lsp.editor import Editor
 from tests.retrieval.checking import write
 
 FILES = """
@@ -44,11 +47,12 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "repository"
 
 
-def run(user: Settings, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = daemons.environment(user, XDG_DATA_HOME=str(user.cache.parent / "data"))
+def run(
+    user: Settings, *arguments: str, cwd: Path, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         isolation.command(*arguments),
-        env=environment,
+        env=environment or daemons.environment(user, XDG_DATA_HOME=str(user.cache.parent / "data")),
         cwd=cwd,
         capture_output=True,
         encoding="utf-8",
@@ -117,3 +121,53 @@ def test_a_purge_leaves_nothing_of_ours_and_everything_else(user: Settings, root
     assert not diary.exists()
     assert purge.find(user, {"HOME": str(user.cache.parent / "home")}) == []
     assert run(user, "purge", "--yes", cwd=root).stdout == "there is nothing\n"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """The environment of a user without any setting, whose home and temporary folder are a test's own."""
+    with tempfile.TemporaryDirectory(prefix="lacuna-test-") as temporary:  # short enough for a socket
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("LACUNA_", "XDG_"))}
+        (tmp_path / "home").mkdir()
+        yield {**own, "HOME": str(tmp_path / "home"), "TMPDIR": temporary}
+        for path in Path(temporary).glob("*/*.lock"):
+            daemons.kill(path)
+
+
+def files(*folders: str | Path) -> list[Path]:
+    return [path for folder in folders for path in Path(folder).rglob("*")]
+
+
+def test_nothing_is_left_of_two_daemons_an_editor_and_a_team_server_after_a_purge(
+    home: dict[str, str], root: Path, user: Settings, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        model = tiny.write(tmp_path / name, seed=len(name))
+        with Editor(tmp_path, env={**home, "LACUNA_MODEL": str(model)}, command=isolation.command("--stdio")) as editor:
+            uri = (root / "shop" / "api.py").as_uri()
+            editor.start({"status": True, "journal": "code"}, folder=root.as_uri())
+            editor.open((root / "shop" / "api.py").read_text(), uri)
+            editor.wait(lambda one: one.get("method") == "lacuna/status" and one["params"]["state"] == "ready")
+            editor.reply(editor.ask(4, 4, kind=1, uri=uri))
+            editor.until(lambda: any(path.name == index.DATABASE for path in files(home["HOME"])))
+            assert editor.leave() == 0
+    for command in (("index",), ("token", "create", "somebody"), ("model", "use", str(model)), ("stats", "--web")):
+        done = run(user, *command, cwd=root, environment={**home, "BROWSER": "true"})
+        assert done.returncode == 0, done.stderr
+    written = {path.name for path in files(home["HOME"], home["TMPDIR"])}
+    assert {index.DATABASE, "tokens.json", "config.toml", "stats.html"} <= written
+    assert len([name for name in written if name.endswith(".lock")]) >= 4, "two daemons, a workspace, the tokens"
+    before = files(root)
+    done = run(user, "purge", "--yes", cwd=root, environment=home)
+    assert done.returncode == 0, done.stderr
+    assert [path for path in files(home["HOME"], home["TMPDIR"]) if not path.is_dir()] == []
+    assert not any("lacuna" in path.name for path in files(home["HOME"], home["TMPDIR"]))
+    assert files(root) == before
+
+
+def test_every_place_that_is_purged_is_named_in_the_privacy_page(user: Settings, tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "privacy.md").read_text("utf-8")
+    nobody = {"HOME": str(tmp_path)}
+    for path, _ in purge._places(user, nobody):
+        known = path.name if path.suffix in (".json", ".toml") or path.parent == user.cache else path.parent.name
+        assert known in page or path.name in page, f"docs/privacy.md does not name {path}"

@@ -119,7 +119,11 @@ class Editor:
     # A session
 
     def start(
-        self, options: object = None, capabilities: dict[str, Any] | None = None, encodings: list[str] | None = None
+        self,
+        options: object = None,
+        capabilities: dict[str, Any] | None = None,
+        encodings: list[str] | None = None,
+        folder: str = "file:///project",
     ) -> dict[str, Any]:
         """initialize and initialized. Returns the server's capabilities."""
         able = dict(GHOSTS if capabilities is None else capabilities)
@@ -128,7 +132,7 @@ class Editor:
         params = {
             "processId": None,
             "rootUri": None,
-            "workspaceFolders": [{"uri": "file:///project", "name": "project"}],
+            "workspaceFolders": [{"uri": folder, "name": "project"}],
             "capabilities": able,
             "initializationOptions": options,
         }
