@@ -73,11 +73,11 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
         recall = Recall(desks.begin(snapshot, frame, desk), "")
         outcome = await _best(recall, frame, snapshot, received) or Nothing("no suggestion in time", whole=False)
     waited = time.monotonic() - began
+    if source == "model" and isinstance(outcome, Suggestion):
+        desk.heard(waited)
 
     if isinstance(outcome, Suggestion):
         outcome = await desk.soundness.sound(outcome, parsed, snapshot)
-    if source == "model" and isinstance(outcome, Suggestion):
-        desk.heard(waited)
     outcome = _steady(outcome, recall, frame)
     answer = Answer(None, source, None, debounce, waited, frame.fresh, recall.generation)
     if isinstance(outcome, Nothing):

@@ -28,8 +28,8 @@ LINE_TOKENS, BLOCK_TOKENS = 64, 96
 CONFIDENT = -0.5  # mean log-probability of the tokens of a line that opens a block from which on that is written too
 AFTER = 1.0  # seconds a generation may go on after its request's deadline, for the next key
 
-_FAR = 24  # lines: an edit further below is not somebody typing on
 _NEWEST = 0.2  # weight of the newest answer in how long they take
+_FAR = 24  # lines: an edit further below is not somebody typing on
 _CLOSERS = ")]}>'\"`"
 
 
@@ -37,8 +37,8 @@ _CLOSERS = ")]}>'\"`"
 class Desk:
     """client: how the service tells this editor's requests from others'. running: the newest generation.
 
-    seen: the one whose text is on the screen, as far as no edit contradicts it.
     latency: seconds that answers of the model took of late, None before the first.
+    seen: the one whose text is on the screen, as far as no edit contradicts it.
     lacking: documents whose anchor was set before the best snippets for it were found.
     """
 
@@ -49,23 +49,23 @@ class Desk:
     lacking: set[str] = field(default_factory=set)
     running: Generation | None = None
     seen: Generation | None = None
+    latency: float | None = None
     soundness: Soundness = field(default_factory=Soundness)
     client: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def place(self, anchor: Anchor, *, lacking: bool) -> None:
-    latency: float | None = None
         """The anchor of its document from now on."""
         self.anchors[anchor.uri] = anchor
         (self.lacking.add if lacking else self.lacking.discard)(anchor.uri)
+
+    def heard(self, seconds: float) -> None:
+        """The model took so long for a suggestion."""
+        self.latency = seconds if self.latency is None else (1 - _NEWEST) * self.latency + _NEWEST * seconds
 
     def stop(self) -> None:
         """Nobody waits for what is being generated."""
         if self.running is not None:
             self.running.cancel()
-    def heard(self, seconds: float) -> None:
-        """The model took so long for a suggestion."""
-        self.latency = seconds if self.latency is None else (1 - _NEWEST) * self.latency + _NEWEST * seconds
-
 
 
 def framed(snapshot: Snapshot, desk: Desk) -> Frame:

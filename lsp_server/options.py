@@ -33,10 +33,10 @@ class Settings(msgspec.Struct, frozen=True, rename="camel"):
 
     enabled: bool = True
     languages: dict[str, bool] = {}
-    debounce: Milliseconds | None = None
-    deadline: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 1000
     comments: bool = True
     strings: bool = True
+    debounce: Milliseconds | None = None
+    deadline: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 1000
     max_lines: Annotated[int, msgspec.Meta(ge=1, le=64)] = 10
     retrieval: bool = True
     status: bool = False

@@ -125,13 +125,10 @@ class Server(LanguageServer):
         answer, snapshot = await self.answer(params.text_document.uri, at, "inline", by_hand=by_hand, chosen=chosen)
         if answer.text is None or snapshot is None:
             return []
-        return [wire.inline_item(*self._shown(answer, snapshot), params.position, answer.replaces)]
-
-    async def completion(self, params: types.CompletionParams) -> types.CompletionList:
         if chosen is not None:
             return self._behind(answer.text, chosen, snapshot, params)
-        """The same for editors that have a menu only."""
-        at = wire.position(params.position)
+        return [wire.inline_item(*self._shown(answer, snapshot), params.position, answer.replaces)]
+
     def _behind(
         self,
         text: str,
@@ -148,6 +145,9 @@ class Server(LanguageServer):
         shown, number = self._shown(Answer(whole[len(typed) :], "model"), snapshot)
         return [wire.chosen_item(typed + shown, number, params)]
 
+    async def completion(self, params: types.CompletionParams) -> types.CompletionList:
+        """The same for editors that have a menu only."""
+        at = wire.position(params.position)
         answer, snapshot = await self.answer(params.text_document.uri, at, "menu")
         if answer.text is None or snapshot is None:
             return types.CompletionList(is_incomplete=True, items=[])
@@ -245,12 +245,12 @@ class Server(LanguageServer):
         found = wire.cursor(params)
         snapshot = None if found is None else self.session.snapshot(*found)
         if found is not None and snapshot is not None:
+            self.session.moved(snapshot.uri, **wire.state(params))
             self.acceptance.looked(snapshot.uri, snapshot.cursor)
             self._pause.rest(*found, CURSOR_REST)
 
     async def context(self, params: Any) -> list[Any]:
         """What the model is given from elsewhere at a place: snippets with `path` and `text`."""
-            self.session.moved(snapshot.uri, **wire.state(params))
         found = wire.cursor(params)
         snapshot = None if found is None else self.session.snapshot(*found)
         return [] if snapshot is None else msgspec.to_builtins(await ahead.given(snapshot, self.desk))
@@ -260,11 +260,6 @@ class Server(LanguageServer):
         if arguments and isinstance(arguments[0], int):
             self.acceptance.accept(arguments[0])
 
-    def missed(self, method: str, uri: str | None) -> None:
-        """A notification could not be read. If it was an edit, the text is not known any more."""
-        if method == types.TEXT_DOCUMENT_DID_CHANGE and uri is not None:
-            self.session.distrust(uri)
-            self._requests.supersede(lambda one: one.uri == uri)
     def snooze(self, *arguments: Any) -> None:
         """Be quiet for so many minutes, unless asked by hand; 0 or nothing wakes up."""
         minutes = arguments[0] if arguments and isinstance(arguments[0], int | float) else 0
@@ -272,6 +267,11 @@ class Server(LanguageServer):
         asyncio.get_running_loop().call_later(60.0 * max(0, minutes), self._tell_status)
         self._tell_status()
 
+    def missed(self, method: str, uri: str | None) -> None:
+        """A notification could not be read. If it was an edit, the text is not known any more."""
+        if method == types.TEXT_DOCUMENT_DID_CHANGE and uri is not None:
+            self.session.distrust(uri)
+            self._requests.supersede(lambda one: one.uri == uri)
             self._show(
                 "Lacuna could not read an edit and is quiet in this file; close and open it again, and report this",
                 types.MessageType.Warning,
@@ -331,13 +331,13 @@ class Server(LanguageServer):
         percent = None if self._indexing is None else self._indexing.percent
         if not self.session.settings.enabled:
             return {"state": "off", "reason": None}
+        if self.session.snoozing:
+            return {"state": "off", "reason": "snoozing"}
         if self.link.problem is not None:
             return {"state": "error", "reason": self.link.problem}
         if self._requests:
             return {"state": "thinking", "reason": None}
         if percent is not None:
-        if self.session.snoozing:
-            return {"state": "off", "reason": "snoozing"}
             return {"state": "indexing", "reason": None, "percent": percent}
         return {"state": "ready" if self.link.connected else "starting", "reason": None}
 
@@ -529,6 +529,10 @@ def _register(server: Server) -> None:
     async def context(params: Any) -> list[Any]:
         return await server.context(params)
 
+    @server.command(wire.SNOOZE)
+    def snooze(*arguments: Any) -> None:
+        server.snooze(*arguments)
+
     @server.command(wire.ACCEPTED)
     def accepted(*arguments: Any) -> None:
         server.accepted(*arguments)
@@ -536,9 +540,5 @@ def _register(server: Server) -> None:
 
 def _register_menu(server: Server) -> None:
     @server.feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=list(".([{:=,")))
-    @server.command(wire.SNOOZE)
-    def snooze(*arguments: Any) -> None:
-        server.snooze(*arguments)
-
     async def completion(params: types.CompletionParams) -> types.CompletionList:
         return await server.completion(params)

@@ -228,6 +228,30 @@ def cursor(params: Any) -> tuple[str, Position] | None:
     return None
 
 
+def state(params: Any) -> dict[str, bool]:
+    """What a `lacuna/cursor` says of the cursor beside its place."""
+    return {
+        "selecting": getattr(params, "selecting", None) is True,
+        "in_snippet": getattr(params, "inSnippet", None) is True,
+    }
+
+
+def chosen(params: types.InlineCompletionParams) -> tuple[Position, Position, str] | None:
+    """The item that the editor's menu would insert: the range it takes the place of, and its text."""
+    one = params.context.selected_completion_info
+    if one is None or one.range.start.line != one.range.end.line or "\n" in one.text:
+        return None
+    return position(one.range.start), position(one.range.end), one.text
+
+
+def chosen_item(text: str, number: int, params: types.InlineCompletionParams) -> types.InlineCompletionItem:
+    """What the editor's menu would insert and, behind it, a suggestion; text: both."""
+    one = params.context.selected_completion_info
+    assert one is not None
+    command = types.Command("Accepted", ACCEPTED, arguments=[number])
+    return types.InlineCompletionItem(insert_text=text, range=one.range, command=command)
+
+
 def inline_item(text: str, number: int, at: types.Position, replaces: int = 0) -> types.InlineCompletionItem:
     """A suggestion as ghost text at the cursor. replaces: characters right of it, each of one code unit."""
     end = types.Position(at.line, at.character + replaces)
@@ -256,30 +280,6 @@ def menu_item(
         sort_text=" ",
         insert_text_format=types.InsertTextFormat.PlainText,
         insert_text_mode=types.InsertTextMode.AsIs,
-def state(params: Any) -> dict[str, bool]:
-    """What a `lacuna/cursor` says of the cursor beside its place."""
-    return {
-        "selecting": getattr(params, "selecting", None) is True,
-        "in_snippet": getattr(params, "inSnippet", None) is True,
-    }
-
-
-def chosen(params: types.InlineCompletionParams) -> tuple[Position, Position, str] | None:
-    """The item that the editor's menu would insert: the range it takes the place of, and its text."""
-    one = params.context.selected_completion_info
-    if one is None or one.range.start.line != one.range.end.line or "\n" in one.text:
-        return None
-    return position(one.range.start), position(one.range.end), one.text
-
-
-def chosen_item(text: str, number: int, params: types.InlineCompletionParams) -> types.InlineCompletionItem:
-    """What the editor's menu would insert and, behind it, a suggestion; text: both."""
-    one = params.context.selected_completion_info
-    assert one is not None
-    command = types.Command("Accepted", ACCEPTED, arguments=[number])
-    return types.InlineCompletionItem(insert_text=text, range=one.range, command=command)
-
-
         text_edit=types.TextEdit(types.Range(types.Position(start.line, start.units), end), whole),
         command=types.Command("Accepted", ACCEPTED, arguments=[number]),
     )

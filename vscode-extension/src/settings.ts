@@ -47,11 +47,11 @@ export function read(): Settings {
 		options: {
 			enabled,
 			languages,
+			comments: found.get<boolean>('comments'),
+			strings: found.get<boolean>('strings'),
 			debounce: found.get<number | null>('debounce', null),
 			deadline: found.get<number>('deadline'),
 			maxLines: found.get<number>('maxLines'),
-			comments: found.get<boolean>('comments'),
-			strings: found.get<boolean>('strings'),
 			retrieval: found.get<boolean>('retrieval'),
 			journal: found.get<'off' | 'on' | 'code'>('journal'),
 			completion,
