@@ -19,7 +19,7 @@ MANIFEST: dict[str, Any] = json.loads((EXTENSION / "package.json").read_text(enc
 SETTINGS: dict[str, dict[str, Any]] = MANIFEST["contributes"]["configuration"]["properties"]
 SERVER = {field.encode_name: field for field in msgspec.structs.fields(options.Settings)}
 OWN = {"status", "timings"}  # what the extension always asks for: its status bar lives on it
-LAUNCH = {"lacuna.model", "lacuna.threads", "lacuna.server.path", "lacuna.interpreter"}
+LAUNCH = {"lacuna.model", "lacuna.threads", "lacuna.server.path", "lacuna.server.url", "lacuna.interpreter"}
 
 
 def source() -> str:

@@ -19,6 +19,8 @@ import type { Status, Timing } from './state';
 /** What the client is told and asks. `options`: as they are when asked. `reasonNot`: why nothing is wanted in a document. */
 export interface Ears {
 	readonly options: () => ServerOptions;
+	/** The token for the team server, if there is one. */
+	readonly token: string | null;
 	readonly reasonNot: (document: vscode.TextDocument) => string | null;
 	readonly status: (status: Status) => void;
 	readonly timing: (timing: Timing) => void;
@@ -47,7 +49,7 @@ export function make(server: Server, launch: Launch, log: vscode.LogOutputChanne
 	const command = {
 		command: server.path,
 		args: [...server.prefix, '--stdio'],
-		options: { cwd: os.homedir(), env: environment(launch) },
+		options: { cwd: os.homedir(), env: environment(launch, ears.token) },
 	};
 	const options: LanguageClientOptions & { stdioOptions: object } = {
 		documentSelector: SCHEMES.map((scheme) => ({ scheme })),

@@ -7,8 +7,9 @@ import * as vscode from 'vscode';
 import type { Host } from './extension';
 import { clock } from './here';
 import { show } from './menu';
+import { Contexts, showStatistics } from './pages';
 import { run } from './process';
-import { environment, read, toggle, write } from './settings';
+import { read, toggle, write } from './settings';
 
 const DOCTOR = 180_000; // milliseconds for the doctor, the daemon's start included
 const SNOOZES = [5, 15, 60, 240]; // minutes
@@ -24,6 +25,8 @@ const BUILTIN: Readonly<Record<string, string>> = {
 
 /** Registers every command. */
 export function register(context: vscode.ExtensionContext, host: Host): void {
+	const contexts = new Contexts();
+	context.subscriptions.push(contexts);
 	const all: Readonly<Record<string, () => unknown>> = {
 		'lacuna.menu': () => show(host.situation()),
 		'lacuna.toggle': () => switchEverywhere(host),
@@ -34,6 +37,9 @@ export function register(context: vscode.ExtensionContext, host: Host): void {
 		'lacuna.restart': () => host.restart(),
 		'lacuna.showLog': () => host.log.show(),
 		'lacuna.doctor': () => doctor(host),
+		'lacuna.context': () => showContext(host, contexts),
+		'lacuna.statistics': () => statistics(host),
+		'lacuna.signIn': () => host.signIn(),
 		'lacuna.chooseModel': () => chooseModel(),
 		'lacuna.chooseServer': () => chooseServer(host),
 		'lacuna.openSettings': () =>
@@ -115,7 +121,7 @@ async function doctor(host: Host): Promise<void> {
 	const ended = await vscode.window.withProgress(options, () =>
 		run(server, ['doctor'], {
 			limit: DOCTOR,
-			environment: { ...environment(read().launch), NO_COLOR: '1' },
+			environment: { ...host.environment(), NO_COLOR: '1' },
 			line: (line) => host.log.info(line),
 		}),
 	);
@@ -124,6 +130,28 @@ async function doctor(host: Host): Promise<void> {
 		void vscode.window.showInformationMessage('Lacuna is well: every check of the doctor’s passed.');
 	} else {
 		void vscode.window.showWarningMessage(words ?? 'Something is amiss: the lines of the log that begin with NO say what to do.');
+	}
+}
+
+async function showContext(host: Host, contexts: Contexts): Promise<void> {
+	const [client, editor] = [host.supervisor.current, vscode.window.activeTextEditor];
+	if (client === null || editor === undefined || host.situation().state.kind === 'off') {
+		void vscode.window.showInformationMessage('The model is given nothing here: put the cursor where Lacuna suggests something.');
+		return;
+	}
+	await contexts.show(client, editor);
+}
+
+async function statistics(host: Host): Promise<void> {
+	const server = host.server();
+	if (server === null) {
+		await host.setUp();
+		return;
+	}
+	try {
+		await showStatistics(server, host.environment());
+	} catch (error) {
+		void vscode.window.showErrorMessage(`Lacuna’s statistics cannot be shown: ${error instanceof Error ? error.message : String(error)}`);
 	}
 }
 
@@ -152,12 +180,15 @@ async function chooseServer(host: Host): Promise<void> {
 	const own = { label: '$(home) Automatic', detail: 'A lacuna on the path, or else an environment of the extension’s own.' };
 	const fresh = { label: '$(refresh) An environment of its own, set up anew', detail: 'Makes it again from the .vsix.' };
 	const file = { label: '$(file-binary) A program…', detail: 'Such as .venv/bin/lacuna of a checkout.' };
+	const team = { label: '$(globe) A server of your team’s…', detail: 'Its address, and the token to sign in with.' };
 	const title = `Lacuna: which server runs? Now: ${host.server()?.source ?? 'none'}`;
-	const chosen = await vscode.window.showQuickPick([own, fresh, file], { title });
+	const chosen = await vscode.window.showQuickPick([own, fresh, file, team], { title });
 	if (chosen === own) {
 		await write('server.path', undefined);
 	} else if (chosen === fresh) {
 		await host.setUp(true);
+	} else if (chosen === team) {
+		await host.signIn();
 	} else if (chosen === file) {
 		const [place] = (await vscode.window.showOpenDialog({ openLabel: 'Use this server' })) ?? [];
 		if (place !== undefined) {

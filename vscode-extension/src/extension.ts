@@ -11,8 +11,9 @@ import { type Bundle, bundled, type Environment, hasPredecessor, isWhole, locate
 import { reasonNot } from './here';
 import type { Situation } from './menu';
 import { ask, find, OWN, type Server, ServerError } from './server';
-import { needsRestart, read, type Settings } from './settings';
+import { environment, needsRestart, read, type Settings } from './settings';
 import { consent, setUp } from './setup';
+import { concerns, signIn, token } from './signin';
 import { type Phase, silence, state, type Status } from './state';
 import { StatusItem } from './status';
 import { Supervisor } from './supervisor';
@@ -46,14 +47,17 @@ export class Host {
 	private until: Date | null = null;
 	private alarm: NodeJS.Timeout | undefined;
 	private chosen: Server | null = null;
+	private token: string | null = null;
 	private beginning: Promise<void> = Promise.resolve();
 
 	constructor(private readonly context: vscode.ExtensionContext) {
 		this.supervisor = new Supervisor({
 			make: async (server, ended) => {
 				const { make } = await import('./client'); // not read before it is needed: activation must not take long
+				this.token = await token(this.context.secrets, this.settings.launch.url);
 				return make(server, this.settings.launch, this.log, {
 					options: () => this.settings.options,
+					token: this.token,
 					reasonNot: (document) => this.reasonNot(document),
 					status: (status) => this.told({ status }),
 					timing: (timing) => this.told({ quiet: silence(timing) }),
@@ -70,6 +74,7 @@ export class Host {
 			this.log,
 			this.item,
 			workspace.onDidChangeConfiguration((event) => this.configured(event)),
+			context.secrets.onDidChange((event) => void (concerns(event, this.settings.launch.url) && this.restart())),
 			window.onDidChangeActiveTextEditor(() => this.told({ quiet: null })),
 			workspace.onDidOpenTextDocument(() => this.show()), // a change of language closes and opens
 			cursorTold(() => this.supervisor.current, (document) => this.reasonNot(document) === null),
@@ -121,6 +126,16 @@ export class Host {
 	/** The server that runs, or would. */
 	server(): Server | null {
 		return this.chosen;
+	}
+
+	/** The environment for a program of the server's. */
+	environment(): NodeJS.ProcessEnv {
+		return environment(this.settings.launch, this.token);
+	}
+
+	/** Asks for a team server and the token for it. */
+	signIn(): Promise<void> {
+		return signIn(this.context.secrets, this.settings.launch.url);
 	}
 
 	/** What the menu goes by. */

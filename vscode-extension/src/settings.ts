@@ -16,6 +16,8 @@ export type ServerOptions = Readonly<Record<string, unknown>>;
 /** Which server runs, and how. Another value of these needs another process. */
 export interface Launch {
 	readonly server: string | null;
+	/** The team server's address; null for the model on this machine. */
+	readonly url: string | null;
 	readonly interpreter: string | null;
 	readonly model: string | null;
 	readonly threads: number | null;
@@ -39,6 +41,7 @@ export function read(): Settings {
 		inlineSuggest: vscode.workspace.getConfiguration('editor').get<boolean>('inlineSuggest.enabled', true),
 		launch: {
 			server: place(found.get<string | null>('server.path', null)),
+			url: text(found.get<string | null>('server.url', null)),
 			interpreter: place(found.get<string | null>('interpreter', null)),
 			model: place(found.get<string | null>('model', null)),
 			threads: found.get<number | null>('threads', null),
@@ -61,9 +64,13 @@ export function read(): Settings {
 	};
 }
 
-/** The environment that a server of ours runs in. */
-export function environment(launch: Launch): NodeJS.ProcessEnv {
+/** The environment that a server of ours runs in. `token`: for the team server. */
+export function environment(launch: Launch, token: string | null): NodeJS.ProcessEnv {
 	const settings: NodeJS.ProcessEnv = { ...process.env };
+	if (launch.url !== null) {
+		settings['LACUNA_SERVER'] = launch.url;
+		settings['LACUNA_TOKEN'] = token ?? '';
+	}
 	if (launch.model !== null) {
 		settings['LACUNA_MODEL'] = launch.model;
 	}
@@ -91,9 +98,14 @@ export async function toggle(name: 'enabled' | 'languages', value: unknown): Pro
 	await configuration.update(name, value, target);
 }
 
-function place(text: string | null): string | null {
-	const trimmed = text?.trim() ?? '';
-	if (trimmed === '') {
+function text(value: string | null): string | null {
+	const trimmed = value?.trim() ?? '';
+	return trimmed === '' ? null : trimmed;
+}
+
+function place(value: string | null): string | null {
+	const trimmed = text(value);
+	if (trimmed === null) {
 		return null;
 	}
 	return trimmed === '~' || /^~[\\/]/.test(trimmed) ? path.join(os.homedir(), trimmed.slice(1)) : trimmed;

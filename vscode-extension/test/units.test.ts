@@ -14,11 +14,12 @@ import { reasonNot, type Switches } from '../src/here';
 import { run } from '../src/process';
 import { candidates, choose, onPath, probe } from '../src/python';
 import { ask, find, isOlder, type Server } from '../src/server';
+import { complaint } from '../src/address';
 import { silence, state } from '../src/state';
 import { Supervisor } from '../src/supervisor';
 
 const ON: Switches = { enabled: true, languages: { markdown: false }, inlineSuggest: true };
-const LAUNCH = { server: null, interpreter: null, model: null, threads: null, completion: null };
+const LAUNCH = { server: null, url: null, interpreter: null, model: null, threads: null, completion: null };
 const quiet = (): void => undefined;
 let folder = '';
 
@@ -153,6 +154,15 @@ test('a server is asked for its version before it is believed', async () => {
 		process.env['PATH'] = before;
 	}
 	assert.deepEqual(['0.1.0', '0.10.0', '1.0.0.dev1'].map((one) => isOlder(one, '0.2.0')), [true, false, false]);
+});
+
+test('an address that would carry a token in the clear is refused', () => {
+	for (const good of ['', 'https://', 'https://completion.example.org:8443', 'http://127.0.0.1:8080', ' http://localhost ']) {
+		assert.equal(complaint(good), null, good);
+	}
+	assert.match(complaint('http://completion.example.org') ?? '', /must begin with https/);
+	assert.match(complaint('https://anna:secret@example.org') ?? '', /Leave name and password out/);
+	assert.match(complaint('example.org') ?? '', /no address/);
 });
 
 test('pip’s complaints become something to do', () => {
