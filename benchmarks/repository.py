@@ -10,7 +10,8 @@ line, written greedily by the engine that serves; how likely the true rest was, 
 alone, paired, with 95 % intervals; milliseconds. What stands below the line stays. The vectors that find similar
 code were learnt with the hidden file there.
 
-`--shard 1/4` does a quarter of the files; `--merge FILE...` reports what several runs with --json have printed.
+`--shard 1/4` does a quarter of the files, in an order by chance, and `--seconds` ends a run after so long;
+`--merge FILE...` reports what several runs with --json have printed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import random
 import statistics
 import sys
@@ -108,6 +110,7 @@ def records(root: Path, n: int, seed: int, shard: tuple[int, int], engine: Engin
         made = index.with_vectors(index.opened(root, Path(folder)), Path(folder))
         gaps = hidden_lines.draw(made, n, random.Random(seed))
         by_file = [(path, list(group)) for path, group in groupby(gaps, key=lambda gap: gap.path)]
+        random.Random(seed).shuffle(by_file)
         for path, group in by_file[shard[0] - 1 :: shard[1]]:
             others = NGrams((tokens for one, tokens in streams.items() if one != path), TOKENS)
             with _without(made, path):
@@ -229,12 +232,18 @@ def _row(found: Sequence[Record], arm: str) -> Row:
 
 def _measured(asked: argparse.Namespace) -> list[Record]:
     k, _, of = asked.shard.partition("/")
-    with tempfile.TemporaryDirectory() as cache:
-        engine = Engine.open(asked.model, cache=Path(cache))
-        found: list[Record] = []
+    found: list[Record] = []
+    until = time.monotonic() + asked.seconds / len(asked.root)
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        contextlib.closing(Engine.open(asked.model, cache=Path(cache), threads=asked.threads)) as engine,
+    ):
         for root in asked.root:
-            found += records(root.absolute(), asked.n, asked.seed, (int(k), int(of)), engine)
-        engine.close()
+            for one in records(root.absolute(), asked.n, asked.seed, (int(k), int(of)), engine):
+                found.append(one)
+                if time.monotonic() > until:
+                    break
+            until += asked.seconds / len(asked.root)
     return found
 
 
@@ -252,6 +261,8 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=200, help="lines of each root (default: 200)")
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="only the K-th of N parts of each root's files")
     parser.add_argument("--model", type=Path, default=manifest.embedded(), help="model directory (default: embedded)")
+    parser.add_argument("--threads", type=int, help="of the network (default: chosen by the machine)")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="after which to report what there is")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print the report and every line's record as JSON")
     asked = parser.parse_args()
