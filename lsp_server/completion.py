@@ -86,6 +86,17 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
     return replace(answer, text=outcome.text, replaces=outcome.replaces)
 
 
+def without_cover(answer: Answer, snapshot: Snapshot) -> Answer:
+    """The same for an editor that cannot take away what stands right of the cursor; none where that is needed."""
+    at = snapshot.cursor
+    covered = snapshot.lines[at.line][at.column : at.column + answer.replaces]
+    if answer.text is None or not covered:
+        return answer
+    if answer.text.endswith(covered) and len(answer.text) > len(covered):
+        return replace(answer, text=answer.text[: -len(covered)], replaces=0)
+    return replace(answer, text=None, reason="this editor cannot replace text right of the cursor", replaces=0)
+
+
 def _remembered(recall: Recall, frame: Frame, desk: Desk) -> Answer | None:
     """An answer from what was on the screen before; None when more of it may come, or there was nothing."""
     generation, left = recall.generation, recall.left

@@ -24,7 +24,7 @@ from pygls.lsp.server import LanguageServer
 from lsp_server import ahead, wire
 from lsp_server import desk as desks
 from lsp_server.acceptance import Acceptance
-from lsp_server.completion import Answer, complete
+from lsp_server.completion import Answer, complete, without_cover
 from lsp_server.context import Contexts
 from lsp_server.desk import Desk
 from lsp_server.document import Position, ending
@@ -71,6 +71,7 @@ class Server(LanguageServer):
             self.link.opened = indexing.recite
         self._base = base
         self._initial: object = None
+        self._habits = wire.Habits()
         self._requests = Requests()
         self._pause = Pause(self.session, self.desk, indexing, self._spawn)
         self._answered: dict[int | str, tuple[Answer, Snapshot, float]] = {}
@@ -123,6 +124,8 @@ class Server(LanguageServer):
         at = wire.position(params.position)
         chosen = wire.chosen(params)
         answer, snapshot = await self.answer(params.text_document.uri, at, "inline", by_hand=by_hand, chosen=chosen)
+        if snapshot is not None and not self._habits.covers:
+            answer = without_cover(answer, snapshot)
         if answer.text is None or snapshot is None:
             return []
         if chosen is not None:
@@ -157,16 +160,18 @@ class Server(LanguageServer):
         return types.CompletionList(is_incomplete=True, items=[item])
 
     def _shown(self, answer: Answer, snapshot: Snapshot) -> tuple[str, int]:
-        """The text with the document's line endings, and the number of the suggestion."""
+        """The text with the line endings that the editor wants, and the number of the suggestion."""
         assert answer.text is not None
         number = self.acceptance.show(snapshot, (answer.text,), covered=answer.replaces)
-        return answer.text.replace("\n", ending(snapshot.lines, snapshot.cursor.line)), number
+        wanted = "\n" if self._habits.newlines else ending(snapshot.lines, snapshot.cursor.line)
+        return answer.text.replace("\n", wanted), number
 
     # What the editor tells
 
     def initialize(self, params: types.InitializeParams) -> None:
         """The first message: settings, folders, encoding."""
         self._initial = params.initialization_options
+        self._habits = wire.habits(params.client_info)
         self.session.encoding = wire.encoding(self.workspace.position_encoding)
         folders = [folder.uri for folder in params.workspace_folders or ()]
         for uri in folders or ([params.root_uri] if params.root_uri else []):

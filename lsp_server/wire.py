@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Generator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cattrs
@@ -29,6 +31,26 @@ INTERNAL_ERROR, NOT_INITIALIZED, CANCELLED = -32603, -32002, -32800
 
 _CANCEL = types.CANCEL_REQUEST
 _LABEL = 60  # characters
+
+
+_JETBRAINS = re.compile(
+    r"intellij|pycharm|webstorm|phpstorm|goland|clion|rider|rubymine|rustrover|datagrip|dataspell|android studio"
+    r"|build [A-Z]{2}-\d",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Habits:
+    """How an editor puts a suggestion in, where the protocol leaves it open.
+
+    newlines: it tells of the file's line endings, but its buffers hold \\n alone and take an item as it comes.
+    covers: it takes away the text right of the cursor that an item's range covers. Else the cursor goes past that
+    text, and the suggestion behind it.
+    """
+
+    newlines: bool = False
+    covers: bool = True
 
 
 class Host(Protocol):
@@ -200,6 +222,12 @@ def encoding(kind: types.PositionEncodingKind | str | None) -> Encoding:
     """The negotiated encoding; utf-16 where none was."""
     name = kind.value if isinstance(kind, types.PositionEncodingKind) else kind
     return next((one for one in ENCODINGS if one == name), "utf-16")
+
+
+def habits(client: types.ClientInfo | None) -> Habits:
+    """The habits of the editor that gave this name; those of VS Code, which takes anything, if it gave none."""
+    name = "" if client is None else client.name
+    return Habits(newlines=name == "Neovim", covers=_JETBRAINS.search(name) is None)
 
 
 def position(one: types.Position) -> Position:

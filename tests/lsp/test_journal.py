@@ -107,10 +107,7 @@ def test_what_became_of_a_suggestion_is_kept_without_its_text(tmp_path: Path) ->
     found = [one for one in kept if isinstance(one, Outcome)]
     answers = [one for one in kept if isinstance(one, Answered)]
     assert [(one.fate, one.characters, one.taken, one.text) for one in found] == [("accepted", 16, 16, None)]
-    assert [(one.language, one.source, one.reason is None) for one in answers] == [
-        ("python", "model", True),
-        ("python", "model", False),
-    ]
+    assert [(one.language, one.reason is None) for one in answers] == [("python", True), ("python", False)]
     assert all(one.total > 0 for one in answers)
     (file,) = journal.files(tmp_path / "journal")
     assert SECRET not in file.read_text("utf-8")
