@@ -11,8 +11,10 @@ and caches. Modules, each of which imports only those above it:
     sampling       log-probabilities to one token
     ngrams         the memory of a workspace: what followed these tokens before
     memories       texts of workspaces to their n-gram memories
+    speculation    what probably follows, where checking it in one run pays
     sequence       the state of one generation
     backend        what an engine asks of whatever runs the network
+    profile        how fast a model is on this machine, measured once
     cache          KV slots and the longest prefix they share with a prompt
     quantize       float weights to blocks and columns of integers, and back
     storage        a graph's constants: in it, or in a file beside it

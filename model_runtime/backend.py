@@ -48,6 +48,9 @@ class Backend(Protocol[Store]):
     def step(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
         """As `extend`, in the kernels that are fastest for few; logits [V] after the last token."""
 
+    def verify(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+        """As `step`, for at most 16 tokens; logits [T, V] after each of them."""
+
     def steps(self, stores: Sequence[Store], tokens: Sequence[int], starts: Sequence[int], cancel: Cancel) -> Logits:
         """One token of each of several sequences in one run; logits [B, V] in their order."""
 

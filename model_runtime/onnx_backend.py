@@ -27,6 +27,7 @@ from model_runtime.sequence import Cancel
 os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
 
 _FEW = 12  # tokens up to which the generate kernels beat the prefill kernels
+_CHECKED = 16  # tokens at most that are followed by logits each
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,9 @@ class OnnxBackend:
         self._shape = manifest.shape
         self._generate, self._prefill = generate, prefill
         self._pool = Pool(manifest.shape, 1)
-        self._logits = np.zeros((1, self.vocab_size), np.float32)
+        self._logits = np.zeros((_CHECKED, self.vocab_size), np.float32)
         self._steps: dict[tuple[int, int], _Step] = {}
-        self._many: dict[tuple[int, bool], ort.IOBinding] = {}
+        self._many: dict[tuple[int, int, bool], ort.IOBinding] = {}
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", "0")  # the default; left out, each run raises and catches
 
@@ -87,7 +88,7 @@ class OnnxBackend:
     def new_stores(self, count: int) -> list[Store]:
         """See Backend.new_stores."""
         self._pool = Pool(self._shape, count)
-        self._logits = np.zeros((count, self.vocab_size), np.float32)
+        self._logits = np.zeros((max(count, _CHECKED), self.vocab_size), np.float32)  # untouched rows cost nothing
         self._steps, self._many = {}, {}
         return self._pool.stores
 
@@ -106,6 +107,12 @@ class OnnxBackend:
         else:
             self._run_many(self._generate, store, tokens, start, cancel)
         logits: Logits = self._logits[0].copy()  # the next run writes over the buffer
+        return logits
+
+    def verify(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+        """See Backend.verify."""
+        self._run_many(self._generate, store, tokens, start, cancel, rows=len(tokens))
+        logits: Logits = self._logits[: len(tokens)].copy()
         return logits
 
     def steps(self, stores: Sequence[Store], tokens: Sequence[int], starts: Sequence[int], cancel: Cancel) -> Logits:
@@ -144,18 +151,24 @@ class OnnxBackend:
         return step
 
     def _run_many(
-        self, session: ort.InferenceSession, store: Store, tokens: Sequence[int], start: int, cancel: Cancel
+        self,
+        session: ort.InferenceSession,
+        store: Store,
+        tokens: Sequence[int],
+        start: int,
+        cancel: Cancel,
+        rows: int = 1,
     ) -> None:
-        """Tokens of one sequence at once; logits after the last of them."""
+        """Tokens of one sequence at once; logits after the last `rows` of them."""
         total = start + len(tokens)
         assert start < total <= self.context_length, (start, total, self.context_length)
-        binding = self._many.get(key := (store.row, session is self._prefill))
+        binding = self._many.get(key := (store.row, rows, session is self._prefill))
         if binding is None:
             binding = self._many[key] = session.io_binding()
             self._pool.bind(binding, store.row, 1)
-            binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(self._logits[:1]))
+            binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(self._logits[:rows]))
         binding.bind_cpu_input("tokens", np.array([tokens], np.int64))
-        binding.bind_cpu_input("rows", np.array([len(tokens) - 1], np.int64))
+        binding.bind_cpu_input("rows", np.arange(len(tokens) - rows, len(tokens)))
         binding.bind_cpu_input("length", np.array([total - 1], np.int32))
         binding.bind_cpu_input("total", np.array(total, np.int32))
         self._run(session, binding, cancel)

@@ -54,6 +54,18 @@ def test_chunks_of_any_size_give_the_logits_of_one_run(tiny_model: Callable[[Pre
     assert np.abs(logits - whole).max() <= 1e-3
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int4"])
+def test_tokens_that_are_checked_at_once_have_the_logits_of_each_alone(
+    tiny_model: Callable[[Precision], Path], tmp_path: Path, precision: Precision
+) -> None:
+    backend = _backend(tiny_model(precision), tmp_path)
+    store = backend.new_stores(1)[0]
+    feed(backend, store, TOKENS[:40], 0)
+    alone = [backend.step(store, [token], 40 + at, Cancel()) for at, token in enumerate(TOKENS[40:56])]
+    assert np.abs(backend.verify(store, TOKENS[40:56], 40, Cancel()) - np.stack(alone)).max() <= 1e-4
+    assert np.abs(backend.verify(store, TOKENS[40:43], 40, Cancel()) - np.stack(alone[:3])).max() <= 1e-4
+
+
 def test_going_back_and_writing_over_is_exact(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     backend = _backend(tiny_model("int8"), tmp_path)
     store = backend.new_stores(1)[0]

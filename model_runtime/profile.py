@@ -1,0 +1,113 @@
+"""A Backend in, how fast it is on this machine out: measured at its first start, then kept in the cache folder.
+
+For whoever splits a budget of time, and for `speculation`. Only ratios of a quiet moment are to be trusted; whoever
+serves goes on measuring. Knows nothing of prompts.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+
+from model_runtime.backend import Backend, Store
+from model_runtime.sequence import Cancel
+
+_VERSION = 1  # raised when what is measured changes
+_BUDGET = 1.5  # seconds of measuring: a large model must answer soon, too
+_HELD = 512  # tokens before those that are measured
+_CHUNK = 128  # tokens of a prompt read in one run
+_RUNS = 5  # of each, the median counts
+_CHECKED = (2, 4, 8, 16)
+
+
+class Profile(msgspec.Struct, frozen=True):
+    """prefill: tokens a second; decode_ms: of a run over one token; verify_ms: of runs over several, by their number.
+
+    What would have taken too long to measure is left out of verify_ms.
+    """
+
+    prefill: float
+    decode_ms: float
+    verify_ms: dict[int, float]
+
+    def costs(self) -> tuple[float, ...]:
+        """Milliseconds of a run over 1, 2, … tokens, as far as was measured; straight lines between."""
+        points = [(1, self.decode_ms), *sorted(self.verify_ms.items())]
+        found = [self.decode_ms]
+        for (few, quick), (many, slow) in pairwise(points):
+            found += [quick + (slow - quick) * (count - few) / (many - few) for count in range(few + 1, many + 1)]
+        return tuple(found)
+
+
+def kept(backend: Backend[Store], model: str, threads: int, cache: Path) -> Profile:
+    """The profile of a model on this machine, measured where none is kept. model: its digest.
+
+    The backend's stores are made anew by this. Where nothing can be kept it is measured each time.
+    """
+    path = cache / f"profile-{model[:16]}-{_machine(threads)}.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Profile)
+    except (OSError, msgspec.DecodeError):
+        pass
+    found = measured(backend)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as stream:
+            stream.write(msgspec.json.encode(found))
+        os.replace(stream.name, path)
+    except OSError:
+        pass
+    return found
+
+
+def measured(backend: Backend[Store]) -> Profile:
+    """Runs the network for at most about a second and a half, or for one token if that takes longer."""
+    store, cancel = backend.new_stores(1)[0], Cancel()
+    held = min(_HELD, backend.context_length // 2)
+    chunk = min(_CHUNK, backend.context_length - held)
+    until = time.perf_counter() + _BUDGET
+    decode = _milliseconds(partial(backend.step, store, [0], held, cancel), until)
+    verify = {}
+    for count in _CHECKED:
+        if time.perf_counter() + count * decode / 1e3 > until:
+            break
+        verify[count] = _milliseconds(partial(backend.verify, store, [0] * count, held, cancel), until)
+    if time.perf_counter() + chunk * decode / 4e3 > until:
+        return Profile(_most(verify, decode), decode, verify)
+    read = _milliseconds(partial(backend.extend, store, [0] * chunk, held, cancel), until)
+    return Profile(max(chunk / read * 1e3, _most(verify, decode)), decode, verify)
+
+
+def _most(verify: dict[int, float], decode: float) -> float:
+    """The most tokens a second of the runs that were measured."""
+    return max(count / spent * 1e3 for count, spent in {1: decode, **verify}.items())
+
+
+def _milliseconds(run: Callable[[], object], until: float) -> float:
+    """The median of some runs after a first, of which there is one at least."""
+    spent: list[float] = []
+    while not spent or (len(spent) <= _RUNS and time.perf_counter() < until):
+        began = time.perf_counter()
+        run()
+        spent.append((time.perf_counter() - began) * 1e3)
+    return statistics.median(spent[1:] or spent)
+
+
+def _machine(threads: int) -> str:
+    """A word for what decides on speed beside the model."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        name = next(line for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor()
+    return sha256(f"{_VERSION} {platform.machine()} {name} {os.cpu_count()} {threads}".encode()).hexdigest()[:16]

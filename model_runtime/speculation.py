@@ -1,0 +1,121 @@
+"""Tokens as they are chosen in, drafts of what follows out, where checking one in a single run of the network pays.
+
+There is no draft model. What followed the same tokens before, in the text itself (prompt lookup, Saxena 2023) or in
+the workspace's memory, is drafted; the network then says in one run what it would have said after each drafted token,
+and as much of the draft stands as agrees with what is chosen there (Leviathan et al. 2023; Chen et al. 2023). A draft
+is no distribution but one token, so their rule for samples comes to this: draw as ever, and go on while what was
+drawn is what was drafted. Greedy texts stay what they were, and samples have the distribution that they had.
+
+How much is drafted follows what was measured: how often drafts after so long a match were right, also those that
+were only thought and not checked, and what a run of so many tokens costs. Drafting goes on while it adds more tokens
+a millisecond than it costs; that the best rule is such a threshold is shown by Huang et al. 2024, "SpecDec++".
+
+Knows token ids and milliseconds; nothing of networks, slots or clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from model_runtime.ngrams import LONGEST, Continuation, NGrams
+
+Source = Literal["text", "memory"]
+
+MOST = 15  # tokens of a draft: a run of 16 is the largest that is measured
+MARGIN = 1.1  # times as many tokens a millisecond must be expected: drafts cost thought, and chances are guesses
+_APART = 12  # tokens of match up to which chances are told apart
+_GUESS = 0.5  # chance of what was never tried
+_NEWEST = 0.08  # share of the newest trial in a chance
+
+
+class Chances:
+    """How often drafted tokens were right, by their source and the length of the match that they follow."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Source, int], float] = {}
+
+    def note(self, source: Source, length: int, *, right: bool) -> None:
+        """One token was drafted, or might have been."""
+        key = source, min(length, _APART)
+        before = self._known.get(key, _GUESS)
+        self._known[key] = before + _NEWEST * (right - before)
+
+    def of(self, source: Source, length: int) -> float:
+        """Of the next token to be right, after a match of so many."""
+        return self._known.get((source, min(length, _APART)), _GUESS)
+
+
+def worth(chances: Iterable[float], costs: Sequence[float]) -> tuple[int, float]:
+    """How many drafted tokens to check at once, and how many times as quick that is; (0, 1.0) when none pays.
+
+    chances: of each drafted token to be right when all before it are; costs: in any unit, of a run over 1, 2, …
+    tokens. A run gives one token more than is right of the draft, so with chances a, b, … the number expected is
+    1 + a + ab + … (Leviathan et al. 2023, equation 1).
+    """
+    best, gain = 0, 1.0
+    expected = right = 1.0
+    for count, (chance, cost) in enumerate(zip(chances, costs[1:], strict=False), start=1):
+        right *= chance
+        expected += right
+        quicker = expected * costs[0] / cost
+        if quicker > max(gain, MARGIN):
+            best, gain = count, quicker
+    return best, gain
+
+
+class Drafter:
+    """Drafts for one text. chances: shared by all texts, and learnt from each.
+
+    prompt: the tokens that the text goes on from; memory: of its workspace; costs: see `worth`.
+    """
+
+    def __init__(
+        self, chances: Chances, costs: Sequence[float], prompt: Sequence[int], memory: NGrams | None = None
+    ) -> None:
+        self._chances, self._costs, self._memory = chances, costs, memory
+        self._tokens = list(prompt)
+        inner = zip(self._tokens, self._tokens[1:-1], strict=False)
+        self._after = dict(zip(inner, range(2, len(self._tokens)), strict=False))  # two tokens → what followed last
+        self._length, self._at = self._matched()
+        self._known = 0
+
+    def hear(self, token: int, known: Continuation | None) -> None:
+        """A token was chosen. known: what the memory had said of it."""
+        if self._length:
+            self._chances.note("text", self._length, right=self._tokens[self._at] == token)
+        self._known = 0
+        if known is not None:
+            self._chances.note("memory", known.length, right=int(known.tokens[known.shares.argmax()]) == token)
+            if token in known.tokens:
+                self._known = min(known.length + 1, LONGEST)
+        if len(self._tokens) >= 2:
+            self._after[self._tokens[-2], self._tokens[-1]] = len(self._tokens)
+        self._tokens.append(token)
+        self._length, self._at = self._matched()
+
+    def draft(self, room: int) -> list[int]:
+        """What to check beside the last token, from the source that promises more; mostly nothing. room: at most."""
+        costs = self._costs[: room + 1]
+        from_text, gain = self._worth("text", self._length, costs)
+        from_memory, other = self._worth("memory", self._known, costs)
+        if from_memory and other > gain:
+            assert self._memory is not None, "what a memory said was heard without one"
+            return self._memory.draft(self._tokens[-LONGEST:], from_memory)
+        return self._tokens[self._at : self._at + from_text]
+
+    def _worth(self, source: Source, length: int, costs: Sequence[float]) -> tuple[int, float]:
+        if not length:
+            return 0, 1.0
+        return worth((self._chances.of(source, length + at) for at in range(MOST)), costs)
+
+    def _matched(self) -> tuple[int, int]:
+        """How many of the last tokens stood together before, counted up to a point, and where what followed stands."""
+        tokens, end = self._tokens, len(self._tokens)
+        at = self._after.get((tokens[-2], tokens[-1])) if end >= 2 else None
+        if at is None:
+            return 0, 0
+        length = 2
+        while length < min(_APART, at) and tokens[at - length - 1] == tokens[end - length - 1]:
+            length += 1
+        return length, at
