@@ -35,7 +35,11 @@ def noted(forks: list[Fork], scores: Logits, chosen: int, at: int, before: float
     if at >= _DEEP:
         return forks
     best = np.argpartition(scores, -_KEPT)[-_KEPT:] if len(scores) > _KEPT else np.arange(len(scores))
-    here = [Fork(at, int(token), before + float(scores[token])) for token in best if token != chosen]
+    here = [
+        Fork(at, int(token), before + float(scores[token]))
+        for token in best
+        if token != chosen and scores[token] > -np.inf
+    ]
     return sorted([*forks, *here], key=lambda fork: -fork.score)[:_KEPT]
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from model_runtime import candidates
 from model_runtime import manifest as manifests
 from model_runtime.cache import Cache
 from model_runtime.errors import Cancelled, PromptError
+from model_runtime.healing import Spellings
 from model_runtime.manifest import Manifest
 from model_runtime.onnx_backend import OnnxBackend
 from model_runtime.pool import Store
@@ -49,6 +51,10 @@ class Engine:
         tokenizer = Tokenizer.load(directory, vocab_size=manifest.shape.vocab_size, split_lines=manifest.split_lines)
         return cls(manifest, tokenizer, OnnxBackend.open(directory, manifest, cache=cache, threads=threads))
 
+    @cached_property
+    def _spellings(self) -> Spellings:
+        return Spellings(self.tokenizer.spelled)
+
     @property
     def context_length(self) -> int:
         """Tokens that prompt and generation share."""
@@ -67,9 +73,11 @@ class Engine:
     def begin(self, generation: Generation, cancel: Cancel) -> Task[Store]:
         """Takes a generation. Raises PromptError, and Overloaded when it would come too late behind the others."""
         self._check(generation.prompt, generation.max_tokens)
-        unread = len(generation.prompt) - self._cache.held(generation.prompt)
+        prompt, forced = self._spellings.healed(generation.prompt) if generation.heal else (generation.prompt, b"")
+        unread = len(prompt) - self._cache.held(prompt)
         self._scheduler.check(generation, unread, self._tasks)
-        task: Task[Store] = Task(generation, unread, *self._scheduler.enter(generation, unread), cancel)
+        turn = self._scheduler.enter(generation, unread)
+        task: Task[Store] = Task(generation, unread, *turn, cancel, prompt, forced)
         self._tasks.append(task)
         return task
 
@@ -170,7 +178,7 @@ class Engine:
         The last token of a long prompt is left to the first run that writes, so that what follows a long
         prefill comes from the very kernels that what follows a short one does.
         """
-        prompt = task.generation.prompt
+        prompt = task.prompt
         if task.slot is None:
             found = self._cache.acquire(prompt, keep=task.is_prefetch)
             assert found is not None, "a reader has a slot or finds one"
@@ -216,7 +224,7 @@ class Engine:
         self._scheduler.wrote(spent)
         for (task, text), row in zip(texts, logits, strict=True):
             text.slot.tokens.append(text.following)
-            if len(text.slot.tokens) == len(task.generation.prompt):
+            if len(text.slot.tokens) == len(task.prompt):
                 task.charge_prefill(1, spent)
             elif text.index == task.growing[0].index:  # texts of one task share the run
                 task.decode += spent
@@ -224,7 +232,8 @@ class Engine:
 
     def _hear(self, task: Task[Store], text: Text[Store], logits: Logits) -> Iterator[tuple[Task[Store], Event]]:
         """What the network said goes into the text; perhaps that or the whole task ends with it."""
-        for token in task.hear(text, logits, self.manifest.trust):
+        allowed = self._spellings.fitting(text.sequence.forced) if text.sequence.forced else None
+        for token in task.hear(text, logits, self.manifest.trust, allowed):
             yield task, token
         if text.sequence.reason is not None and text.index == 0:
             yield from self._fork(task, text)
@@ -233,10 +242,9 @@ class Engine:
 
     def _fork(self, task: Task[Store], first: Text[Store]) -> Iterator[tuple[Task[Store], Event]]:
         """Begins the further texts, as many as differ and find a slot."""
-        prompt = task.generation.prompt
-        said = [*first.slot.tokens[len(prompt) :], first.following]
+        said = [*first.slot.tokens[len(task.prompt) :], first.following]
         for fork in candidates.distinct(task.forks, said, self.tokenizer.token_bytes, task.generation.n - 1):
-            slot = self._cache.fork(first.slot, len(prompt) + fork.at)
+            slot = self._cache.fork(first.slot, len(task.prompt) + fork.at)
             if slot is None:
                 return
             task.texts.append(text := Text(len(task.texts), self._sequence(task), slot, fork.token))
@@ -252,4 +260,4 @@ class Engine:
         yield task, Finish(reasons[0], task.usage(), tuple(reasons[1:]))
 
     def _sequence(self, task: Task[Store]) -> Sequence:
-        return Sequence(task.generation, self.tokenizer, self._end)
+        return Sequence(task.generation, self.tokenizer, self._end, task.forced)

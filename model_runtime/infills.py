@@ -36,6 +36,7 @@ def asked(
         n=request.n,
         client=request.client,
         priority=request.priority if request.max_tokens else "prefetch",
+        heal=request.max_tokens > 0,
     )
     return generation, Usage(queue_ms=(began - arrived) * 1000, layout_ms=(time.monotonic() - began) * 1000)
 

@@ -31,6 +31,13 @@ def log_probabilities(logits: Logits) -> Logits:
     return found
 
 
+def only(scores: Logits, allowed: NDArray[np.int64]) -> Logits:
+    """Log-probabilities [V] given that the token is one of those allowed."""
+    found = np.full_like(scores, -np.inf)
+    found[allowed] = log_probabilities(scores[allowed])
+    return found
+
+
 def choose(scores: Logits, sampling: Sampling, random: np.random.Generator | None = None) -> int:
     """A token. scores: natural log-probabilities, [V]. random: for a temperature above 0."""
     if sampling.temperature == 0:

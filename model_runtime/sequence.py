@@ -25,7 +25,7 @@ class Generation:
     max_lines: end before the newline that would follow this many lines; stop: end before any of
     these texts. deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
     memory: n-grams mixed into the model's distribution. n: texts wanted, up to so many that differ.
-    client: between those of one priority, clients take turns.
+    client: between those of one priority, clients take turns. heal: see `healing`.
     """
 
     prompt: tuple[int, ...]
@@ -40,6 +40,7 @@ class Generation:
     n: int = 1
     client: str = ""
     priority: Priority = "automatic"
+    heal: bool = False
 
     @property
     def sampling(self) -> Sampling:
@@ -115,11 +116,15 @@ class Cancel:
 
 @dataclass
 class Sequence:
-    """The text of one generation as it grows: what may be shown, and whether it has ended."""
+    """The text of one generation as it grows: what may be shown, and whether it has ended.
+
+    forced: what it has yet to spell that the user has typed already, and that is therefore not shown.
+    """
 
     generation: Generation
     tokenizer: Tokenizer
     end: frozenset[int]
+    forced: bytes = b""
     generated: int = 0
     reason: Reason | None = None
     _held: str = ""  # certain text that may yet turn out to be the beginning of a stop
@@ -133,12 +138,17 @@ class Sequence:
             self.reason = "length"
 
     def push(self, token: int, logprob: float) -> Token | None:
-        """The token as it may be shown; None for the end marker. Sets `reason` when this was the last."""
+        """The token as it may be shown; None where nothing is new. Sets `reason` when this was the last."""
         if token in self.end:
             self.reason = "end"
             return None
+        spelled = self.tokenizer.token_bytes(token)
+        skip = min(len(self.forced), len(spelled))
+        self.forced = self.forced[skip:]
+        if skip and skip == len(spelled):
+            return None
         self.generated += 1
-        text = self._stopped(self._held + self._stream.push(token))
+        text = self._stopped(self._held + self._stream.push(token, skip))
         if self.reason is None and self.generated >= self.generation.max_tokens:
             self.reason = "length"
         return Token(text, logprob)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model_runtime import candidates
 from model_runtime.backend import Store
@@ -18,7 +19,7 @@ from model_runtime.cache import Slot
 from model_runtime.candidates import Fork
 from model_runtime.manifest import Trust
 from model_runtime.ngrams import LONGEST, Continuation, mix
-from model_runtime.sampling import Logits, choose, log_probabilities
+from model_runtime.sampling import Logits, choose, log_probabilities, only
 from model_runtime.scheduler import Turn
 from model_runtime.sequence import Cancel, Reason, Sequence, Token, Usage
 
@@ -39,11 +40,14 @@ class Text(Generic[Store]):
 class Task(Turn, Generic[Store]):
     """Waits for a slot, then reads its prompt into it, then writes its texts; several from one prompt if asked.
 
+    prompt, forced: what it reads, and what each text has to begin with because the rest of the prompt said so.
     many: what is to be read is worth the kernels for many tokens. prefilled, reused: tokens of the prompt computed,
     and found in the slot. queue: seconds until its turn came; prefill, decode: seconds inside the network.
     """
 
     cancel: Cancel
+    prompt: tuple[int, ...]
+    forced: bytes = b""
     slot: Slot[Store] | None = None
     many: bool = False
     texts: list[Text[Store]] = field(default_factory=list)
@@ -59,7 +63,7 @@ class Task(Turn, Generic[Store]):
     @property
     def growing(self) -> list[Text[Store]]:
         """The texts that the network is to go on with; one without a word too, until the prompt is read."""
-        whole = len(self.generation.prompt)
+        whole = len(self.prompt)
         return [text for text in self.texts if text.sequence.reason is None or len(text.slot.tokens) < whole]
 
     @property
@@ -75,7 +79,7 @@ class Task(Turn, Generic[Store]):
 
     def place(self, slot: Slot[Store], held: int, *, few: int) -> None:
         """It reads into this slot, which holds so many of the prompt's tokens. few: see Backend."""
-        self.slot, self.many = slot, len(self.generation.prompt) - held > few
+        self.slot, self.many = slot, len(self.prompt) - held > few
         if self.queue is None:
             self.queue, self.reused = time.monotonic() - self._entered, held
 
@@ -84,8 +88,10 @@ class Task(Turn, Generic[Store]):
         self.prefilled += tokens
         self.prefill += seconds
 
-    def hear(self, text: Text[Store], logits: Logits, trust: Trust) -> Iterator[Token]:
-        """Chooses the text's next token after what the network said."""
+    def hear(
+        self, text: Text[Store], logits: Logits, trust: Trust, allowed: NDArray[np.int64] | None = None
+    ) -> Iterator[Token]:
+        """Chooses the text's next token after what the network said. allowed: of these only."""
         generation = self.generation
         if text.sequence.reason is not None:  # nothing was asked but to read the prompt
             return
@@ -93,11 +99,14 @@ class Task(Turn, Generic[Store]):
         if generation.memory is not None:
             text.known = generation.memory.after(text.slot.tokens[-LONGEST:], text.known)
             scores = mix(scores, text.known, trust)
+        if allowed is not None:
+            scores = only(scores, allowed)
         if generation.temperature and self._random is None:
             self._random = np.random.default_rng(generation.seed)
         token = choose(scores, generation.sampling, self._random)
         if generation.n > 1 and text.index == 0:
-            self.forks = candidates.noted(self.forks, scores, token, text.sequence.generated, text.score)
+            said = len(text.slot.tokens) - len(self.prompt)
+            self.forks = candidates.noted(self.forks, scores, token, said, text.score)
         score = float(scores[token])
         text.score += score
         text.following = token
@@ -119,7 +128,7 @@ class Task(Turn, Generic[Store]):
         """What it has cost so far."""
         queue = time.monotonic() - self._entered if self.queue is None else self.queue
         return Usage(
-            prompt_tokens=len(self.generation.prompt),
+            prompt_tokens=len(self.prompt),
             prefilled=self.prefilled,
             reused=self.reused,
             generated=sum(text.sequence.generated for text in self.texts),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -78,6 +78,11 @@ class Tokenizer:
         """The bytes one token stands for; empty for a marker, and for a row that pads the network's vocabulary."""
         return self._bytes[token] if token < len(self._bytes) else b""
 
+    @property
+    def spelled(self) -> Sequence[bytes]:
+        """`token_bytes` of each token of the vocabulary."""
+        return self._bytes
+
     def special(self, token: str) -> int:
         """The id of one marker. Raises TokenizerError when the vocabulary has none of that name."""
         found = self._inner.token_to_id(token)
@@ -100,9 +105,9 @@ class Detokenizer:
         self._tokenizer = tokenizer
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
-    def push(self, token: int) -> str:
-        """The text that became certain with this token; empty inside a character."""
-        return self._decoder.decode(self._tokenizer.token_bytes(token))
+    def push(self, token: int, skip: int = 0) -> str:
+        """The text that became certain with this token; empty inside a character. skip: bytes of it left out."""
+        return self._decoder.decode(self._tokenizer.token_bytes(token)[skip:])
 
     def flush(self) -> str:
         """What is left at the end: U+FFFD for a character that was never finished."""

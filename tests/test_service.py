@@ -118,6 +118,7 @@ async def test_a_request_reaches_the_engine_as_it_was_asked(path: str) -> None:
     call = engine.calls[0]
     assert call.prompt == protocol.prompt(request, engine.tokenizer, engine.manifest).tokens
     assert (call.max_tokens, call.max_lines, call.temperature, call.seed, call.stop) == (7, 2, 0.5, 3, ("\n\n",))
+    assert call.heal
     assert request.context == (Snippet("b.py", "def g(): ..."),)
 
 

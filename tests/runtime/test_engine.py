@@ -15,6 +15,7 @@ import pytest
 from model_runtime import graph
 from model_runtime.engine import Engine
 from model_runtime.errors import LacunaRuntimeError, ModelError, Overloaded, PromptError
+from model_runtime.healing import Spellings
 from model_runtime.ngrams import NGrams
 from model_runtime.sampling import Logits
 from model_runtime.sequence import Cancel, Finish, Generation, Token
@@ -372,3 +373,23 @@ def test_what_several_texts_have_in_common_is_read_only_once(engine: Engine) -> 
     _, finish = run(engine, Generation(PROMPT[:20], max_tokens=6, n=2))
     assert finish.usage.prefilled == 20
     assert engine.free_slots == slots
+
+
+def test_a_healed_prompt_goes_on_from_the_very_same_text(engine: Engine) -> None:
+    # One token a byte: nothing is longer than what was typed, so healing has nothing to do.
+    plain, before = run(engine, Generation(PROMPT, max_tokens=6))
+    healed, after = run(engine, Generation(PROMPT, max_tokens=6, heal=True))
+    assert healed == plain
+    assert after.usage.prompt_tokens == before.usage.prompt_tokens
+
+
+def test_what_was_typed_is_forced_and_neither_shown_nor_counted(engine: Engine) -> None:
+    # With a token that reads on from "ab", both are taken back, and written again.
+    typed = tuple(engine.tokenizer.encode("ab"))
+    engine._spellings = Spellings([*engine.tokenizer.spelled[:-1], b"abc"])
+    tokens, finish = run(engine, Generation((*PROMPT, *typed), max_tokens=6, heal=True, n=2))
+    first = "".join(token.text for token in tokens if token.index == 0)
+    assert finish.usage.prompt_tokens == len(PROMPT)
+    assert finish.usage.generated in (11, 12), "six each, of which the second text has what it shares with the first"
+    again, _ = run(engine, Generation((*PROMPT, *typed), max_tokens=6))
+    assert first == "".join(token.text for token in again)
