@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -30,7 +31,8 @@ LOOKUP = 0.003  # seconds after a request up to which snippets are waited for th
 class Answer:
     """What is said to the editor, and what it took. text: None for nothing, and then why in `reason`.
 
-    replaces: how many characters right of the cursor the text takes the place of.
+    replaces: how many characters right of the cursor the text takes the place of; others: so do these, when asked by
+    hand, in case the text is not it.
     source: "memory" when an earlier generation said it already, "model", or "skip" when neither was asked.
     debounce, waited: seconds waited for another key, and for the model. fresh: under an anchor set just now.
     generation: what the text is from.
@@ -44,6 +46,7 @@ class Answer:
     fresh: bool = False
     generation: Generation | None = None
     replaces: int = 0
+    others: tuple[str, ...] = ()
 
 
 async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
@@ -54,12 +57,12 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
 
     frame = desks.framed(snapshot, desk)
     recall = desks.recall(snapshot, frame, desk)
+    if snapshot.by_hand and recall is not None and not recall.generation.others:
+        recall = None  # nobody asks by hand for what is there already
     if recall is not None and (remembered := _remembered(recall, frame, desk)) is not None:
         if remembered.reason == COMPLETE and _was_taken(snapshot):
             desks.prefetch(snapshot, frame, desk)
-        if remembered.text is not None or not snapshot.by_hand:
-            return remembered
-        recall = None
+        return remembered
 
     debounce, source = 0.0, _source(recall)
     if recall is None or not _goes_on(recall, frame):
@@ -83,7 +86,9 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
     if isinstance(outcome, Nothing):
         return replace(answer, reason=outcome.reason)
     desks.show(recall, outcome, desk)
-    return replace(answer, text=outcome.text, replaces=outcome.replaces)
+    others = [await desk.soundness.sound(one, parsed, snapshot) for one in _others(recall, frame)]
+    desks.offer(recall, outcome, others)
+    return replace(answer, text=outcome.text, replaces=outcome.replaces, others=recall.others)
 
 
 def without_cover(answer: Answer, snapshot: Snapshot) -> Answer:
@@ -112,8 +117,19 @@ def _remembered(recall: Recall, frame: Frame, desk: Desk) -> Answer | None:
     found = suggestion.rest(left, frame)
     if found.text.strip():
         desk.seen = generation
-        return Answer(found.text, "memory", generation=generation, replaces=found.replaces)
+        others = recall.others if not found.replaces else ()
+        return Answer(found.text, "memory", generation=generation, replaces=found.replaces, others=others)
     return Answer(None, "memory", COMPLETE, generation=generation)
+
+
+def _others(recall: Recall, frame: Frame) -> Iterator[Suggestion]:
+    """What the other texts of a generation say, each once."""
+    generation = recall.generation
+    for text, end in zip(generation.others, generation.ends, strict=False):
+        if text.startswith(recall.typed):
+            outcome = suggestion.shape(text[len(recall.typed) :], end, frame, generation.wanted)
+            if isinstance(outcome, Suggestion):
+                yield outcome
 
 
 def _goes_on(recall: Recall, frame: Frame) -> bool:
@@ -172,10 +188,10 @@ async def _best(recall: Recall, frame: Frame, snapshot: Snapshot, received: floa
         if generation.failure is not None and not recall.rest:
             return Nothing(str(generation.failure), whole=True)
         outcome = suggestion.shape(recall.rest, generation.finish, frame, generation.wanted)
-        if outcome.whole or not generation.running:
+        if not generation.running or (outcome.whole and not generation.others):
             return outcome
         due = deadline
-        if isinstance(outcome, Suggestion):
+        if isinstance(outcome, Suggestion) and not generation.others:
             valid = valid or now
             due = min(deadline, max(received + PARTIAL, valid + GRACE))
         if now >= due:

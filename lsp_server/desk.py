@@ -6,7 +6,7 @@ Mutable and on the event loop's thread, like the session. Knows nothing of when 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import msgspec
 
@@ -19,12 +19,13 @@ from lsp_server.link import Link
 from lsp_server.memory import Memory, Recall
 from lsp_server.session import Snapshot
 from lsp_server.soundness import Soundness
-from lsp_server.suggestion import Suggestion
+from lsp_server.suggestion import Nothing, Suggestion
 from lsp_server.teaching import workspace
 from lsp_server.window import Anchor, Frame
 from model_runtime.protocol import InfillRequest
 
 LINE_TOKENS, BLOCK_TOKENS = 64, 96
+CANDIDATES = 3  # texts that are asked for by hand
 CONFIDENT = -0.5  # mean log-probability of the tokens of a line that opens a block from which on that is written too
 AFTER = 1.0  # seconds a generation may go on after its request's deadline, for the next key
 
@@ -103,7 +104,10 @@ def recall(snapshot: Snapshot, frame: Frame, desk: Desk) -> Recall | None:
     is_near = seen is not None and seen.at <= cursor and cursor.line - seen.at.line <= _FAR
     if seen is not None and seen.shown is not None and seen.frame.anchor.uri == snapshot.uri and is_near:
         typed = window.between(snapshot.lines, seen.at, cursor)
-        if seen.shown.startswith(typed):
+        agreeing = [one for one in (seen.shown, *seen.offered) if one.startswith(typed)]
+        if agreeing and agreeing[0] != seen.shown:
+            seen.choose(agreeing[0])
+        if agreeing:
             return Recall(seen, typed)
     return desk.memory.recall(frame)
 
@@ -117,6 +121,10 @@ def begin(snapshot: Snapshot, frame: Frame, desk: Desk, *, lines: int | None = N
     tokens = LINE_TOKENS if wanted.floor is None else BLOCK_TOKENS
     seconds = snapshot.settings.patience(snapshot.by_hand) + AFTER
     request = infill(frame, desk, tokens=tokens, lines=lines or wanted.lines, seconds=seconds)
+    if snapshot.by_hand:
+        request = msgspec.structs.replace(request, n=CANDIDATES, priority="hand")
+    elif lines is not None:
+        request = msgspec.structs.replace(request, priority="prefetch")
     if snapshot.settings.retrieval:
         request = msgspec.structs.replace(request, workspace=workspace(snapshot.root))
 
@@ -151,6 +159,13 @@ def show(recall: Recall, outcome: Suggestion, desk: Desk) -> None:
         generation.shown = text
     generation.settled = outcome.whole
     desk.seen = generation
+
+
+def offer(recall: Recall, outcome: Suggestion, others: list[Suggestion | Nothing]) -> None:
+    """What else its generation says goes to the screen beside a suggestion, each text once."""
+    texts = [one.text for one in others if isinstance(one, Suggestion) and one.replaces == outcome.replaces]
+    unlike = dict.fromkeys(recall.typed + text for text in texts if text.strip() and text != outcome.text)
+    recall.generation.offered = tuple(unlike)
 
 
 def edited(uri: str, change: Change, lines: tuple[str, ...], desk: Desk) -> None:
@@ -196,5 +211,5 @@ def _leaves(seen: Generation, change: Change, lines: tuple[str, ...]) -> bool:
     if change.start < seen.at or change.end.line >= len(lines) or change.end.line - seen.at.line > _FAR:
         return False
     typed = window.between(lines, seen.at, change.end)
-    shown = seen.shown or ""
-    return shown.startswith((typed, typed.rstrip(_CLOSERS)))
+    shown = (seen.shown or "", *seen.offered)
+    return any(one.startswith((typed, typed.rstrip(_CLOSERS))) for one in shown)

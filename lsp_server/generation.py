@@ -29,7 +29,8 @@ class Generation:
     number: of the request, from 1. frame, at: where it begins; wanted: how much is wanted; enough: whether a text is
     all that can be used; more: what is wanted beyond a text that ended as asked, if anything.
     text has \\n as its only line ending; pieces: the length and log-probability of each token of it.
-    shown: what of it was on the screen, from its beginning on; settled: no more of it will be.
+    others, ends: other texts, if the request wants several, and why they ended.
+    shown, offered: what of it and of the others was on the screen, from the beginning on; settled: no more of it will.
     finish: why it ended, None while it runs. failure: what went wrong. sent, first, ended: in seconds of
     time.monotonic().
     """
@@ -48,6 +49,9 @@ class Generation:
         self._enough, self._more = enough, more
         self.text = ""
         self.pieces: list[tuple[int, float]] = []
+        self.others = [""] * (request.n - 1)
+        self.ends: tuple[Reason, ...] = tuple("deadline" for _ in self.others)
+        self.offered: tuple[str, ...] = ()
         self.shown: str | None = None
         self.settled = False
         self.finish: Reason | None = None
@@ -75,6 +79,11 @@ class Generation:
         if self.shown is not None and self.shown.startswith(typed):
             return True
         return self.text.startswith(typed) or (self.running and typed.startswith(self.text))
+
+    def choose(self, text: str) -> None:
+        """The user goes on with another of the texts on the screen."""
+        self.text = self.shown = text
+        self.settled = True
 
     def start(self, link: Link) -> None:
         """Ask for it."""
@@ -117,7 +126,11 @@ class Generation:
                 self.wanted = more
                 self._add("\n", 0.0)
                 request = msgspec.structs.replace(
-                    self.request, typed=self.request.typed + self.text, max_lines=more.lines, max_tokens=MORE_TOKENS
+                    self.request,
+                    typed=self.request.typed + self.text,
+                    max_lines=more.lines,
+                    max_tokens=MORE_TOKENS,
+                    n=1,
                 )
                 finish = await self._write(link, request)
             self._end(finish)
@@ -131,13 +144,17 @@ class Generation:
         async with aclosing(link.middle(request)) as events:
             async for event in events:
                 if isinstance(event, Done):
+                    self.ends = event.others or self.ends
                     self.usage = event.usage if self.usage is None else _sum(self.usage, event.usage)
                     return event.finish
                 if self.first is None:
                     self.first = time.monotonic()
+                if event.index:
+                    self.others[event.index - 1] += event.text.replace("\r", "")
+                    continue
                 self._add(event.text.replace("\r", ""), event.logprob)
                 newline = "\n" in event.text
-                if newline and (self._is_doubtful() or self._enough(self.text, self.wanted)):
+                if newline and not self.others and (self._is_doubtful() or self._enough(self.text, self.wanted)):
                     self.usage = None  # that of a request which is broken off is not known
                     self._end("stop")
                     break

@@ -30,6 +30,12 @@ class Recall:
         return self.generation.text[len(self.typed) :]
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """What is left of the other texts on the screen with which what was typed agrees as well."""
+        found = (one[len(self.typed) :] for one in self.generation.offered if one.startswith(self.typed))
+        return tuple(one for one in found if one.strip() and one != self.left)
+
+    @property
     def left(self) -> str | None:
         """What of the text on the screen was not typed yet; None when none was there."""
         shown = self.generation.shown

@@ -130,7 +130,9 @@ class Server(LanguageServer):
             return []
         if chosen is not None:
             return self._behind(answer.text, chosen, snapshot, params)
-        return [wire.inline_item(*self._shown(answer, snapshot), params.position, answer.replaces)]
+        text, number = self._shown(answer, snapshot)
+        texts = (text, *(self._ended(one, snapshot) for one in answer.others))
+        return [wire.inline_item(one, number, params.position, answer.replaces) for one in texts]
 
     def _behind(
         self,
@@ -160,11 +162,16 @@ class Server(LanguageServer):
         return types.CompletionList(is_incomplete=True, items=[item])
 
     def _shown(self, answer: Answer, snapshot: Snapshot) -> tuple[str, int]:
-        """The text with the line endings that the editor wants, and the number of the suggestion."""
+        """What goes to the screen, and the number of the suggestion."""
         assert answer.text is not None
-        number = self.acceptance.show(snapshot, (answer.text,), covered=answer.replaces)
+        texts = (answer.text, *answer.others)
+        number = self.acceptance.show(snapshot, texts, covered=answer.replaces)
+        return self._ended(answer.text, snapshot), number
+
+    def _ended(self, text: str, snapshot: Snapshot) -> str:
+        """The text with the line endings that the editor wants."""
         wanted = "\n" if self._habits.newlines else ending(snapshot.lines, snapshot.cursor.line)
-        return answer.text.replace("\n", wanted), number
+        return text.replace("\n", wanted)
 
     # What the editor tells
 

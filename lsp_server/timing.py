@@ -8,6 +8,7 @@ import msgspec
 
 from lsp_server.completion import Answer
 from lsp_server.journal import Answered
+from lsp_server.requests import SUPERSEDED
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -54,7 +55,7 @@ def measure(answer: Answer, *, identifier: int | str, version: int, received: fl
         reason=answer.reason,
         fresh=answer.fresh,
         total_ms=_ms(total),
-        outside_ms=None if answer.source == "model" else _ms(ours),
+        outside_ms=None if answer.source == "model" or answer is SUPERSEDED else _ms(ours),
         debounce_ms=_ms(answer.debounce),
         request=None if answer.generation is None else answer.generation.number,
     )

@@ -2,10 +2,10 @@
 
 SCRIPT is JSON: {"answers": [{"before": "return ", "text": "x + y", "first": 0.0, "each": 0.0, "error": null}],
 "connect": null, "snippets": []}. The first answer whose `before` ends the text left of the cursor is streamed, a
-piece of a word or a mark at a time, `first` and `each` in seconds; one without a fitting answer ends at once.
-`doubts` are pieces that the model hardly means; `error` raises it as the client would; `connect` fails every attempt
-to connect with these words. LOG receives each request and each cancellation as a line of JSON. Ignores what a model
-would know.
+piece of a word or a mark at a time, `first` and `each` in seconds; one without a fitting answer ends at once. `others`
+are what is said when several texts are wanted, `doubts` pieces that the model hardly means; `error` raises it as the
+client would; `connect` fails every attempt to connect with these words. LOG receives each request and each
+cancellation as a line of JSON. Ignores what a model would know.
 """
 
 from __future__ import annotations
@@ -59,7 +59,13 @@ class Scripted:
                 await asyncio.sleep(found.get("each", 0.0))
                 yield Chunk(piece, -9.0 if piece in found.get("doubts", ()) else -0.1)
                 said += 1
-            yield Done(finish, Usage(prompt_tokens=len(before), prefilled=1, reused=len(before) - 1, generated=said))
+            others = found.get("others", ())[: request.n - 1]
+            for index, other in enumerate(others, start=1):
+                await asyncio.sleep(found.get("each", 0.0))
+                yield Chunk(other, -0.1, index)
+            ends: tuple[Reason, ...] = ("stop",) * len(others)
+            usage = Usage(prompt_tokens=len(before), prefilled=1, reused=len(before) - 1, generated=said)
+            yield Done(finish, usage, ends)
         except (asyncio.CancelledError, GeneratorExit):
             self.note("cancelled", before=before)
             raise

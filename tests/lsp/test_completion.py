@@ -224,6 +224,41 @@ async def test_a_block_ends_before_the_line_that_the_model_does_not_mean(make: M
     assert await typing.ghost() == "a = 1\n    b = 2"
 
 
+# By hand
+
+THREE = {**SUM, "others": ["left - right", "left + right", "left * (right", "right"]}
+
+
+async def test_by_hand_there_are_up_to_three_different_texts_from_one_request(make: Make) -> None:
+    typing = make(RETURN, THREE)
+    answer = await typing.answer(by_hand=True)
+    assert (answer.text, answer.others) == ("left + right", ("left - right",))
+    assert [(request.n, request.priority) for request in typing.asked] == [(3, "hand")]
+    typing.services.script["answers"] = [{**SUM, "others": ["left - right", "left * right"]}]
+    again = make(RETURN, {**SUM, "others": ["left - right", "left * right"]})
+    assert (await again.answer(by_hand=True)).others == ("left - right", "left * right")
+
+
+async def test_any_of_the_texts_is_typed_through(make: Make) -> None:
+    typing = make(RETURN, {**SUM, "others": ["left - right", "right"]})
+    await typing.answer(by_hand=True)
+    typing.type("left ")
+    answer = await typing.answer()
+    assert (answer.text, answer.others, answer.source) == ("+ right", ("- right",), "memory")
+    typing.type("-")
+    answer = await typing.answer()
+    assert (answer.text, answer.others, answer.source) == (" right", (), "memory")
+    assert len(typing.asked) == 1
+
+
+async def test_by_hand_the_model_is_asked_though_something_is_on_the_screen(make: Make) -> None:
+    typing = make(RETURN, {**SUM, "others": ["right"]})
+    assert await typing.ghost() == "left + right"
+    answer = await typing.answer(by_hand=True)
+    assert (answer.text, answer.others) == ("left + right", ("right",))
+    assert len(typing.asked) == 2
+
+
 # What would break the code
 
 

@@ -58,6 +58,17 @@ def test_a_suggestion_goes_on_from_the_item_that_the_menu_has_selected(tmp_path:
         assert asked("other") == []
 
 
+def test_by_hand_several_suggestions_are_offered_and_an_automatic_request_gets_one(tmp_path: Path) -> None:
+    with Editor(tmp_path, {**SUM, "others": ["a - b", "a * b"]}) as editor:
+        started(editor)
+        automatic = editor.reply(editor.ask(1, 11))["result"]
+        by_hand = editor.reply(editor.ask(1, 11, kind=1))["result"]
+        assert [item["insertText"] for item in automatic] == ["a + b"]
+        assert [item["insertText"] for item in by_hand] == ["a + b", "a - b", "a * b"]
+        editor.change(1, 11, "a -")
+        assert editor.ghost(1, 14) == " b"
+
+
 def test_a_snooze_is_quiet_until_it_is_over_or_asked_by_hand(tmp_path: Path) -> None:
     with Editor(tmp_path, SUM) as editor:
         started(editor, {"status": True})

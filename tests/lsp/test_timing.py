@@ -8,6 +8,7 @@ from lsp_server.completion import Answer
 from lsp_server.document import Place
 from lsp_server.extent import Plan
 from lsp_server.generation import Generation
+from lsp_server.requests import SUPERSEDED
 from lsp_server.timing import Timing, measure
 from model_runtime.protocol import InfillRequest, Usage
 from tests.caret import framed
@@ -47,3 +48,8 @@ def test_an_answer_from_memory_is_all_ours() -> None:
 def test_what_was_cut_off_is_not_known() -> None:
     timing = timed(Answer("x", "model", waited=0.040, generation=generation(lasted=0.040, usage=None)), 0.05)
     assert (timing.outside_ms, timing.model_ms, timing.total_ms) == (None, None, pytest.approx(50))
+
+
+def test_how_long_a_superseded_answer_waited_is_not_put_down_to_us() -> None:
+    timing = timed(SUPERSEDED, 0.080)
+    assert (timing.outside_ms, timing.total_ms) == (None, pytest.approx(80))
