@@ -6,7 +6,7 @@ Mutable and on the event loop's thread, like the session. Knows nothing of when 
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
