@@ -121,7 +121,9 @@ def in_process(question: Question, settings: Settings) -> Outcome:
     from model_runtime.sequence import Cancel
 
     began = time.perf_counter()
-    engine = Engine.open(settings.model_directory, cache=settings.cache, threads=settings.threads)
+    engine = Engine.open(
+        settings.model_directory, cache=settings.cache, threads=settings.threads, kv_cache=settings.kv_cache
+    )
     opened = time.perf_counter()
     try:
         events = list(write(engine, question.request, Cancel(), time.monotonic()))

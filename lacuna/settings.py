@@ -4,9 +4,10 @@ The file is $LACUNA_CONFIG, or config.toml in $XDG_CONFIG_HOME/lacuna (~/.config
 
     model = "~/models/mine"   # a model directory; without it, the embedded model
     threads = 2               # of the network; without it, chosen by the machine
+    kv_cache = 96             # megabytes that the model may remember of what it read
     idle_exit = 1800          # seconds without a request after which the daemon ends; 0 never
 
-LACUNA_MODEL, LACUNA_THREADS and LACUNA_IDLE_EXIT go before the file. By environment alone:
+LACUNA_MODEL, LACUNA_THREADS, LACUNA_KV_CACHE and LACUNA_IDLE_EXIT go before the file. By environment alone:
 LACUNA_RUNTIME_DIR (the daemon's socket, lock and log), LACUNA_LOG (the log by itself) and
 LACUNA_CACHE_DIR (derived graphs; else $XDG_CACHE_HOME/lacuna or ~/.cache/lacuna).
 An empty variable counts as none.
@@ -29,11 +30,15 @@ IDLE_EXIT = 1800.0
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What the user wants; paths are absolute. idle_exit: seconds, 0 never; runtime: None finds a folder."""
+    """What the user wants; paths are absolute.
+
+    kv_cache: megabytes; idle_exit: seconds, 0 never; runtime: None finds a folder.
+    """
 
     cache: Path
     model: Path | None = None
     threads: int | None = None
+    kv_cache: int | None = None
     idle_exit: float = IDLE_EXIT
     runtime: Path | None = None
     log: Path | None = None
@@ -57,6 +62,7 @@ class Settings(msgspec.Struct, frozen=True):
             "LACUNA_CACHE_DIR": self.cache,
             "LACUNA_MODEL": self.model,
             "LACUNA_THREADS": self.threads,
+            "LACUNA_KV_CACHE": self.kv_cache,
             "LACUNA_IDLE_EXIT": self.idle_exit,
             "LACUNA_RUNTIME_DIR": self.runtime,
             "LACUNA_LOG": self.log,
@@ -69,6 +75,7 @@ class _Options(msgspec.Struct, frozen=True):
 
     model: str | None = None
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
+    kv_cache: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
     idle_exit: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
 
@@ -80,6 +87,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         cache=cache(environment),
         model=None if options.model is None else Path(options.model),
         threads=options.threads,
+        kv_cache=options.kv_cache,
         idle_exit=IDLE_EXIT if options.idle_exit is None else options.idle_exit,
         runtime=_path(environment, "LACUNA_RUNTIME_DIR"),
         log=_path(environment, "LACUNA_LOG"),

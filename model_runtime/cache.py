@@ -11,7 +11,10 @@ from dataclasses import dataclass, field
 from typing import Generic
 
 from model_runtime.backend import Backend, Store
+from model_runtime.errors import ModelError
 
+MEGABYTES = 96  # of keys and values, unless told otherwise
+MOST = 16  # slots: more than ever write at once on one machine
 _WORTH_COPYING = 32  # tokens: below this a copy costs more thought than the prefill it saves
 
 
@@ -88,6 +91,20 @@ class Cache(Generic[Store]):
         found = [(shared(slot.tokens, wanted), slot.used_at, slot) for slot in self._slots]
         length, _, slot = max(found, key=lambda one: one[:2])
         return slot, min(length, len(wanted) - 1)
+
+
+def count(megabytes: int | None, store_bytes: int) -> int:
+    """How many slots may be held. megabytes: for all of them; None for MEGABYTES, or what two take where that is more.
+
+    Raises ModelError when there is no room for two: one answers while the other is read ahead.
+    """
+    room = (megabytes or MEGABYTES) << 20
+    if megabytes is not None and room < 2 * store_bytes:
+        raise ModelError(
+            f"kv_cache is {megabytes} MB, two texts of this model's length need {-(-2 * store_bytes >> 20)}; "
+            "raise it in the settings, or leave it out"
+        )
+    return max(2, min(MOST, room // store_bytes))
 
 
 def shared(left: list[int], right: list[int]) -> int:

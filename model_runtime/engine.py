@@ -13,7 +13,7 @@ from pathlib import Path
 
 from model_runtime import candidates
 from model_runtime import manifest as manifests
-from model_runtime.cache import Cache
+from model_runtime.cache import Cache, count
 from model_runtime.errors import Cancelled, PromptError
 from model_runtime.healing import Spellings
 from model_runtime.manifest import Manifest
@@ -25,7 +25,6 @@ from model_runtime.sequence import Cancel, Finish, Generation, Reason, Sequence,
 from model_runtime.task import Task, Text
 from model_runtime.tokenizer import Tokenizer
 
-SLOTS = 4
 CHUNK = 128  # tokens read in one run: what a cancel may lose, and how often the clock is looked at
 
 Event = Token | Finish
@@ -35,21 +34,24 @@ _NOBODY = Cancel()  # never set: a run for several is not interrupted for one
 class Engine:
     """The model, ready to generate. Call it from one thread; `Cancel.set` from any."""
 
-    def __init__(self, manifest: Manifest, tokenizer: Tokenizer, backend: OnnxBackend) -> None:
+    def __init__(
+        self, manifest: Manifest, tokenizer: Tokenizer, backend: OnnxBackend, kv_cache: int | None = None
+    ) -> None:
         self.manifest, self.tokenizer = manifest, tokenizer
         self._backend = backend
-        self._cache: Cache[Store] = Cache(backend, SLOTS)
+        self._cache: Cache[Store] = Cache(backend, count(kv_cache, backend.store_bytes))
         self._end = frozenset(tokenizer.special(token) for token in manifest.fim.end)
         self._scheduler = Scheduler()
         self._tasks: list[Task[Store]] = []
 
     @classmethod
-    def open(cls, directory: Path, *, cache: Path, threads: int | None = None) -> Engine:
-        """Loads a model directory; `cache` is where derived graphs are kept. Raises ModelError."""
+    def open(cls, directory: Path, *, cache: Path, threads: int | None = None, kv_cache: int | None = None) -> Engine:
+        """Loads a model directory. cache: where derived graphs are kept; kv_cache: megabytes. Raises ModelError."""
         manifest = manifests.read(directory)
         manifests.check_sizes(directory, manifest)
         tokenizer = Tokenizer.load(directory, vocab_size=manifest.shape.vocab_size, split_lines=manifest.split_lines)
-        return cls(manifest, tokenizer, OnnxBackend.open(directory, manifest, cache=cache, threads=threads))
+        backend = OnnxBackend.open(directory, manifest, cache=cache, threads=threads)
+        return cls(manifest, tokenizer, backend, kv_cache)
 
     @cached_property
     def _spellings(self) -> Spellings:

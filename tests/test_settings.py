@@ -60,16 +60,19 @@ def test_a_relative_xdg_folder_is_ignored(tmp_path: Path) -> None:
 
 
 def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
-    first = read(tmp_path, 'model = "mine"\nthreads = 3\nidle_exit = 0.5', LACUNA_RUNTIME_DIR="/run/lacuna")
+    first = read(
+        tmp_path, 'model = "mine"\nthreads = 3\nkv_cache = 200\nidle_exit = 0.5', LACUNA_RUNTIME_DIR="/run/lacuna"
+    )
     assert read(tmp_path, "", **first.to_environment()) == first
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("modle = 1", r"config\.toml sets 'modle'.*there are model, threads, idle_exit"),
+        ("modle = 1", r"config\.toml sets 'modle'.*there are model, threads, kv_cache, idle_exit"),
         ("threads = 0", r"config\.toml cannot be used.*threads"),
         ('threads = "two"', r"threads"),
+        ("kv_cache = 0", r"kv_cache"),
         ("idle_exit = -1", r"idle_exit"),
         ("model = ", r"is not TOML"),
         ("\x00", r"is not TOML"),

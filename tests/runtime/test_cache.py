@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_runtime.cache import Cache, Slot, shared
+from model_runtime.cache import MOST, Cache, Slot, count, shared
+from model_runtime.errors import ModelError
 from model_runtime.sampling import Logits
 from model_runtime.sequence import Cancel
 
@@ -102,6 +104,42 @@ def test_a_slot_always_holds_what_it_says(prompts: list[list[int]], size: int) -
         assert slot.tokens == prompt
         assert slot.store[: len(prompt)] == prompt
         assert len(cache) <= size
+
+
+def test_the_bound_on_memory_is_kept_or_refused() -> None:
+    assert count(None, 12 << 20) == 8
+    assert count(48, 12 << 20) == 4
+    assert count(10_000, 12 << 20) == MOST
+    assert count(None, 200 << 20) == 2, "two are made without being asked about it"
+    with pytest.raises(ModelError, match="kv_cache is 300 MB, two texts of this model's length need 400"):
+        count(300, 200 << 20)
+
+
+def test_what_is_read_ahead_takes_nothing_from_what_answers() -> None:
+    backend = Ledger()
+    cache = Cache(backend, 2)
+    answering = [*range(100)]
+    _fill(cache, backend, answering)
+    ahead = cache.acquire([*range(60), *range(200, 240)], keep=True)
+    assert ahead is not None
+    assert ahead[1] == 60
+    assert cache.held([*answering, 7]) == 100
+
+
+def test_a_slot_in_use_is_copied_and_never_given_away() -> None:
+    backend = Ledger()
+    cache = Cache(backend, 2)
+    _fill(cache, backend, range(100))
+    first = cache.acquire([*range(100), 1])
+    second = cache.acquire([*range(100), 2])
+    assert first is not None
+    assert second is not None
+    assert (first[1], second[1]) == (100, 100)
+    assert first[0] is not second[0]
+    assert cache.acquire([5, 6]) is None
+    assert cache.free == 0
+    cache.release(first[0])
+    assert cache.free == 1
 
 
 def test_shared_counts_the_common_beginning() -> None:

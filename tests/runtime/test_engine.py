@@ -311,9 +311,12 @@ def test_by_hand_goes_first_and_a_prefetch_last(engine: Engine) -> None:
     assert of(found, 0)[1].usage.prefilled == len(prefetch)
 
 
-def test_a_prefetch_gives_its_slot_to_who_waits_and_goes_on_later(engine: Engine) -> None:
+def test_a_prefetch_gives_its_slot_to_who_waits_and_goes_on_later(
+    tiny_model: Callable[[Precision], Path], tmp_path: Path
+) -> None:
+    engine = Engine.open(tiny_model("int8"), cache=tmp_path, kv_cache=2)
     *others, ahead = prompts(5)
-    slots = engine.free_slots
+    assert (slots := engine.free_slots) == 4
     prefetch = engine.begin(Generation(ahead, max_tokens=0, priority="prefetch"), Cancel())
     engine.step()
     assert engine.free_slots == slots - 1
@@ -327,7 +330,8 @@ def test_a_prefetch_gives_its_slot_to_who_waits_and_goes_on_later(engine: Engine
     assert run(engine, Generation((*ahead, 9), max_tokens=1))[1].usage.prefilled == 1
 
 
-def test_cancel_frees_every_slot_at_the_next_step(engine: Engine) -> None:
+def test_cancel_frees_every_slot_at_the_next_step(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
+    engine = Engine.open(tiny_model("int8"), cache=tmp_path, kv_cache=2)
     slots, cancels = engine.free_slots, [Cancel() for _ in range(6)]
     for cancel, prompt in zip(cancels, prompts(6), strict=True):
         engine.begin(Generation(prompt, max_tokens=64, client=str(prompt[0])), cancel)
