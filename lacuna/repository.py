@@ -6,6 +6,7 @@ What they do is done in `retrieval`; indexes are those that editors use, under t
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -119,6 +120,7 @@ def _opened(root: Path, with_vectors: bool = False) -> Iterator[Index]:
     """The repository's index, brought up to date; by the process that writes it, if an editor runs one."""
     from retrieval import index as indexes
     from retrieval import lock, store
+    from retrieval.errors import StoreError
 
     directory = _directory(root)
     writer = lock.acquire(directory / indexes.LOCK)
@@ -130,7 +132,15 @@ def _opened(root: Path, with_vectors: bool = False) -> Iterator[Index]:
                 made = indexes.opened(root, directory, show)
             if with_vectors:
                 made = indexes.with_vectors(made, directory)
-        yield made
+        try:
+            yield made
+        except sqlite3.DatabaseError as error:
+            if writer is not None:
+                made.store.close()
+                store.discard(directory / indexes.DATABASE)
+            raise StoreError(
+                f"the index in {directory} is damaged ({error}); do the same again, it is built anew"
+            ) from error
         made.store.close()
     finally:
         if writer is not None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from retrieval import index, store
+from retrieval import index, store, vectors
 from retrieval.errors import StoreBroken, WorkerError
 from retrieval.search import Query
 from retrieval.worker import Worker
@@ -148,33 +148,48 @@ async def test_a_missing_root_is_told_and_not_tried_again_at_once(tmp_path: Path
 
 
 async def test_an_index_killed_at_any_moment_stays_whole(root: Path, tmp_path: Path) -> None:
-    """LACUNA_KILLS=50 for the long form."""
+    """LACUNA_TEST_KILLS=50 for the long form."""
     for number in range(40):
         body = "\n".join(f"def f{number}_{n}(x: int): return x" for n in range(50))
         (root / f"m{number}.py").write_text(body)
     expected = {f"m{number}.py": 50 for number in range(40)} | {"a.py": 1, "b.py": 0}
     chance = random.Random(7)
-    database = tmp_path / "index" / index.DATABASE
-    for _ in range(int(os.environ.get("LACUNA_KILLS", "8"))):
-        worker = Worker(root, tmp_path / "index")
+    directory = tmp_path / "index"
+    for _ in range(int(os.environ.get("LACUNA_TEST_KILLS", "8"))):
+        heard = asyncio.Event()
+        worker = Worker(root, directory, lambda _, heard=heard: heard.set())  # type: ignore[misc]
         await worker.start()
-        await asyncio.sleep(chance.uniform(0.05, 0.6))
+        async with asyncio.timeout(20):
+            await heard.wait()
+        await asyncio.sleep(chance.uniform(0, 0.3))
         if worker.pid is not None:
             os.kill(worker.pid, signal.SIGKILL)
         await worker.close()
-        if database.exists():
-            with sqlite3.connect(database) as connection:
-                assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+        _is_whole(directory, expected)
         if chance.random() < 0.5:  # the next process must see what changed in between
             (root / "m0.py").write_text("\n".join(f"def f0_{n}(x: int): return {chance.random()}" for n in range(50)))
-    last = Worker(root, tmp_path / "index")
+    last = Worker(root, directory)
     await settled(last)
     assert (await names(last, "from m7 import f7_3\nf7_3"))[0] == "f7_3"
     await last.close()
-    kept = store.open_store(database)
+    kept = store.open_store(directory / index.DATABASE)
     assert {path: len(kept.definitions(path)) for path in kept.stamps()} == expected
     found = kept.mentioning({"f7_3": 1.0}, 5)
     assert [one.path for one in found] == ["m7.py"]
+
+
+def _is_whole(directory: Path, expected: dict[str, int]) -> None:
+    """Every file that the store knows is known entirely, and the vectors, if they are read, are those of its chunks."""
+    with sqlite3.connect(directory / index.DATABASE) as connection:
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+    kept = store.open_store(directory / index.DATABASE)
+    known = {path: len(kept.definitions(path)) for path in kept.stamps()}
+    assert known.items() <= expected.items()
+    near = vectors.read(directory, kept)
+    if near is not None:
+        found = [kept.chunk(number) for number, _ in near.near("f7_3 f7_4", 5)]
+        assert all(one is None or one.path in expected for one in found)
+    kept.close()
 
 
 async def test_files_that_change_are_noticed_without_being_told(root: Path, tmp_path: Path) -> None:
