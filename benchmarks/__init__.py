@@ -37,4 +37,5 @@ Modules, each of which imports only those above it:
     flaws       what is wrong with a suggestion once it is in the file
     moments     one place of a replay each: what was shown there, and the report
     replay      files written again key by key: what suggestions are worth, and what is wrong with them
+    gate        replayed suggestions to the gate's coefficients, and what those are worth
 """

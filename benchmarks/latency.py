@@ -34,7 +34,7 @@ from benchmarks.sitting import Sitting
 from benchmarks.workspace import Workspace, copied, enlarged, package
 
 QUIET, IDLE = 30.0, 10.0  # seconds after the last key, and then of watching
-OPTIONS = {"timings": True}
+OPTIONS = {"timings": True, "eagerness": "always"}
 SERVER = shlex.join([sys.executable, str(Path(lacuna.__file__).with_name("__main__.py")), "--stdio"])
 
 

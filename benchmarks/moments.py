@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,7 +23,8 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, tag="moment"):
     source, reason: as the server's timing has them. characters, lines: of what was shown, 0 for nothing.
     first_right: the first line of it is right. worth: right and long enough to be taken.
     flicker: the one before it is being typed through, and this is neither the rest of it nor more: "changed" or
-    "vanished". flaws: of a fresh one. seen: the code around, where there is something wrong with it.
+    "vanished". flaws: of a fresh one. signs: what the gate went by. seen: the code around, where there is something
+    wrong with it.
     """
 
     id: int
@@ -40,6 +42,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, tag="moment"):
     taken: bool = False
     flicker: str | None = None
     flaws: tuple[str, ...] = ()
+    signs: dict[str, float] = {}
     seen: tuple[str, str, str] | None = None
 
     @property
@@ -75,6 +78,14 @@ class Written(msgspec.Struct, frozen=True, tag="written"):
 
 
 Row = Moment | Through | Written
+
+
+def read(paths: Sequence[Path]) -> list[Row]:
+    """The rows of earlier runs. Raises OSError and ValueError."""
+    try:
+        return [msgspec.json.decode(line, type=Row) for path in paths for line in path.read_bytes().splitlines()]
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{', '.join(map(str, paths))}: not the rows of a replay: {error}") from error
 
 
 def report(rows: Sequence[Row]) -> dict[str, Any]:

@@ -80,6 +80,8 @@ class Gap:
 class Replay:
     """One package's files in front of one server. count: suggestions to see; fresh: those seen.
 
+    until: when to stop in any case, in seconds of time.perf_counter().
+
     timings: what the server said of each request, by its id. through: ids of the requests that showed one suggestion,
     for each that was typed to its end.
     """
@@ -96,7 +98,13 @@ class Replay:
     followed: Followed | None = None
     state: str = "starting"
     fresh: int = 0
+    until: float = float("inf")
     last: Reply | None = None
+
+    @property
+    def enough(self) -> bool:
+        """Whether it is time to stop."""
+        return self.fresh >= self.count or time.perf_counter() > self.until
 
     def open(self, path: Path, editor: Editor) -> None:
         """Shows a file to the server."""
@@ -219,7 +227,7 @@ async def write(replay: Replay, workspace: Workspace) -> None:
     """Writes gaps, two at a time, jumping between them, until enough suggestions were seen."""
     following = _gaps(replay, workspace)
     active = [gap for gap in (next(following, None), next(following, None)) if gap is not None]
-    while active and replay.fresh < replay.count:
+    while active and not replay.enough:
         gap = active.pop(0)
         replay.editors[gap.hole.path].jump(gap.typing.place, gap.typing.pending)
         if not await replay.look(gap, "landing", 1.0):
@@ -235,7 +243,7 @@ async def write(replay: Replay, workspace: Workspace) -> None:
 async def _stretch(replay: Replay, gap: Gap, lines: int) -> None:
     editor = replay.editors[gap.hole.path]
     limit = gap.keys + 4 * len(gap.hole.text) + 50
-    while lines > 0 and replay.fresh < replay.count and (key := gap.typing.next_key(editor)) is not None:
+    while lines > 0 and not replay.enough and (key := gap.typing.next_key(editor)) is not None:
         if gap.keys > limit:
             raise RuntimeError(f"the typist does not come to an end in {gap.hole.path.name}, {gap.hole.name}")
         change = gap.typing.press(key, editor)
@@ -319,7 +327,9 @@ def _seen(shown: Shown) -> tuple[str, str, str]:
 def _timed(moment: Moment, timing: dict[str, Any] | None) -> Moment:
     if timing is None:
         return moment
-    return msgspec.structs.replace(moment, source=timing["source"], reason=timing["reason"])
+    return msgspec.structs.replace(
+        moment, source=timing["source"], reason=timing["reason"], signs=timing.get("signs") or {}
+    )
 
 
 async def measure(packages: Sequence[Package], arguments: argparse.Namespace) -> list[Row]:
@@ -358,6 +368,8 @@ async def _sit(
         replay.hear(method, params)
     try:
         await _ready(replay, workspace)
+        if arguments.minutes is not None:
+            replay.until = time.perf_counter() + 60 * arguments.minutes / len(arguments.packages)
         await write(replay, workspace)
     finally:
         await lsp_client.stop(client)
@@ -380,19 +392,12 @@ async def _ready(replay: Replay, workspace: Workspace) -> None:
     del replay.editors[hole.path]
 
 
-def read(paths: Sequence[Path]) -> list[Row]:
-    """The rows of earlier runs. Raises OSError and ValueError."""
-    try:
-        return [msgspec.json.decode(line, type=Row) for path in paths for line in path.read_bytes().splitlines()]
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"{', '.join(map(str, paths))}: not the rows of a replay: {error}") from error
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.replay", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--n", type=int, default=300, help="suggestions to see, over all packages")
+    parser.add_argument("--minutes", type=float, help="stop after so many, the start of each server not counted")
     parser.add_argument("--seed", type=int, default=1, help="another seed writes other gaps")
     parser.add_argument("--packages", nargs="+", default=held_out.JUDGED, help="held-out packages to write in")
     parser.add_argument("--pace", type=float, default=0.0, help="share of a person's time; 0 waits for each answer")
@@ -404,7 +409,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         if arguments.merge:
-            rows = read(arguments.merge)
+            rows = moments.read(arguments.merge)
         else:
             rows = asyncio.run(measure(held_out.packages(arguments.packages, arguments.cache), arguments))
         if arguments.rows:

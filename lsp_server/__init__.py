@@ -3,6 +3,7 @@
 Only `wire` and `server` know the protocol's types. Modules, each of which imports only
 those above it:
 
+    journal       what came of requests and suggestions, on the disk if the user wants it
     options       what an editor sends as configuration → Settings
     document      the editor's text as a list of lines
     session       what the editor has told so far → Snapshot
@@ -13,6 +14,7 @@ those above it:
     extent        how much is wanted at the cursor, and a text cut to that
     mending       a text as it must be to fit there
     suggestion    what the model wrote → what is shown
+    gate          whether it is likely enough to be shown
     soundness     as much of it as adds no error to the code
     context       what is known from elsewhere, found once for a scope
     indexing      the repositories' related code, by processes of their own
@@ -25,7 +27,6 @@ those above it:
     requests      those being answered: the newest wins
     ahead         what makes the next key quick
     pause         when there is time for it
-    journal       what came of requests and suggestions, on the disk if the user wants it
     traces        how much of an accepted text is still there
     acceptance    what became of what was shown
     timing        where the time of an answer went

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lsp_server import desk as desks
-from lsp_server import suggestion, trigger, window
+from lsp_server import gate, suggestion, trigger, window
 from lsp_server.desk import Desk
 from lsp_server.generation import Generation
 from lsp_server.memory import Recall
@@ -24,6 +24,7 @@ from lsp_server.window import Frame
 PARTIAL = 0.140  # seconds after the request when the first valid partial goes out, to be there at 150 ms
 COMPLETE = "all of it is there"
 GRACE = 0.080  # seconds a partial that became valid later may still grow
+UNLIKELY = "not likely enough to be what you want"
 LOOKUP = 0.003  # seconds after a request up to which snippets are waited for that were not found ahead
 
 
@@ -35,7 +36,7 @@ class Answer:
     hand, in case the text is not it.
     source: "memory" when an earlier generation said it already, "model", or "skip" when neither was asked.
     debounce, waited: seconds waited for another key, and for the model. fresh: under an anchor set just now.
-    generation: what the text is from.
+    generation: what the text is from. signs: what the gate went by, see `gate.signs`; none for what was on the screen.
     """
 
     text: str | None
@@ -47,6 +48,7 @@ class Answer:
     generation: Generation | None = None
     replaces: int = 0
     others: tuple[str, ...] = ()
+    signs: Mapping[str, float] = field(default_factory=dict)
 
 
 async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
@@ -85,6 +87,10 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
     answer = Answer(None, source, None, debounce, waited, frame.fresh, recall.generation)
     if isinstance(outcome, Nothing):
         return replace(answer, reason=outcome.reason)
+    if not recall.left:
+        answer = replace(answer, signs=_signs(outcome, recall, frame, desk))
+        if not (snapshot.by_hand or desk.gate.opens(answer.signs, snapshot.settings.eagerness)):
+            return replace(answer, reason=UNLIKELY)
     desks.show(recall, outcome, desk)
     others = [await desk.soundness.sound(one, parsed, snapshot) for one in _others(recall, frame)]
     desks.offer(recall, outcome, others)
@@ -142,6 +148,10 @@ def _goes_on(recall: Recall, frame: Frame) -> bool:
 
 def _source(recall: Recall | None) -> Literal["memory", "model"]:
     return "model" if recall is None or recall.generation.running else "memory"
+
+
+def _signs(outcome: Suggestion, recall: Recall, frame: Frame, desk: Desk) -> Mapping[str, float]:
+    return gate.signs(recall.generation.pieces, recall.typed, outcome.text, frame, desk.fared)
 
 
 def _steady(outcome: Suggestion | Nothing, recall: Recall, frame: Frame) -> Suggestion | Nothing:

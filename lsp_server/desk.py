@@ -14,6 +14,7 @@ from lsp_server import extent, lexis, suggestion, window
 from lsp_server.context import Contexts
 from lsp_server.document import Change
 from lsp_server.extent import Plan
+from lsp_server.gate import FARED, Gate, fitted
 from lsp_server.generation import Generation
 from lsp_server.link import Link
 from lsp_server.memory import Memory, Recall
@@ -40,6 +41,7 @@ class Desk:
 
     latency: seconds that answers of the model took of late, None before the first.
     seen: the one whose text is on the screen, as far as no edit contradicts it.
+    gate: what decides whether to show; fared: how suggestions fared of late, see `gate.fares`.
     lacking: documents whose anchor was set before the best snippets for it were found.
     """
 
@@ -49,6 +51,8 @@ class Desk:
     anchors: dict[str, Anchor] = field(default_factory=dict)
     lacking: set[str] = field(default_factory=set)
     running: Generation | None = None
+    gate: Gate = field(default_factory=fitted)
+    fared: float = FARED
     seen: Generation | None = None
     latency: float | None = None
     soundness: Soundness = field(default_factory=Soundness)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 SECTION = "lacuna"
+Eagerness = Literal["shy", "balanced", "eager", "always"]
 BY_HAND = 1.5  # a request by hand may wait this much longer than the deadline
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=60_000)]
@@ -25,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, rename="camel"):
     debounce: milliseconds to wait for another key; None adapts to the typing rhythm and to how long answers take.
     deadline: milliseconds a request is held at most while nothing valid is there.
     max_lines: the most lines one suggestion has.
+    eagerness: how likely a suggestion must be to be shown; "always" shows each. By hand each is shown anyway.
     retrieval: look for related code in other files.
     status: send `lacuna/status`. timings: send `lacuna/timing` after each answer.
     journal: keep on this machine what became of suggestions; with "code" also what they said.
@@ -38,6 +40,7 @@ class Settings(msgspec.Struct, frozen=True, rename="camel"):
     debounce: Milliseconds | None = None
     deadline: Annotated[int, msgspec.Meta(ge=50, le=60_000)] = 1000
     max_lines: Annotated[int, msgspec.Meta(ge=1, le=64)] = 10
+    eagerness: Eagerness = "balanced"
     retrieval: bool = True
     status: bool = False
     timings: bool = False

@@ -21,7 +21,7 @@ import msgspec
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from lsp_server import ahead, wire
+from lsp_server import ahead, gate, wire
 from lsp_server import desk as desks
 from lsp_server.acceptance import Acceptance
 from lsp_server.completion import Answer, complete, without_cover
@@ -165,7 +165,7 @@ class Server(LanguageServer):
         """What goes to the screen, and the number of the suggestion."""
         assert answer.text is not None
         texts = (answer.text, *answer.others)
-        number = self.acceptance.show(snapshot, texts, covered=answer.replaces)
+        number = self.acceptance.show(snapshot, texts, covered=answer.replaces, evidence=answer.signs)
         return self._ended(answer.text, snapshot), number
 
     def _ended(self, text: str, snapshot: Snapshot) -> str:
@@ -321,6 +321,8 @@ class Server(LanguageServer):
     def _link_changed(self) -> None:
         if self.link.problem is not None:
             self._show(f"Lacuna: {self.link.problem}", types.MessageType.Error)
+        elif self.link.notice is not None:
+            self._show(f"Lacuna: {self.link.notice}", types.MessageType.Warning)
         self._tell_status()
 
     def _show(self, message: str, kind: types.MessageType) -> None:
@@ -351,7 +353,7 @@ class Server(LanguageServer):
             return {"state": "thinking", "reason": None}
         if percent is not None:
             return {"state": "indexing", "reason": None, "percent": percent}
-        return {"state": "ready" if self.link.connected else "starting", "reason": None}
+        return {"state": "ready" if self.link.connected else "starting", "reason": self.link.notice}
 
     async def _tell_timing(
         self, identifier: int | str, answer: Answer, snapshot: Snapshot, received: float, *, written: float
@@ -373,6 +375,8 @@ class Server(LanguageServer):
 
     def _keep(self, record: Record) -> None:
         """A line of the journal. One that cannot be written is told once, and the suggestions go on."""
+        if isinstance(record, Outcome):
+            self.desk.fared = gate.fares(self.desk.fared, record.fate)
         if self._journal is None or not self._keeps:
             return
         if isinstance(record, Outcome) and self.session.settings.journal != "code":

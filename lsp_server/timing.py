@@ -18,6 +18,7 @@ class Timing(msgspec.Struct, frozen=True):
     neither spent in the network nor waiting in its queue nor for another key; layout, sampling and the way to the
     service and back are in it. What only the service knows is None until it said so, or when it was cut off.
     request: the number of the model's request that the answer is from, the same for all that one request answers.
+    signs: what the gate went by, None where there was nothing to decide.
     """
 
     id: int | str
@@ -31,6 +32,7 @@ class Timing(msgspec.Struct, frozen=True):
     outside_ms: float | None
     debounce_ms: float
     request: int | None = None
+    signs: dict[str, float] | None = None
     queue_ms: float | None = None
     layout_ms: float | None = None
     prefill_ms: float | None = None
@@ -58,6 +60,7 @@ def measure(answer: Answer, *, identifier: int | str, version: int, received: fl
         outside_ms=None if answer.source == "model" or answer is SUPERSEDED else _ms(ours),
         debounce_ms=_ms(answer.debounce),
         request=None if answer.generation is None else answer.generation.number,
+        signs=dict(answer.signs) or None,
     )
     generation = answer.generation
     if answer.source != "model" or generation is None or generation.usage is None or generation.ended is None:

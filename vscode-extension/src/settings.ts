@@ -55,6 +55,7 @@ export function read(): Settings {
 			debounce: found.get<number | null>('debounce', null),
 			deadline: found.get<number>('deadline'),
 			maxLines: found.get<number>('maxLines'),
+			eagerness: found.get<'shy' | 'balanced' | 'eager' | 'always'>('eagerness'),
 			retrieval: found.get<boolean>('retrieval'),
 			journal: found.get<'off' | 'on' | 'code'>('journal'),
 			completion,
