@@ -12,15 +12,15 @@ from difflib import SequenceMatcher
 from itertools import pairwise, takewhile
 
 from lsp_server import lexis
-from lsp_server.extent import is_braced, last_text, next_text, repeats
+from lsp_server.extent import is_braced, last_text, repeats
 from lsp_server.scope import indentation
 from lsp_server.window import Frame
 
 WIDTHS = (2, 3, 4, 8)  # columns that a step of indentation may have
 TAB = 4  # columns, as `indentation` counts them
-ALIKE, LINES_ALIKE = 0.9, 0.95  # share of characters in common that makes two texts the same
-LONG = 12  # characters: shorter texts are alike only when they are equal
-MOST_BELOW = 4  # lines compared with those below
+ALIKE = 0.9  # share of characters in common that makes two texts the same
+LONG, LONG_LINE = 12, 10  # characters: shorter texts and lines are alike only when they are equal
+MOST_BELOW = 3  # lines compared with those below
 
 _MARKER = re.compile(r"<\|[a-z_▁]+\|>|<｜[^\n>]{1,40}｜>|</?fim_\w+>|<(?:PRE|SUF|MID|EOT|fim-\w+)>|<\|?endoftext\|?>")
 _STUCK = re.compile(r"(?P<once>\w.{3,23}?)(?P=once){4,}")  # the same five times and more
@@ -68,20 +68,19 @@ def unstuck(line: str) -> str:
 def without_lines_below(lines: list[str], frame: Frame) -> list[str]:
     """The lines without those at their end that stand below the cursor already, or nearly so."""
     below = [line for line in frame.below if line.strip()][:MOST_BELOW]
-    for count in range(min(len(below), len(lines)), 1, -1):
-        ours, theirs = "".join(lines[-count:]), "".join(below[:count])
-        if len(theirs) >= LONG * 2 and _likeness(ours, theirs) >= LINES_ALIKE:
+    whole = [frame.left + line if at == 0 else line for at, line in enumerate(lines)]
+    for count in range(min(len(below), len(lines)), 0, -1):
+        if any(map(str.isalnum, "".join(below[:count]))) and all(map(_is_same_line, whole[-count:], below[:count])):
             return lines[:-count]
     return lines
 
 
 def repeats_neighbour(text: str, frame: Frame) -> bool:
     """Whether the cursor's line would say what the line below says, or all of it what the line above does."""
-    whole = frame.left + text
-    if repeats(whole, next_text(frame)):
+    if not without_lines_below([text], frame):
         return True
     above = last_text(frame.before)
-    return not frame.left.strip() and len(text.strip()) >= LONG and repeats(whole, above)
+    return not frame.left.strip() and len(text.strip()) >= LONG and repeats(frame.left + text, above)
 
 
 def indented(lines: list[str], frame: Frame) -> list[str]:
@@ -192,6 +191,11 @@ def _step(lines: tuple[str, ...] | list[str]) -> int | None:
         if deeper in WIDTHS and one.rstrip().endswith((":", "{", "(", "[", ">")):
             steps[deeper] += 1
     return steps.most_common(1)[0][0] if steps else None
+
+
+def _is_same_line(one: str, other: str) -> bool:
+    one, other = one.strip(), other.strip()
+    return one == other or (min(len(one), len(other)) >= LONG_LINE and _likeness(one, other) >= ALIKE)
 
 
 def _sameness(one: str, other: str) -> float:

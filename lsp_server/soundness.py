@@ -1,7 +1,7 @@
 """A Suggestion and the Snapshot it is for in, as much of it as adds no error to the code out.
 
-Trees are made and asked on a thread of their own, the first of them while the model writes. No key waits for one:
-what is not known in time counts as sound, as does a text in a language without a grammar.
+The tree of the code without it is made on a thread of its own, while the model writes; the text changes little of that.
+No key waits for it: what is not known in time counts as sound, as does a text in a language without a grammar.
 """
 
 from __future__ import annotations
@@ -49,9 +49,8 @@ class Soundness:
             return found
         line, column = content(snapshot.lines[snapshot.cursor.line]), snapshot.cursor.column
         removed = line[column : column + found.replaces]
-        task = asyncio.get_running_loop().run_in_executor(self._thread, _fitting, gap, found, removed)
-        await asyncio.wait({task}, timeout=max(0.0, until - time.monotonic()))
-        if not task.done() or (text := task.result()) is None or text == found.text:
+        text = _fitting(gap, found, removed, until)
+        if text is None or text == found.text:
             return found
         if not text.strip():
             return Nothing("it would break the code", found.whole)
@@ -62,15 +61,19 @@ class Soundness:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _fitting(gap: Gap, found: Suggestion, removed: str) -> str | None:
+def _fitting(gap: Gap, found: Suggestion, removed: str, until: float) -> str | None:
     """The text, with the closers that it lacks, or cut; None when time is up."""
-    length = insertion.sound(gap, found.text, removed, BUDGET)
+
+    def sound(text: str) -> int | None:
+        return insertion.sound(gap, text, removed, until - time.monotonic())
+
+    length = sound(found.text)
     if length is None or length == len(found.text):
         return None if length is None else found.text
     missing = lexis.unclosed(found.text)
     if missing and found.whole and "\n" not in found.text and found.text[-1] not in LOOSE:
         closed = found.text + missing
-        if insertion.sound(gap, closed, removed, BUDGET) == len(closed):
+        if sound(closed) == len(closed):
             return closed
     lines = found.text[:length].rstrip().split("\n")
     while len(lines) > 1 and (not lines[-1].strip() or _HEAD.search(lines[-1].rstrip())):

@@ -1,12 +1,13 @@
 """Lines, a cursor and a text that may be put there in; how much of that text adds no error to the code out.
 
 A long file is read around the cursor only, with the lines that open and close the blocks around what is read, so that
-the cost does not grow with the file. Keeps nothing between two calls but parsers; use it on one thread.
+the cost does not grow with the file. Keeps nothing between two calls but parsers, for each thread its own.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,9 @@ def gap(lines: Sequence[str], line: int, column: int, language: Language, second
     before = _bytes("".join((*above, lines[line][:column])))
     after = _bytes("".join((lines[line][column:], *below)))
     try:
-        tree = _parsed(_parser(language.name, language.grammar), before + after, None, time.monotonic() + seconds)
+        tree = _parsed(
+            _parser(threading.get_ident(), language.grammar), before + after, None, time.monotonic() + seconds
+        )
     except GrammarError:
         return None
     return None if tree is None else Gap(language, before, after, tree, _errors(tree))
@@ -98,7 +101,7 @@ def _tree_with(one: Gap, text: str, removed: str, stop: float) -> Tree | None:
     new_end = (row + rows, len(middle) - middle.rfind(b"\n") - 1 if rows else column + len(middle))
     tree = one.tree.copy()
     tree.edit(start, start + cut, start + len(middle), (row, column), old_end, new_end)
-    parser = _parser(one.language.name, one.language.grammar)
+    parser = _parser(threading.get_ident(), one.language.grammar)
     return _parsed(parser, one.before + middle + one.after[cut:], tree, stop)
 
 
@@ -132,8 +135,8 @@ def _touched(tree: Tree, start: int, end: int) -> bool:
 
 
 @cache
-def _parser(_: str, grammar: tuple[str, str]) -> Parser:
-    """A parser of this module's own: one parser serves one thread."""
+def _parser(_: int, grammar: tuple[str, str]) -> Parser:
+    """A thread's own parser."""
     return syntax.new_parser(grammar)
 
 

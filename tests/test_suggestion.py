@@ -213,7 +213,7 @@ def test_lines_that_stand_below_are_not_written_again() -> None:
     check(f"def f():\n    <caret>{below}", "self.width = width\n    self.height = height\n", None)
     text = "def f(self):\n    <caret>\n\nself.number_of_widths = widths\nself.number_of_heights = heights\n"
     raw = "a()\n    self.number_of_widths = width\n    self.number_of_heights = height\n"
-    check(text, raw, "a()\n    self.number_of_widths = width\n    self.number_of_heights = height")
+    check(text, raw, "a()")
     check("x = {\n    <caret>\n\n\n    'b': 2\n}\n", "'a': 1,\n    \"b\": 2,\n}", "'a': 1,")
 
 
@@ -226,7 +226,9 @@ def test_the_line_below_is_not_written_again() -> None:
     check("a = 1\n<caret>\nb = 2\n", "b = 2\n", None)
     check("a = 1\nb = <caret>\nb = 2\n", "2\n", None)
     check("    <caret>\n    return x\n", "return x", None)
-    check("if a:\n    <caret>\nreturn x\n", "return x", "return x")
+    check("if a:\n    <caret>\nreturn x\n", "return x", None)
+    check("self.width = width\n<caret>\nself.height = widths\n", "self.height = width\n", None)
+    check("self.a = a\n<caret>\nself.c = c\n", "self.b = b\n", "self.b = b")
 
 
 def test_a_space_that_is_there_is_not_written_again() -> None:
