@@ -15,6 +15,7 @@ from lsp_server.desk import Desk
 from lsp_server.session import Snapshot
 from lsp_server.window import Frame
 from model_runtime.prompt import Snippet
+from model_runtime.protocol import Done
 
 LOOKUP = 2.0  # seconds the search for snippets may take when nobody waits
 PREFILL = 2.0  # seconds of prefill in one pause
@@ -24,10 +25,11 @@ NEIGHBOURS = 40  # definitions around the cursor whose snippets are found ahead 
 async def prepare(snapshot: Snapshot, desk: Desk) -> None:
     """Make the next request at the snapshot's cursor a quick one.
 
-    Sets the anchor there, or renews one that is tired or lacks its context. An anchor that still answers is only
-    replaced once the new one has been read. Raises what `Link.middle` raises.
+    Sets the anchor there, or renews one that is tired or lacks its context. A tired anchor goes on answering until the
+    new one has been read whole, in this pause or a later one; context is worth reading when the next key comes, too.
+    Raises what `Link.middle` raises.
     """
-    if not snapshot.settings.allows(snapshot.language) or _busy(desk):
+    if not snapshot.settings.allows(snapshot.language):
         return
     old = desk.anchors.get(snapshot.uri)
     frame = window.frame(snapshot, old)
@@ -44,8 +46,8 @@ async def prepare(snapshot: Snapshot, desk: Desk) -> None:
     frame = window.settled(frame, context.snippets)
     if not answers:
         desk.place(frame.anchor, lacking=context.late)
-    if not _busy(desk):
-        await _read(frame, desk)
+    is_read = await _read(frame, desk)
+    if answers and (is_read or not tired):
         desk.place(frame.anchor, lacking=context.late)
 
 
@@ -78,12 +80,8 @@ async def look_around(snapshot: Snapshot, desk: Desk) -> None:
             await desk.contexts.of(there, frame, LOOKUP)
 
 
-def _busy(desk: Desk) -> bool:
-    """Whether a generation runs, which a prefill would supersede at the service."""
-    return desk.running is not None and desk.running.running
-
-
-async def _read(frame: Frame, desk: Desk) -> None:
+async def _read(frame: Frame, desk: Desk) -> bool:
+    """Has the service read a frame, which delays nothing that somebody waits for. Whether it came to the end."""
     async with aclosing(desk.link.middle(desks.infill(frame, desk, tokens=0, seconds=PREFILL))) as events:
-        async for _ in events:
-            pass
+        ends = [event.finish async for event in events if isinstance(event, Done)]
+    return ends[-1:] not in ([], ["deadline"], ["cancelled"])

@@ -38,6 +38,7 @@ and caches. Modules, each of which imports only those above it:
     importer       all that in, a model directory out
     metrics        counts and times of the service
     infills        requests to generations, and what became of them back
+    power          whether the machine lives on its battery
     lane           the way to one engine
     service        the engine behind HTTP
     access         tokens, and what each of them may

@@ -18,6 +18,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
+from model_runtime import power
 from model_runtime.errors import ModelError, Overloaded, PromptError
 from model_runtime.infills import asked, told
 from model_runtime.manifest import Manifest
@@ -157,13 +158,19 @@ class Lane:
         return await self._loop.run_in_executor(self._learning, learn)
 
     def submit(self, request: InfillRequest) -> Ticket:
-        """Take a request, in place of the client's older one of its kind. Raises Overloaded when there are too many."""
+        """Take a request, in place of the client's older one of its kind. Raises Overloaded when there are too many.
+
+        On battery a prefetch ends at once as cancelled.
+        """
         older = self._newest.get(_kind(request)) if request.client else None
         if older is not None:
             self.abandon(older)
         if len(self._tickets) >= self._capacity:
             raise Overloaded(f"{self._capacity} requests are under way already; try again in a second")
         ticket = Ticket(request)
+        if _is_prefetch(request) and power.on_battery():
+            ticket.push(Done("cancelled", _queued(ticket)))
+            return ticket
         if request.client:
             self._newest[_kind(request)] = ticket
         self._tickets.append(ticket)
@@ -278,7 +285,12 @@ class Lane:
 
 def _kind(request: InfillRequest) -> tuple[str, bool]:
     """Requests of one kind supersede each other: a client's prefetches are one kind, all else the other."""
-    return request.client, request.priority == "prefetch" or not request.max_tokens
+    return request.client, _is_prefetch(request)
+
+
+def _is_prefetch(request: InfillRequest) -> bool:
+    """Nobody waits for it."""
+    return request.priority == "prefetch" or not request.max_tokens
 
 
 def _failed(error: Exception) -> Problem:

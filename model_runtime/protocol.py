@@ -33,9 +33,10 @@ class InfillRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     """A gap to fill; see `prompt.Infill` for path, prefix, suffix, typed and context.
 
     client: opaque; a newer request of the same client supersedes the older one. Empty: never superseded.
-    max_tokens: 0 only prefills. max_lines, stop: as in `sequence.Generation`.
+    max_tokens: 0 only prefills, which is a prefetch. max_lines, stop: as in `sequence.Generation`.
     workspace: whose memory sharpens the model, see Lesson; empty for none.
-    priority: who goes first; a prefetch neither supersedes nor delays what somebody waits for.
+    priority: who goes first; a prefetch neither supersedes nor delays what somebody waits for, and on battery there is
+    none: it ends as cancelled.
     n: texts wanted, up to so many that differ; a Chunk's index says which one it belongs to.
     deadline_ms: counted from the request's arrival at the service; None waits as long as it takes.
     """

@@ -16,7 +16,7 @@ import httpx
 import msgspec
 import pytest
 
-from model_runtime import lane, protocol, service
+from model_runtime import lane, power, protocol, service
 from model_runtime.client import Client, Endpoint
 from model_runtime.engine import Engine
 from model_runtime.errors import ModelError, Overloaded, ProtocolMismatch, Refused, Unreachable
@@ -178,6 +178,19 @@ async def test_a_prefetch_neither_supersedes_nor_is_superseded(path: str) -> Non
         engine.gate.set()
         assert (await first)[1].finish == (await newer)[1].finish == "end"
     assert engine.calls[-1].priority == "prefetch", "who asks for no tokens is in no hurry"
+
+
+async def test_on_battery_nothing_is_done_ahead(path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    battery = tmp_path / "BAT0"
+    battery.mkdir()
+    (battery / "type").write_text("Battery\n")
+    (battery / "status").write_text("Discharging\n")
+    monkeypatch.setattr(power.on_battery, "__defaults__", (tmp_path,))
+    engine = open_scripted()
+    async with served(path, lambda: engine) as client:
+        assert (await collect(client, ask(max_tokens=0)))[1].finish == "cancelled"
+        assert (await collect(client, ask()))[1].finish == "end"
+    assert len(engine.calls) == 1
 
 
 async def test_several_texts_come_apart_and_together(path: str, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from lsp_server.session import Snapshot
 from lsp_server.window import Frame
 from model_runtime.errors import LacunaRuntimeError, Unreachable
 from model_runtime.prompt import Snippet
+from model_runtime.protocol import Done, InfillRequest, Reason
 from tests.lsp.pipeline import LONG_AGO, Typing
 
 RETURN = "def add(left, right):\n    return <caret>\n"
@@ -587,6 +588,24 @@ async def test_a_tired_anchor_answers_until_the_new_one_is_read(make: Make) -> N
     typing.type("y")
     await typing.ghost()
     assert typing.asked[-1].prefix == typing.read_ahead[-1].prefix
+
+
+@pytest.mark.parametrize("finish", ["deadline", "cancelled"])
+async def test_a_tired_anchor_answers_on_while_the_new_one_is_not_read_whole(
+    make: Make, finish: Reason, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typing = make("def one():\n    pass\n\n\n<caret>\n", {"before": "", "text": "zzz\n"})
+    await typing.ghost()
+    typing.type("def two():\n    x")
+    await typing.ghost()
+    old = typing.desk.anchors[typing.snapshot().uri]
+
+    async def cut_short(_: InfillRequest) -> AsyncIterator[Done]:
+        yield Done(finish)
+
+    monkeypatch.setattr(typing.desk.link, "middle", cut_short)
+    await ahead.prepare(typing.snapshot(), typing.desk)
+    assert typing.desk.anchors[typing.snapshot().uri] == old
 
 
 async def test_nothing_is_read_ahead_where_lacuna_is_off(make: Make) -> None:
