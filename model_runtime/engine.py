@@ -11,17 +11,19 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from model_runtime import candidates
+from model_runtime import candidates, profile
 from model_runtime import manifest as manifests
 from model_runtime.cache import Cache, count
 from model_runtime.errors import Cancelled, PromptError
 from model_runtime.healing import Spellings
 from model_runtime.manifest import Manifest
-from model_runtime.onnx_backend import OnnxBackend
+from model_runtime.onnx_backend import OnnxBackend, default_threads
 from model_runtime.pool import Store
+from model_runtime.profile import Profile
 from model_runtime.sampling import Logits, log_probabilities
 from model_runtime.scheduler import Scheduler
 from model_runtime.sequence import Cancel, Finish, Generation, Reason, Sequence, Token
+from model_runtime.speculation import Chances, Drafter
 from model_runtime.task import Task, Text
 from model_runtime.tokenizer import Tokenizer
 
@@ -35,13 +37,19 @@ class Engine:
     """The model, ready to generate. Call it from one thread; `Cancel.set` from any."""
 
     def __init__(
-        self, manifest: Manifest, tokenizer: Tokenizer, backend: OnnxBackend, kv_cache: int | None = None
+        self,
+        manifest: Manifest,
+        tokenizer: Tokenizer,
+        backend: OnnxBackend,
+        speed: Profile,
+        kv_cache: int | None = None,
     ) -> None:
         self.manifest, self.tokenizer = manifest, tokenizer
         self._backend = backend
         self._cache: Cache[Store] = Cache(backend, count(kv_cache, backend.store_bytes))
         self._end = frozenset(tokenizer.special(token) for token in manifest.fim.end)
-        self._scheduler = Scheduler()
+        self._scheduler = Scheduler(token=1 / speed.prefill, step=speed.decode_ms / 1e3)
+        self._chances, self._costs = Chances(), speed.costs()
         self._tasks: list[Task[Store]] = []
 
     @classmethod
@@ -51,7 +59,8 @@ class Engine:
         manifests.check_sizes(directory, manifest)
         tokenizer = Tokenizer.load(directory, vocab_size=manifest.shape.vocab_size, split_lines=manifest.split_lines)
         backend = OnnxBackend.open(directory, manifest, cache=cache, threads=threads)
-        return cls(manifest, tokenizer, backend, kv_cache)
+        speed = profile.kept(backend, manifest, threads or default_threads(), cache)
+        return cls(manifest, tokenizer, backend, speed, kv_cache)
 
     @cached_property
     def _spellings(self) -> Spellings:
@@ -206,31 +215,47 @@ class Engine:
         task.unread = len(prompt) - len(task.slot.tokens)
         if task.unread <= 1:
             task.unread = 0
-            task.texts.append(text := Text(0, self._sequence(task), task.slot, prompt[-1]))
+            drafter = Drafter(self._chances, self._costs, prompt, task.generation.memory)
+            task.texts.append(text := Text(0, self._sequence(task), task.slot, prompt[-1], drafter))
             if logits is not None:
                 yield from self._hear(task, text, logits)
 
     def _write(self, texts: list[tuple[Task[Store], Text[Store]]]) -> Iterator[tuple[Task[Store], Event]]:
-        """One more token of each text, in one run."""
+        """One more token of each text, in one run; several of one text where drafts of them stand."""
         stores = [text.slot.store for _, text in texts]
         following = [text.following for _, text in texts]
         starts = [len(text.slot.tokens) for _, text in texts]
+        draft = self._draft(*texts[0]) if len(texts) == 1 else []
         began = time.perf_counter()
         try:
             cancel = texts[0][0].cancel if len(texts) == 1 else _NOBODY
-            logits = self._backend.steps(stores, following, starts, cancel)
+            if draft:
+                logits = self._backend.verify(stores[0], following + draft, starts[0], cancel)
+            else:
+                logits = self._backend.steps(stores, following, starts, cancel)
         except Cancelled:
             yield from self._finish(texts[0][0], "cancelled")
             return
         spent = time.perf_counter() - began
         self._scheduler.wrote(spent)
-        for (task, text), row in zip(texts, logits, strict=True):
+        for at, row in enumerate(logits):
+            task, text = texts[0 if draft else at]
             text.slot.tokens.append(text.following)
             if len(text.slot.tokens) == len(task.prompt):
                 task.charge_prefill(1, spent)
-            elif text.index == task.growing[0].index:  # texts of one task share the run
+            elif not (draft and at) and text.index == task.growing[0].index:  # texts of one task share the run
                 task.decode += spent
             yield from self._hear(task, text, row)
+            if draft and (text.sequence.reason is not None or [text.following] != draft[at : at + 1]):
+                return
+
+    def _draft(self, task: Task[Store], text: Text[Store]) -> list[int]:
+        """What may follow the text's last token and is worth checking in the same run."""
+        held = len(text.slot.tokens)
+        if text.drafter is None or held < len(task.prompt):
+            return []
+        wanted = task.generation.max_tokens - text.sequence.generated
+        return text.drafter.draft(max(0, min(wanted, self.context_length - held) - 1))
 
     def _hear(self, task: Task[Store], text: Text[Store], logits: Logits) -> Iterator[tuple[Task[Store], Event]]:
         """What the network said goes into the text; perhaps that or the whole task ends with it."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from model_runtime.backend import Backend, Store
+from model_runtime.manifest import Manifest
 from model_runtime.sequence import Cancel
 
 _VERSION = 1  # raised when what is measured changes
@@ -41,20 +41,22 @@ class Profile(msgspec.Struct, frozen=True):
     verify_ms: dict[int, float]
 
     def costs(self) -> tuple[float, ...]:
-        """Milliseconds of a run over 1, 2, … tokens, as far as was measured; straight lines between."""
-        points = [(1, self.decode_ms), *sorted(self.verify_ms.items())]
+        """Milliseconds of a run over 1, 2, … tokens, as far as was measured; between, on lines that never fall."""
+        points = [(1, self.decode_ms)]
+        for count, spent in sorted(self.verify_ms.items()):
+            points.append((count, max(spent, points[-1][1])))
         found = [self.decode_ms]
         for (few, quick), (many, slow) in pairwise(points):
             found += [quick + (slow - quick) * (count - few) / (many - few) for count in range(few + 1, many + 1)]
         return tuple(found)
 
 
-def kept(backend: Backend[Store], model: str, threads: int, cache: Path) -> Profile:
-    """The profile of a model on this machine, measured where none is kept. model: its digest.
+def kept(backend: Backend[Store], manifest: Manifest, threads: int, cache: Path) -> Profile:
+    """The profile of a model on this machine, measured where none is kept.
 
     The backend's stores are made anew by this. Where nothing can be kept it is measured each time.
     """
-    path = cache / f"profile-{model[:16]}-{_machine(threads)}.json"
+    path = cache / f"profile-{_key(manifest, threads)}.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Profile)
     except (OSError, msgspec.DecodeError):
@@ -94,20 +96,22 @@ def _most(verify: dict[int, float], decode: float) -> float:
 
 
 def _milliseconds(run: Callable[[], object], until: float) -> float:
-    """The median of some runs after a first, of which there is one at least."""
+    """The quickest of some runs after a first: what else the machine does makes them slower, nothing quicker."""
     spent: list[float] = []
     while not spent or (len(spent) <= _RUNS and time.perf_counter() < until):
         began = time.perf_counter()
         run()
         spent.append((time.perf_counter() - began) * 1e3)
-    return statistics.median(spent[1:] or spent)
+    return min(spent[1:] or spent)
 
 
-def _machine(threads: int) -> str:
-    """A word for what decides on speed beside the model."""
+def _key(manifest: Manifest, threads: int) -> str:
+    """A word for all that decides on speed: the model, whose files the manifest names by their digests, and the
+    machine."""
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
         name = next(line for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         name = platform.processor()
-    return sha256(f"{_VERSION} {platform.machine()} {name} {os.cpu_count()} {threads}".encode()).hexdigest()[:16]
+    machine = f"{_VERSION} {platform.machine()} {name} {os.cpu_count()} {threads} "
+    return sha256(machine.encode() + msgspec.json.encode(manifest)).hexdigest()[:16]

@@ -22,16 +22,21 @@ from model_runtime.ngrams import LONGEST, Continuation, mix
 from model_runtime.sampling import Logits, choose, log_probabilities, only
 from model_runtime.scheduler import Turn
 from model_runtime.sequence import Cancel, Reason, Sequence, Token, Usage
+from model_runtime.speculation import Drafter
 
 
 @dataclass(eq=False, repr=False)
 class Text(Generic[Store]):
-    """One text. following: the token that the network is to see next; score: log-probability of the text so far."""
+    """One text. following: the token that the network is to see next; score: log-probability of the text so far.
+
+    drafter: guesses what follows that, for the first text of a prompt.
+    """
 
     index: int
     sequence: Sequence
     slot: Slot[Store]
     following: int
+    drafter: Drafter | None = None
     score: float = 0.0
     known: Continuation | None = None
 
@@ -110,6 +115,8 @@ class Task(Turn, Generic[Store]):
         score = float(scores[token])
         text.score += score
         text.following = token
+        if text.drafter is not None:
+            text.drafter.hear(token, text.known)
         shown = text.sequence.push(token, score)
         if shown is not None:
             yield Token(shown.text, shown.logprob, text.index)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_runtime import manifest
+from model_runtime.engine import Engine
 from model_runtime.ngrams import NGrams
+from model_runtime.onnx_backend import OnnxBackend
+from model_runtime.profile import Profile
+from model_runtime.sequence import Cancel, Finish, Generation, Token
 from model_runtime.speculation import MOST, Chances, Drafter, worth
+from model_runtime.tokenizer import Tokenizer
+from tests.runtime.conftest import Precision
 
+# What a machine would have to be like for each draft to be worth checking, and for none.
+EAGER = Profile(prefill=1e4, decode_ms=1.0, verify_ms={16: 1.0})
+PLAIN = Profile(prefill=1e4, decode_ms=1.0, verify_ms={})
 FLAT = tuple([1.0] * (MOST + 1))  # a run over many tokens costs what one over one does
 STEEP = tuple(float(count) for count in range(1, MOST + 2))  # checking costs what writing does
 
@@ -95,3 +109,93 @@ def test_drafts_that_are_never_right_stop_and_drafts_that_are_right_begin_again(
         lengths.append(len(drafter.draft(MOST)))
         drafter.hear(token, None)
     assert max(lengths) >= 4
+
+
+class Counted(OnnxBackend):
+    """The network, and how often several tokens were checked at once."""
+
+    checked = 0
+
+    def verify(self, *asked: object) -> np.ndarray:  # type: ignore[override, type-arg]
+        self.checked += 1
+        return super().verify(*asked)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def engines(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> Iterator[tuple[Engine, Engine, Counted]]:
+    """One that drafts whatever it can, one that never does, and the first one's network."""
+    directory = tiny_model("fp32")
+    described = manifest.read(directory)
+    tokenizer = Tokenizer.load(directory, vocab_size=272, split_lines=True)
+    backends = [Counted.open(directory, described, cache=tmp_path, threads=1) for _ in range(2)]
+    eager, plain = (Engine(described, tokenizer, *one) for one in zip(backends, (EAGER, PLAIN), strict=True))
+    assert isinstance(backends[0], Counted)
+    yield eager, plain, backends[0]
+    eager.close()
+    plain.close()
+
+
+def written(engine: Engine, generation: Generation) -> tuple[str, list[float], Finish]:
+    *tokens, finish = engine.generate(generation, Cancel())
+    assert isinstance(finish, Finish)
+    found = [token for token in tokens if isinstance(token, Token)]
+    return "".join(token.text for token in found), [token.logprob for token in found], finish
+
+
+def prompts() -> Iterator[tuple[int, ...]]:
+    """Some that repeat themselves, for there is much to be drafted."""
+    source = random.Random(3)
+    for _ in range(12):
+        part = [source.randrange(5, 260) for _ in range(source.randrange(3, 30))]
+        yield tuple(part * source.randrange(1, 4) + part[: len(part) // 2 + 1])
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_a_text_is_the_same_with_drafts_and_without(
+    engines: tuple[Engine, Engine, Counted], temperature: float
+) -> None:
+    eager, plain, network = engines
+    memory = NGrams([[token for prompt in prompts() for token in prompt]], 1000)
+    for seed, prompt in enumerate(prompts()):
+        for known in (None, memory):
+            asked = Generation(prompt, max_tokens=30, temperature=temperature, seed=seed, memory=known)
+            text, scores, finish = written(eager, asked)
+            expected, expected_scores, expected_finish = written(plain, asked)
+            assert text == expected
+            assert scores == pytest.approx(expected_scores, abs=1e-3)
+            assert finish.usage.generated == expected_finish.usage.generated
+            assert finish.reason == expected_finish.reason
+    assert network.checked > 50
+
+
+def test_what_a_draft_left_behind_is_not_taken_for_the_text(engines: tuple[Engine, Engine, Counted]) -> None:
+    eager, plain, _ = engines
+    for prompt in prompts():
+        first, *_ = written(eager, Generation(prompt, max_tokens=9))
+        longer = (*prompt, *eager.tokenizer.encode(first), 42)
+        assert (
+            written(eager, Generation(longer, max_tokens=9))[0] == written(plain, Generation(longer, max_tokens=9))[0]
+        )
+
+
+def test_samples_have_the_distribution_they_had(engines: tuple[Engine, Engine, Counted]) -> None:
+    eager, plain, network = engines
+    prompt = tuple([11, 12, 13, 14, 15, 16] * 4)
+    # What was written before: after the prompt mostly 20 and then one of three, so drafts are often made and wrong.
+    memory = NGrams([[*prompt, first, second] for first in (20, 20, 20, 21) for second in (30, 30, 31, 32)], 1000)
+
+    def seconds(engine: Engine, seeds: range) -> Counter[str]:
+        return Counter(
+            written(engine, Generation(prompt, max_tokens=3, temperature=0.7, seed=seed, memory=memory))[0][1:2]
+            for seed in seeds
+        )
+
+    ours, theirs = seconds(eager, range(250)), seconds(plain, range(1000, 1250))
+    assert network.checked > 20
+    common = [text for text, count in (ours + theirs).items() if count >= 10]
+    rows = np.array([[one[text] for text in common] for one in (ours, theirs)], float)
+    rows = np.hstack([rows, 250 - rows.sum(axis=1, keepdims=True) + 1e-9])
+    expected = rows.sum(axis=0) / 2
+    freedom = len(common)
+    assert freedom >= 5
+    assert ((rows - expected) ** 2 / expected).sum() < freedom + 3 * np.sqrt(2 * freedom)  # Pearson's chi-squared
