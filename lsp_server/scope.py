@@ -12,7 +12,7 @@ from lsp_server.document import Place, content
 OUTLINE = 700  # characters
 REACH = 3_000  # lines looked at for the definitions around the cursor
 IMPORT_REACH = 200
-REGION = 1_000  # lines above and below a place whose scopes are near it
+REGION = 500  # lines above and below a place whose scopes are near it
 HEADER = 200  # characters of a definition's first line
 BELOW = 24  # lines below an empty line in which the next text is looked for
 

@@ -22,9 +22,11 @@ from retrieval.insertion import Gap
 
 BUDGET = 0.003  # seconds that an answer may wait for it
 
+HEAD_START = 0.004  # seconds for the request to the model, which goes first
+
 _HEAD = re.compile(r"(?:[:{(\[]|=>|\b(?:do|then|else|begin))$")
 
-Parsed = asyncio.Future[Gap | None]
+Parsed = asyncio.Task[Gap | None]
 
 
 class Soundness:
@@ -34,10 +36,14 @@ class Soundness:
         self._thread = ThreadPoolExecutor(1, "syntax")
 
     def begin(self, snapshot: Snapshot) -> Parsed:
-        """The code around the snapshot's cursor as a tree, which is being made."""
+        """The code around the snapshot's cursor as a tree, which is being made once the model has been asked."""
+        return asyncio.create_task(self._parsed(snapshot))
+
+    async def _parsed(self, snapshot: Snapshot) -> Gap | None:
+        await asyncio.sleep(HEAD_START)
         language = languages.named(snapshot.language) or languages.of(snapshot.path)
         cursor = snapshot.cursor
-        return asyncio.get_running_loop().run_in_executor(
+        return await asyncio.get_running_loop().run_in_executor(
             self._thread, insertion.gap, snapshot.lines, cursor.line, cursor.column, language
         )
 
