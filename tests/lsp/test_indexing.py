@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from lsp_server import window
+from lsp_server.completion import LOOKUP
+from lsp_server.context import Contexts
 from lsp_server.document import Place, split
 from lsp_server.indexing import ABOVE, HEAD, LONG, UNDER, Indexing, query
 from lsp_server.session import Snapshot
@@ -50,6 +54,23 @@ async def test_what_the_file_imports_is_found(tmp_path: Path, indexing: Indexing
     assert "price_of" in found.snippets[0].text
     assert told[-1] is None, "nothing is left to read"
     assert all(percent is None or 0 <= percent <= 100 for percent in told)
+
+
+async def test_a_key_does_not_wait_for_whoever_reads_other_files(tmp_path: Path, indexing: Indexing) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    await indexing.start(str(project))
+    pid = indexing._roots[str(project)].worker.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        contexts = Contexts(indexing.find)
+        here = snapshot(project, HERE, 5, 11)
+        context = await contexts.of(here, window.frame(here, None), patience=LOOKUP)
+        assert context.late, "what other files hold comes later, or never"
+        contexts.close()
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 async def test_a_file_outside_every_folder_has_no_repository(indexing: Indexing) -> None:

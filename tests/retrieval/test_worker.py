@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from retrieval import index, store, vectors
+from retrieval import entries, index, store, vectors
 from retrieval.errors import StoreBroken, WorkerError
 from retrieval.search import Query
 from retrieval.worker import Worker
@@ -96,6 +96,26 @@ async def test_a_second_start_reads_nothing_again(worker: Worker, root: Path, tm
     kept = index.Index(root, store.open_store(tmp_path / "index" / index.DATABASE))
     assert list(index.refreshing(kept)) == []
     kept.store.close()
+
+
+async def test_questions_are_answered_while_files_are_still_being_read(worker: Worker, root: Path) -> None:
+    for number in range(150):
+        (root / f"m{number:03}.py").write_text("\n".join(f"def f{number}_{n}(x: int): return x" for n in range(50)))
+    use = "from m149 import f149_7\nf149_7"
+    first = await worker.ranked(Query("b.py", use, len(use)))
+    assert first.partial
+    await settled(worker)
+    later = await worker.ranked(Query("b.py", use, len(use)))
+    assert not later.partial
+    assert definitions(later.snippets)[0].names == ("f149_7",)
+
+
+def test_a_file_that_takes_too_long_to_parse_is_known_by_its_words() -> None:
+    text = "def helper(x):\n    return tangent(x)\n" * 200
+    assert entries.read("a.py", text).definitions
+    hasty = entries.read("a.py", text, seconds=0.0)
+    assert hasty.definitions == ()
+    assert "tangent" in hasty.chunks[0].text
 
 
 async def test_one_process_writes_and_another_reads(worker: Worker, root: Path, tmp_path: Path) -> None:
