@@ -31,7 +31,7 @@ _TAKEN: Mapping[Fate, float | None] = {
 }  # fmt: skip
 
 
-class Gate(msgspec.Struct, frozen=True):
+class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
     """A fitted model. bias, weights: of the signs, by name. least: the least likelihood that is shown, by eagerness.
 
     fitted: on what, with what command. slope, offset: how the user's own outcomes move the log-odds.
