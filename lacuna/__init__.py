@@ -11,6 +11,7 @@ Modules, each of which imports only those above it:
     log         a small file without user code
     resident    the daemon's own side
     daemon      find, start, replace and stop the daemon
+    remote      a server elsewhere, with the daemon in its place while it is away
     editor      the language server, composed
     position    FILE:LINE:COL
     completion  a cursor to what belongs there

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from lacuna import daemon
+from lacuna import remote
 from lacuna.position import Cursor
 from lacuna.settings import Settings
 from lsp_server import extent, suggestion, window
@@ -103,9 +103,9 @@ def ask(cursor: Cursor, max_tokens: int) -> Question:
 
 
 async def by_daemon(question: Question, settings: Settings, tell: Callable[[str], None]) -> Outcome:
-    """The answer of the user's daemon. Raises LacunaRuntimeError."""
+    """The answer of the user's daemon, or of the server in its place. Raises LacunaRuntimeError."""
     began = time.perf_counter()
-    client = await daemon.connect(settings, tell=tell)
+    client = await remote.connect(settings, tell=tell)
     connected = time.perf_counter()
     try:
         events = [event async for event in client.infill(question.request)]

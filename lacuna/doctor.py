@@ -12,15 +12,16 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import msgspec
 
-from lacuna import build, daemon, place
+from lacuna import build, daemon, place, remote
 from lacuna import settings as configuration
 from lacuna.errors import LacunaError
-from lacuna.settings import Settings
+from lacuna.settings import Remote, Settings
 from model_runtime import manifest
+from model_runtime.client import Client
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.protocol import Chunk, Done, InfillRequest
 from model_runtime.tokenizer import Tokenizer
@@ -58,6 +59,9 @@ def examine(settings: Settings, begin: Callable[[str], None] = lambda _: None) -
         "daemon": lambda: _daemon(settings),
         "infill": lambda: _infill(settings),
     }
+    if settings.remote is not None:
+        there = settings.remote
+        checks["server"] = lambda: _server(there)
     failed: set[str] = set()
     for name, look in checks.items():
         begin(name)
@@ -189,6 +193,25 @@ def _daemon(settings: Settings) -> str:
 
 def _infill(settings: Settings) -> str:
     """A gap in a few lines, so that something is known to come out."""
+    return _probed(lambda: daemon.connect(settings))
+
+
+def _server(there: Remote) -> str:
+    """The server elsewhere, asked without anybody in its place."""
+
+    async def meet() -> Client:
+        client = remote.of(there)
+        try:
+            await client.health()
+        except BaseException:
+            await client.close()
+            raise
+        return client
+
+    return f"{there.url}: {_probed(meet)}"
+
+
+def _probed(connect: Callable[[], Awaitable[Client]]) -> str:
     request = InfillRequest(
         client="doctor",
         path="area.py",
@@ -198,7 +221,7 @@ def _infill(settings: Settings) -> str:
     )
 
     async def ask() -> list[Chunk | Done]:
-        client = await daemon.connect(settings)
+        client = await connect()
         try:
             return [event async for event in client.infill(request)]
         finally:

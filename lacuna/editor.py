@@ -1,4 +1,4 @@
-"""The language server, composed: this user's daemon behind it, this user's indexes beside it.
+"""The language server, composed: this user's daemon or team server behind it, this user's indexes beside it.
 
 Settings are read anew with each attempt to connect, so that a mistake in them is told in the editor, which
 stays usable, and mending it is enough.
@@ -6,11 +6,11 @@ stays usable, and mending it is enough.
 
 from __future__ import annotations
 
-from lacuna import __version__, daemon
+from lacuna import __version__, remote
 from lacuna import settings as configuration
 from lsp_server import server
 from lsp_server.indexing import Indexing
-from model_runtime.client import Client
+from lsp_server.link import Service
 
 
 def run() -> int:
@@ -19,5 +19,5 @@ def run() -> int:
     return server.run(_connect, indexing, journal=configuration.journal(), version=__version__)
 
 
-async def _connect() -> Client:
-    return await daemon.connect(configuration.read())
+async def _connect() -> Service:
+    return await remote.connect(configuration.read())

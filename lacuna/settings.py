@@ -5,9 +5,13 @@ The file is $LACUNA_CONFIG, or config.toml in $XDG_CONFIG_HOME/lacuna (~/.config
     model = "~/models/mine"   # a model directory; without it, the embedded model
     threads = 2               # of the network; without it, chosen by the machine
     kv_cache = 96             # megabytes that the model may remember of what it read
+    server = "https://…:8443" # a team's server, or an engine of another project; and what is needed to reach it:
+                              # token_file, ca, client_cert, client_key, engine, engine_model, fim, fallback
     idle_exit = 1800          # seconds without a request after which the daemon ends; 0 never
 
-LACUNA_MODEL, LACUNA_THREADS, LACUNA_KV_CACHE and LACUNA_IDLE_EXIT go before the file. By environment alone:
+LACUNA_MODEL, LACUNA_THREADS, LACUNA_KV_CACHE, LACUNA_IDLE_EXIT, LACUNA_SERVER, LACUNA_TOKEN_FILE, LACUNA_CA,
+LACUNA_CLIENT_CERT, LACUNA_CLIENT_KEY, LACUNA_ENGINE, LACUNA_ENGINE_MODEL, LACUNA_FIM and LACUNA_FALLBACK go before the
+file. By environment alone: LACUNA_TOKEN, which editors hand over and which so is in no file of ours;
 LACUNA_RUNTIME_DIR (the daemon's socket, lock and log), LACUNA_LOG (the log by itself) and
 LACUNA_CACHE_DIR (derived graphs; else $XDG_CACHE_HOME/lacuna or ~/.cache/lacuna).
 An empty variable counts as none.
@@ -19,7 +23,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -27,6 +31,30 @@ from lacuna.errors import SettingsError
 from model_runtime import manifest
 
 IDLE_EXIT = 1800.0
+
+
+Engine = Literal["lacuna", "openai", "llama.cpp"]
+
+
+class Remote(msgspec.Struct, frozen=True):
+    """A server elsewhere, and how to reach it; paths are absolute.
+
+    ca: authorities to trust; certificate, key: ours to show. engine: whose protocol it speaks; model, fim: see
+    `model_runtime.foreign.Manner`. fallback: the local model answers while it is away.
+    """
+
+    url: str
+    token: str | None = None
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
+    engine: Engine = "lacuna"
+    model: str | None = None
+    fim: str | None = None
+    fallback: bool = True
+
+    def __repr__(self) -> str:
+        return f"Remote({self.url})"  # the token stays out of tracebacks and logs
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -42,6 +70,7 @@ class Settings(msgspec.Struct, frozen=True):
     idle_exit: float = IDLE_EXIT
     runtime: Path | None = None
     log: Path | None = None
+    remote: Remote | None = None
 
     @property
     def model_directory(self) -> Path:
@@ -77,6 +106,18 @@ class _Options(msgspec.Struct, frozen=True):
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
     kv_cache: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
     idle_exit: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    server: Annotated[str, msgspec.Meta(pattern="^https?://[^/ ]+")] | None = None
+    token_file: str | None = None
+    ca: str | None = None
+    client_cert: str | None = None
+    client_key: str | None = None
+    engine: Engine = "lacuna"
+    engine_model: str | None = None
+    fim: Annotated[str, msgspec.Meta(pattern=r"\{prefix\}")] | None = None
+    fallback: bool = True
+
+
+_PATHS = ("model", "token_file", "ca", "client_cert", "client_key")  # relative to the file they are named in
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -91,6 +132,29 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         idle_exit=IDLE_EXIT if options.idle_exit is None else options.idle_exit,
         runtime=_path(environment, "LACUNA_RUNTIME_DIR"),
         log=_path(environment, "LACUNA_LOG"),
+        remote=None if options.server is None else _remote(options, options.server, environment),
+    )
+
+
+def _remote(options: _Options, url: str, environment: Mapping[str, str]) -> Remote:
+    token = environment.get("LACUNA_TOKEN") or None
+    if token is None and options.token_file is not None:
+        try:
+            token = Path(options.token_file).read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"cannot read a token from {options.token_file}: {error}; mend token_file") from error
+    if token is not None and not token.isascii():
+        raise SettingsError("the token for the server holds what no token holds; sign in again, or mend LACUNA_TOKEN")
+    return Remote(
+        url=url,
+        token=token,
+        ca=options.ca,
+        certificate=options.client_cert,
+        key=options.client_key,
+        engine=options.engine,
+        model=options.engine_model,
+        fim=options.fim,
+        fallback=options.fallback,
     )
 
 
@@ -128,8 +192,8 @@ def _from_file(path: Path) -> dict[str, Any]:
     if unknown := [key for key in raw if key not in known]:
         raise SettingsError(f"{path} sets {unknown[0]!r}, which is no setting; there are {', '.join(known)}")
     options = _checked(raw, str(path), strict=True)
-    if "model" in options:
-        options["model"] = str(path.parent / Path(options["model"]).expanduser())
+    for name in options.keys() & set(_PATHS):
+        options[name] = str(path.parent / Path(options[name]).expanduser())
     return options
 
 
@@ -139,8 +203,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         name = f"LACUNA_{key.upper()}"
         if environment.get(name):
             options |= _checked({key: environment[name]}, f"the environment variable {name}", strict=False)
-    if "model" in options:
-        options["model"] = str(Path(options["model"]).expanduser().absolute())
+    for name in options.keys() & set(_PATHS):
+        options[name] = str(Path(options[name]).expanduser().absolute())
     return options
 
 

@@ -50,6 +50,11 @@ class Link:
         self.problem: str | None = None
 
     @property
+    def notice(self) -> str | None:
+        """What a service that stands in for another has to say of it; None when all is as it should be."""
+        return getattr(self._service, "notice", None)
+
+    @property
     def connected(self) -> bool:
         """A service answered, and has not been missed since."""
         return self._service is not None
@@ -79,12 +84,15 @@ class Link:
         """
         for last in (False, True):
             service = await self.open()
-            silent = True
+            silent, notice = True, self.notice
             try:
                 async with aclosing(service.infill(request)) as events:  # type: ignore[type-var]
                     async for event in events:
                         silent = False
                         self._clear()
+                        if notice != self.notice:
+                            notice = self.notice
+                            self._changed()
                         yield event
                 return
             except Unreachable:

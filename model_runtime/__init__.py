@@ -49,6 +49,7 @@ and caches. Modules, each of which imports only those above it:
     door           connections: bounded, timed, encrypted
     gateway        the service behind a port, for those who have a token
     client         the other end of that HTTP
+    foreign        other projects' engines behind the same client
 """
 
 import os

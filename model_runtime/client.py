@@ -1,18 +1,22 @@
 """The other end of the service: requests in, streams of tokens out. The only user of httpx.
 
 Keeps a connection alive between requests and opens another when it has gone stale; closing a stream
-cancels the work at the service. Ignores how a service is found or started.
+cancels the work at the service. To a URL it goes through the proxy that the environment names, trusts the system's
+authorities and one of the user's own, and says in one sentence what is in the way. Ignores how a service is found
+or started.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import ssl
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
-from model_runtime.errors import Overloaded, ProtocolMismatch, Refused, ServiceError, Unreachable
+from model_runtime.errors import Denied, Overloaded, ProtocolMismatch, Refused, ServiceError, Unreachable, Untrusted
 from model_runtime.protocol import (
     PROTOCOL,
     Answer,
@@ -36,14 +40,23 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a service is: the path of a Unix socket, or a URL with the token it asks for."""
+    """Where a service is: the path of a Unix socket, or a URL with the token it asks for.
+
+    ca: a PEM file of authorities to trust besides the system's. certificate, key: PEM files, ours to show.
+    """
 
     socket: str | None = None
     url: str | None = None
     token: str | None = None
+    ca: str | None = None
+    certificate: str | None = None
+    key: str | None = None
 
     def __str__(self) -> str:
         return self.socket or self.url or "nowhere"
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self})"  # the token stays out of tracebacks and logs
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -65,9 +78,12 @@ _decode_answer = msgspec.json.Decoder(Answer).decode
 class Client:
     """One service, as seen from a process that has work for it. Use it on one event loop."""
 
+    base = "/lacuna"  # before every path, at a URL
+
     def __init__(self, endpoint: Endpoint) -> None:
+        """Raises Untrusted when a file of the endpoint's cannot be used."""
         self.endpoint = endpoint
-        self._http = _http(endpoint)
+        self._http = _http(endpoint, self.base)
 
     async def health(self, seconds: float = CONNECT_SECONDS) -> Health:
         """Who answers. Raises Unreachable, and ProtocolMismatch when it is not a service of this protocol."""
@@ -80,16 +96,9 @@ class Client:
 
     async def learn(self, lesson: Lesson) -> Learnt:
         """Have the service remember texts of a workspace. Raises Unreachable, Refused."""
-        message = self._http.build_request(
-            "POST",
-            "/memory",
-            content=_encode(lesson),
-            headers={"content-type": "application/json"},
-            timeout=httpx.Timeout(LESSON_SECONDS, connect=CONNECT_SECONDS),
-        )
-        response = await self._send(message, stream=False)
+        response = await self._send(self._post("/memory", _encode(lesson), LESSON_SECONDS), stream=False)
         if response.status_code != 200:
-            raise _problem(response, self.endpoint)
+            raise problem(response, self.endpoint)
         try:
             return msgspec.json.decode(response.content, type=Learnt)
         except msgspec.DecodeError as error:
@@ -105,7 +114,8 @@ class Client:
         try:
             if response.status_code != 200:
                 await response.aread()
-                raise _problem(response, self.endpoint)
+                raise problem(response, self.endpoint)
+            check_language(response, self.endpoint)
             async with aclosing(self._lines(response)) as lines:
                 async for line in lines:
                     event = _event(line, self.endpoint)
@@ -122,15 +132,12 @@ class Client:
 
     async def _open(self, request: InfillRequest) -> httpx.Response:
         """The head of the response; its body is still to come."""
-        seconds = SILENCE_SECONDS if request.deadline_ms is None else request.deadline_ms / 1000 + GRACE_SECONDS
-        message = self._http.build_request(
-            "POST",
-            "/infill",
-            content=_encode(request),
-            headers={"content-type": "application/json"},
-            timeout=httpx.Timeout(seconds, connect=CONNECT_SECONDS),
-        )
-        return await self._send(message, stream=True)
+        return await self._send(self._post("/infill", _encode(request), patience(request)), stream=True)
+
+    def _post(self, path: str, body: bytes, seconds: float) -> httpx.Request:
+        headers = {"content-type": "application/json"}
+        timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
+        return self._http.build_request("POST", path, content=body, headers=headers, timeout=timeout)
 
     async def _call(self, method: str, path: str, seconds: float) -> httpx.Response:
         return await self._send(self._http.build_request(method, path, timeout=seconds), stream=False)
@@ -159,7 +166,12 @@ class Client:
             raise _unreachable(self.endpoint, error) from error
 
 
-def _http(endpoint: Endpoint) -> httpx.AsyncClient:
+def patience(request: InfillRequest) -> float:
+    """Seconds to wait for the next byte of an answer."""
+    return SILENCE_SECONDS if request.deadline_ms is None else request.deadline_ms / 1000 + GRACE_SECONDS
+
+
+def _http(endpoint: Endpoint, base: str) -> httpx.AsyncClient:
     limits = httpx.Limits(keepalive_expiry=None)
     if endpoint.socket is not None:
         transport = httpx.AsyncHTTPTransport(uds=endpoint.socket, verify=False, trust_env=False, limits=limits)
@@ -167,14 +179,41 @@ def _http(endpoint: Endpoint) -> httpx.AsyncClient:
     if endpoint.url is None:
         raise Unreachable("an endpoint needs a socket or a URL")
     headers = {"authorization": f"Bearer {endpoint.token}"} if endpoint.token else {}
-    return httpx.AsyncClient(base_url=f"{endpoint.url.rstrip('/')}/lacuna", headers=headers, limits=limits)
+    url = f"{endpoint.url.rstrip('/')}{base}"
+    verify = _trust(endpoint) if url.startswith("https:") else True
+    try:
+        return httpx.AsyncClient(base_url=url, headers=headers, limits=limits, verify=verify)
+    except (httpx.InvalidURL, ValueError) as error:  # of the address, or of a proxy's in the environment
+        raise Unreachable(f"{endpoint} or a proxy of the environment is no address: {error}; mend it") from error
+
+
+def _trust(endpoint: Endpoint) -> ssl.SSLContext:
+    """Whom to believe: httpx's authorities or those of SSL_CERT_FILE, the system's, and the user's own."""
+    context = httpx.create_ssl_context()
+    context.load_default_certs()
+    try:
+        if endpoint.ca is not None:
+            context.load_verify_locations(endpoint.ca)
+        if endpoint.certificate is not None:
+            context.load_cert_chain(endpoint.certificate, endpoint.key, password="")
+    except (OSError, ssl.SSLError) as error:
+        names = " and ".join(one for one in (endpoint.ca, endpoint.certificate, endpoint.key) if one)
+        raise Untrusted(
+            f"{names} cannot be used as certificates ({error.strerror or error}); give PEM files"
+        ) from error
+    return context
 
 
 def _health(response: httpx.Response, endpoint: Endpoint) -> Health:
+    if response.status_code in (401, 403, 407, 511) or _is_page(response):
+        raise problem(response, endpoint)
     try:
         health = msgspec.json.decode(response.content, type=Health)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ProtocolMismatch(f"what answers at {endpoint} is no Lacuna service; stop it or move it away") from error
+        raise ProtocolMismatch(
+            f"what answers at {endpoint} is no Lacuna service; "
+            + ("mend the address, or say which engine it is" if endpoint.url else "stop it or move it away")
+        ) from error
     if health.protocol != PROTOCOL:
         raise ProtocolMismatch(
             f"the service at {endpoint} speaks protocol {health.protocol}, this Lacuna {PROTOCOL}; upgrade one"
@@ -194,11 +233,65 @@ def _event(line: bytes, endpoint: Endpoint) -> Chunk | Done:
     return Done(one.finish, one.usage, one.others)
 
 
-def _problem(response: httpx.Response, endpoint: Endpoint) -> ServiceError | Overloaded:
+def problem(response: httpx.Response, endpoint: Endpoint) -> ServiceError | Overloaded:
+    """What an answer that is not the one we want means."""
+    status = response.status_code
+    if status == 407:
+        return _proxy_asks(endpoint)
+    if status == 511 or _is_page(response):
+        return _portal(endpoint)
+    message = _message(response)
+    if status in (401, 403):
+        return Denied(f"{endpoint} says: {message}" if message else f"{endpoint} asks for another token ({status})")
     try:
         return _of_problem(_decode_answer(response.content).error)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return Refused(f"the service at {endpoint} answered {response.status_code}; run `lacuna doctor`")
+        pass
+    if status in (429, 503):
+        return Overloaded(message or f"the service at {endpoint} has too much to do; try again in a second")
+    said = f"says: {message}" if message else f"answered {status}; run `lacuna doctor`"
+    return Refused(f"the service at {endpoint} {said}")
+
+
+def check_language(response: httpx.Response, endpoint: Endpoint) -> None:
+    """Raises ProtocolMismatch when a web page came in place of an answer."""
+    if _is_page(response):
+        raise _portal(endpoint)
+
+
+def _is_page(response: httpx.Response) -> bool:
+    """Whether somebody in between answers: a page, or the way to one. No service of ours does either."""
+    return response.is_redirect or "text/html" in response.headers.get("content-type", "")
+
+
+def _portal(endpoint: Endpoint) -> ProtocolMismatch:
+    return ProtocolMismatch(
+        f"a web page answers in place of {endpoint}: log in to this network in a browser, or mend the address"
+    )
+
+
+def _proxy_asks(endpoint: Endpoint) -> Unreachable:
+    host = urlsplit(endpoint.url or "").hostname
+    return Unreachable(
+        f"the proxy before {endpoint} asks for a name and a password (407): "
+        f"set HTTPS_PROXY=http://NAME:PASSWORD@PROXY:PORT, or NO_PROXY={host} to go without it"
+    )
+
+
+def _message(response: httpx.Response) -> str:
+    """What a no says in anybody's JSON; empty when it says nothing that can be read."""
+    try:
+        return msgspec.json.decode(response.content, type=_Words).error.message[:300]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+
+
+class _Word(msgspec.Struct, frozen=True):
+    message: str
+
+
+class _Words(msgspec.Struct, frozen=True):
+    error: _Word
 
 
 def _of_problem(problem: Problem) -> ServiceError | Overloaded:
@@ -209,7 +302,41 @@ def _of_problem(problem: Problem) -> ServiceError | Overloaded:
     return Refused(problem.message)
 
 
-def _unreachable(endpoint: Endpoint, error: httpx.HTTPError) -> Unreachable:
+def _unreachable(endpoint: Endpoint, error: httpx.HTTPError) -> ServiceError:
+    if isinstance(error, httpx.ProxyError) and "407" in str(error):
+        return _proxy_asks(endpoint)
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Untrusted(
+                f"the certificate of {endpoint} is not to be trusted: {cause.verify_message}; if it is your "
+                "organisation's, name the authority's PEM file in the setting `ca` (LACUNA_CA)"
+            )
+        if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(cause):
+            return _hung_up(endpoint)
+        if isinstance(cause, ssl.SSLError):
+            return Untrusted(f"no secure connection to {endpoint} ({cause.reason or cause}); mend the address")
     if isinstance(error, httpx.TimeoutException):
-        return Unreachable(f"the service at {endpoint} does not answer; try `lacuna stop`, then again")
+        cure = "look whether it runs, or mend the address" if endpoint.url else "try `lacuna stop`, then again"
+        return Unreachable(f"the service at {endpoint} does not answer; {cure}")
+    if endpoint.certificate is None and (endpoint.url or "").startswith("https:") and not _is_nobody(error):
+        return _hung_up(endpoint)
     return Unreachable(f"nobody answers at {endpoint} ({type(error).__name__}); run `lacuna doctor`")
+
+
+def _is_nobody(error: httpx.HTTPError) -> bool:
+    return isinstance(error, httpx.ConnectError | httpx.ProxyError)
+
+
+def _hung_up(endpoint: Endpoint) -> Unreachable:
+    """Of a server that wants a certificate often nothing but this is to be seen: its reason may come too late."""
+    return Unreachable(
+        f"{endpoint} ends each connection at once; if it asks for a certificate of yours, name it in the settings "
+        "`client_cert` and `client_key`"
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__

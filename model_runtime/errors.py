@@ -12,6 +12,7 @@
     │   └── Limited           a token asks more often than it may
     └── ServiceError          the other end of the client
         ├── Unreachable       nobody answers there
+        ├── Untrusted         who answers there cannot show that it is who it should be, or asks us to
         ├── ProtocolMismatch  somebody answers, in another language
         └── Refused           it answered no, and said why
             └── Denied        no token, a wrong one, or one that may not do this
@@ -70,6 +71,10 @@ class ServiceError(LacunaRuntimeError):
 
 class Unreachable(ServiceError):
     """Nobody answers at the address."""
+
+
+class Untrusted(ServiceError):
+    """The service's certificate is not trusted here, or it asks for one of ours."""
 
 
 class ProtocolMismatch(ServiceError):

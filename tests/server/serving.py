@@ -65,8 +65,9 @@ async def served(
     *,
     context: ssl.SSLContext | None = None,
     clock: Callable[[], float] | None = None,
+    port: int = 0,
 ) -> AsyncIterator[Served]:
-    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    listener = socket.create_server(("127.0.0.1", port), backlog=1024)
     records: list[Record] = []
     terms = Terms(Access(allowed, **({"clock": clock} if clock else {})), lambda: context, records.append)
     made: list[Service] = []
