@@ -321,6 +321,8 @@ class Server(LanguageServer):
     def _link_changed(self) -> None:
         if self.link.problem is not None:
             self._show(f"Lacuna: {self.link.problem}", types.MessageType.Error)
+        elif self.link.notice is not None:
+            self._show(f"Lacuna: {self.link.notice}", types.MessageType.Warning)
         self._tell_status()
 
     def _show(self, message: str, kind: types.MessageType) -> None:
@@ -351,7 +353,7 @@ class Server(LanguageServer):
             return {"state": "thinking", "reason": None}
         if percent is not None:
             return {"state": "indexing", "reason": None, "percent": percent}
-        return {"state": "ready" if self.link.connected else "starting", "reason": None}
+        return {"state": "ready" if self.link.connected else "starting", "reason": self.link.notice}
 
     async def _tell_timing(
         self, identifier: int | str, answer: Answer, snapshot: Snapshot, received: float, *, written: float
