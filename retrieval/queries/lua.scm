@@ -17,6 +17,15 @@
     arguments: (arguments . (string content: (string_content) @module))))) @import
   (#eq? @_require "require"))
 
+((assignment_statement
+  (variable_list . name: (identifier) @alias)
+  (expression_list . value: (dot_index_expression
+    table: (function_call
+      name: (identifier) @_require
+      arguments: (arguments . (string content: (string_content) @module)))
+    field: (identifier) @imported))) @import
+  (#eq? @_require "require"))
+
 (function_call name: [
   (identifier) @reference
   (dot_index_expression field: (identifier) @reference)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tests.retrieval.checking import check
+from textwrap import dedent
+
+import pytest
+
+from tests.retrieval.checking import check, ranked
 
 
 def test_tsconfig_paths_and_extended_configs() -> None:
@@ -332,3 +336,154 @@ def test_bash_sourced_files() -> None:
         """,
         "lib/log.sh::log_info",
     )
+
+
+FURTHER = {
+    "python, a module under another name": """
+        === shop/models.py
+        class Order: pass
+        === main.py
+        import shop.models as m
+        m.Order▮
+        """,
+    "python, everything of a module": """
+        === shop/models.py
+        class Order: pass
+        === main.py
+        from shop.models import *
+        Order▮
+        """,
+    "javascript, a name under another name": """
+        === shop/models.js
+        export class Order {}
+        === main.js
+        import { Order as Bought } from "./shop/models.js";
+        Bought▮
+        """,
+    "tsx, what a file exports by default": """
+        === shop/models.tsx
+        export default function Order(props: Props) { return <b>{props.name}</b>; }
+        === main.tsx
+        import Order from "./shop/models";
+        const page = <Order▮
+        """,
+    "typescript, types alone": """
+        === shop/models.ts
+        export interface Order { id: number }
+        === main.ts
+        import type { Order } from "./shop/models";
+        const one: Order▮
+        """,
+    "go, a package under no other name": """
+        === go.mod
+        module example.com/app
+        === shop/models.go
+        package shop
+        type Order struct { ID int }
+        === main.go
+        package main
+        import "example.com/app/shop"
+        func main() { o := shop.Order▮ }
+        """,
+    "rust, a module of the file's own": """
+        === Cargo.toml
+        [package]
+        name = "app"
+        === src/shop/models.rs
+        pub struct Order;
+        === src/shop.rs
+        pub mod models;
+        === src/main.rs
+        mod shop;
+        use shop::models::Order as Bought;
+        fn main() { Bought▮ }
+        """,
+    "java, a class of the same package": """
+        === src/com/shop/Order.java
+        package com.shop;
+        public class Order {}
+        === src/com/shop/Api.java
+        package com.shop;
+        class Api { void create() { Order o = new Order▮
+        """,
+    "kotlin, everything of a package": """
+        === shop/Models.kt
+        package com.shop
+        class Order(val id: Int)
+        === Main.kt
+        package com.app
+        import com.shop.*
+        fun main() { val o = Order▮ }
+        """,
+    "scala, everything of a package": """
+        === shop/Models.scala
+        package com.shop
+        class Order
+        === Main.scala
+        package com.app
+        import com.shop._
+        object Main { val o = new Order▮ }
+        """,
+    "c, a header above": """
+        === shop.h
+        struct Order { int id; };
+        === src/main.c
+        #include "../shop.h"
+        struct Order▮
+        """,
+    "c++, a header of a library's own folder": """
+        === libs/shop/include/shop/models.hpp
+        class Order { public: int id; };
+        === libs/shop/src/main.cpp
+        #include <shop/models.hpp>
+        Order▮
+        """,
+    "c#, a class under another name": """
+        === Models.cs
+        namespace Shop.Models { public class Order { } }
+        === Api.cs
+        using Bought = Shop.Models.Order;
+        class Api { Bought▮ }
+        """,
+    "php, a function": """
+        === shop.php
+        <?php
+        namespace Shop;
+        function Order($id) {}
+        === main.php
+        <?php
+        use function Shop\\Order;
+        Order▮
+        """,
+    "ruby, a file beside": """
+        === shop/models.rb
+        class Order; end
+        === shop/main.rb
+        require_relative "./models"
+        Order▮
+        """,
+    "lua, a module in parts": """
+        === shop/models.lua
+        local M = {}
+        function M.Order(id) end
+        return M
+        === main.lua
+        local Order = require("shop.models").Order
+        Order▮
+        """,
+    "bash, a file by a dot": """
+        === lib/models.sh
+        Order() { echo; }
+        === main.sh
+        . ./lib/models.sh
+        Order▮
+        """,
+}
+
+
+@pytest.mark.parametrize("name", FURTHER)
+def test_an_import_leads_to_the_file_it_means(name: str) -> None:
+    text = dedent(FURTHER[name])
+    best = ranked(text)[0]
+    assert best.names[0].rpartition(".")[2] == "Order"
+    assert best.source == "import" or name.startswith("java"), "a package's own files need no import"
