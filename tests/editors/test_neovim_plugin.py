@@ -365,7 +365,7 @@ def test_the_help_names_every_option_key_and_command(adding: Editor, tmp_path: P
     for name, key in defaults["keys"].items():
         assert f"{name} = '{key}'".replace("\\", "\\\\") in page
     commands = adding.nvim.funcs.getcompletion("Lacuna ", "cmdline")
-    assert len(commands) == 5
+    assert len(commands) == 6
     assert [name for name in commands if f":Lacuna {name} " not in page] == []
     shutil.copytree(PLUGIN / "doc", tmp_path / "doc")
     adding.nvim.command(f"helptags {tmp_path / 'doc'}")

@@ -9,13 +9,14 @@ local actions = {
   disable = function(lacuna) lacuna.enable(false) end,
   toggle = function(lacuna) lacuna.enable(not lacuna.enabled) end,
   restart = function(lacuna) lacuna.restart() end,
+  stats = function(lacuna) lacuna.stats() end,
   status = function(lacuna) print(table.concat(lacuna.status(), '\n')) end,
 }
 
 vim.api.nvim_create_user_command('Lacuna', function(call)
   local lacuna, action = require('lacuna'), actions[call.args]
   if not action then
-    local text = 'Lacuna: no command %q; one of enable, disable, toggle, status, restart'
+    local text = 'Lacuna: no command %q; one of enable, disable, toggle, status, stats, restart'
     return vim.notify(text:format(call.args), vim.log.levels.ERROR)
   end
   if not lacuna.options then
@@ -24,7 +25,7 @@ vim.api.nvim_create_user_command('Lacuna', function(call)
   action(lacuna)
 end, {
   nargs = 1,
-  desc = 'Lacuna: enable, disable, toggle, status or restart',
+  desc = 'Lacuna: enable, disable, toggle, status, stats or restart',
   complete = function(typed)
     return vim.tbl_filter(function(name) return vim.startswith(name, typed) end, vim.tbl_keys(actions))
   end,

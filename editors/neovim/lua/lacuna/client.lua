@@ -12,6 +12,7 @@ local known = {} -- ids of servers this has started
 
 M.starts = {} -- times in ms of recent starts, for the limit above and for :checkhealth
 M.last_exit = nil -- { code, signal } of the last server that ended
+M.states = {} -- client id → { state, reason, percent } as its server last told
 
 --- Says it once, and outside the event that found it out, which Neovim would otherwise report as failed.
 local function complain(message)
@@ -84,7 +85,7 @@ function M.attach(bufnr, options, on_exit)
     complain(text:format(STARTS))
     return false
   end
-  local settings = next(options.settings) and options.settings or vim.empty_dict() -- {} would travel as a list
+  local settings = vim.tbl_extend('keep', options.settings, { status = true })
   local id = vim.lsp.start({
     name = NAME,
     cmd = options.cmd,
@@ -92,6 +93,12 @@ function M.attach(bufnr, options, on_exit)
     capabilities = capabilities(),
     init_options = settings,
     settings = { lacuna = settings },
+    handlers = {
+      ['lacuna/status'] = function(_, state, context)
+        M.states[context.client_id] = state
+        vim.cmd('redrawstatus')
+      end,
+    },
     on_exit = function(code, signal)
       M.last_exit = { code = code, signal = signal }
       vim.schedule(function()

@@ -15,7 +15,7 @@ local function check_program(cmd)
     return say.info('the server is reached through a function of your configuration')
   elseif vim.fn.executable(cmd[1]) == 0 then
     return say.error(('there is no program %q'):format(cmd[1]), {
-      'pip install "lacuna-completion[cpu]"',
+      "from a checkout: uv tool install '/path/to/lacuna[cpu]'",
       "or name it: require('lacuna').setup({ cmd = { '/path/to/lacuna', '--stdio' } })",
     })
   end

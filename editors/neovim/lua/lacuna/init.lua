@@ -81,7 +81,8 @@ function M.restart()
   end, 500) -- a server that is stopping still counts as attached for a moment
 end
 
---- A few words for a status line: "lacuna", "lacuna off", "lacuna ended", or "" where no suggestions belong.
+--- A few words for a status line: "lacuna", "lacuna …" while it works, "lacuna 40 %" while it indexes, "lacuna off",
+--- "lacuna error", "lacuna ended", or "" where no suggestions belong.
 function M.statusline()
   local bufnr = api.nvim_get_current_buf()
   if not M.options or not options.wants(M.options, bufnr) then
@@ -89,16 +90,42 @@ function M.statusline()
   elseif not wanted(bufnr) then
     return 'lacuna off'
   end
-  return client.of(bufnr) and 'lacuna' or 'lacuna ended'
+  local server = client.of(bufnr)
+  if not server then
+    return 'lacuna ended'
+  end
+  local told = client.states[server.id] or {}
+  if told.state == 'indexing' then
+    return ('lacuna %d %%'):format(told.percent)
+  end
+  local words = { starting = ' …', thinking = ' …', off = ' off', error = ' error' }
+  return 'lacuna' .. (words[told.state] or '')
+end
+
+--- Opens the page of `lacuna stats` in the browser.
+function M.stats()
+  local cmd = M.options.cmd
+  if type(cmd) ~= 'table' then
+    return vim.notify('Lacuna: run `lacuna stats --web` where the server is', vim.log.levels.WARN)
+  end
+  local words = vim.list_slice(cmd)
+  words[#words] = words[#words] == '--stdio' and 'stats' or words[#words]
+  table.insert(words, '--web')
+  local said = vim.fn.system(words)
+  if said ~= '' then
+    vim.notify('Lacuna: ' .. vim.trim(said))
+  end
 end
 
 --- What is in force, a line a fact.
 function M.status()
   local bufnr = api.nvim_get_current_buf()
   local server = client.of(bufnr)
+  local told = server and client.states[server.id] or {}
   local facts = {
     'suggestions: ' .. (wanted(bufnr) and 'on' or M.enabled and 'on, but not in this buffer' or 'off'),
     'server: ' .. (server and ('running, id %d, %s'):format(server.id, server.offset_encoding) or 'not running'),
+    'state: ' .. (told.reason and told.state .. ', ' .. told.reason or told.state or 'not told'),
     'workspace: ' .. (server and server.config.root_dir or client.root(bufnr, M.options.root_markers)),
     'ghost text: ' .. M.engine.name,
   }

@@ -69,7 +69,7 @@ local function draw(new)
     virt_text = drawing.first,
     virt_text_pos = drawing.inline and 'inline' or 'overlay',
     virt_lines = #drawing.below > 0 and drawing.below or nil,
-    hl_mode = 'combine',
+    hl_mode = drawing.inline and one.replaced .. one.tail ~= '' and 'replace' or 'combine', -- not a bracket's colour
     undo_restore = can_inline and false or nil,
   })
   shown = new
