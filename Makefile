@@ -6,7 +6,7 @@ PARITY_IN    = .venv-parity/bin/python -I -m
 NODE_MODULES = vscode-extension/node_modules/.package-lock.json
 OUT_OF_TEST  = not training and not parity and not vscode and not gpu and not soak
 
-.PHONY: help demo test test-soak test-training test-vscode test-vscode-offline test-parity check check-vscode bench vsix vsix-offline format lock clean
+.PHONY: help demo test test-soak test-training test-neovim test-vscode test-vscode-offline test-parity check check-vscode bench vsix vsix-offline format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,13 @@ test-vscode: vsix ## installs the extension into a real VS Code and types in it 
 test-vscode-offline: vsix-offline ## the same for the extension that brings everything, with no network at all (Linux)
 	vscode-extension/test/workbench "$(CURDIR)/.cache/vscode"
 	cd vscode-extension && npm run --silent test-offline
+
+test-neovim: .venv/stamp ## the plugin on Neovim 0.10, 0.11 and 0.12; unpacks the other two (needs Debian's apt)
+	tests/editors/another-neovim .cache/neovim/0.10 trixie .venv/bin/python
+	tests/editors/another-neovim .cache/neovim/0.12 forky .venv/bin/python
+	for nvim in .venv/bin/nvim .cache/neovim/0.10/nvim .cache/neovim/0.12/nvim; do \
+		LACUNA_TEST_NVIM="$(CURDIR)/$$nvim" $(PYTHON_IN) pytest tests/editors -k neovim $(ARGS) || exit 1; \
+	done
 
 test-parity: .venv-parity/stamp ## the runtime against transformers, with torch: a large download
 	$(PARITY_IN) pytest -m parity $(ARGS)
