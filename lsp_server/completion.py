@@ -59,7 +59,7 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
 
     frame = desks.framed(snapshot, desk)
     recall = desks.recall(snapshot, frame, desk)
-    if snapshot.by_hand and recall is not None and not recall.generation.others:
+    if snapshot.by_hand and recall is not None and not (recall.generation.others and recall.left):
         recall = None  # nobody asks by hand for what is there already
     if recall is not None and (remembered := _remembered(recall, frame, desk)) is not None:
         if remembered.reason == COMPLETE and _was_taken(snapshot):
@@ -91,7 +91,7 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
         answer = replace(answer, signs=_signs(outcome, recall, frame, desk))
         if not (snapshot.by_hand or desk.gate.opens(answer.signs, snapshot.settings.eagerness)):
             return replace(answer, reason=UNLIKELY)
-    desks.show(recall, outcome, desk)
+    desks.show(recall, outcome, frame, desk)
     others = [await desk.soundness.sound(one, parsed, snapshot) for one in _others(recall, frame)]
     desks.offer(recall, outcome, others)
     return replace(answer, text=outcome.text, replaces=outcome.replaces, others=recall.others)
@@ -120,7 +120,9 @@ def _remembered(recall: Recall, frame: Frame, desk: Desk) -> Answer | None:
         return None
     if generation.has_ended and not generation.settled and _goes_on(recall, frame):
         return None
-    found = suggestion.rest(left, frame)
+    found = suggestion.rest(left, generation.right, generation.replaces, frame)
+    if found is None:
+        return None
     if found.text.strip():
         desk.seen = generation
         others = recall.others if not found.replaces else ()
@@ -158,7 +160,9 @@ def _steady(outcome: Suggestion | Nothing, recall: Recall, frame: Frame) -> Sugg
     """The outcome, unless it takes back what is on the screen and was not typed yet."""
     if not recall.left:
         return outcome
-    before = suggestion.rest(recall.left, frame)
+    before = suggestion.rest(recall.left, recall.generation.right, recall.generation.replaces, frame)
+    if before is None:
+        return outcome
     kept = isinstance(outcome, Suggestion) and outcome.text.startswith(before.text)
     return outcome if kept or not before.text.strip() else before
 

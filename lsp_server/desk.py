@@ -156,11 +156,12 @@ def prefetch(snapshot: Snapshot, frame: Frame, desk: Desk) -> None:
     begin(snapshot, frame, desk, lines=2)
 
 
-def show(recall: Recall, outcome: Suggestion, desk: Desk) -> None:
+def show(recall: Recall, outcome: Suggestion, frame: Frame, desk: Desk) -> None:
     """A suggestion goes to the screen: from now on that is what its generation says."""
     generation, text = recall.generation, recall.typed + outcome.text
     if generation.shown is None or not generation.shown.startswith(text):
         generation.shown = text
+        generation.right, generation.replaces = frame.right, outcome.replaces
     generation.settled = outcome.whole
     desk.seen = generation
 

@@ -31,6 +31,7 @@ class Generation:
     text has \\n as its only line ending; pieces: the length and log-probability of each token of it.
     others, ends: other texts, if the request wants several, and why they ended.
     shown, offered: what of it and of the others was on the screen, from the beginning on; settled: no more of it will.
+    right, replaces: what stood right of the cursor then, and how many characters of that it replaced.
     finish: why it ended, None while it runs. failure: what went wrong. sent, first, ended: in seconds of
     time.monotonic().
     """
@@ -54,6 +55,7 @@ class Generation:
         self.offered: tuple[str, ...] = ()
         self.shown: str | None = None
         self.settled = False
+        self.right, self.replaces = "", 0
         self.finish: Reason | None = None
         self.usage: Usage | None = None
         self.failure: LacunaRuntimeError | None = None

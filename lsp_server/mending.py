@@ -26,6 +26,8 @@ _MARKER = re.compile(r"<\|[a-z_▁]+\|>|<｜[^\n>]{1,40}｜>|</?fim_\w+>|<(?:PRE
 _STUCK = re.compile(r"(?P<once>\w.{3,23}?)(?P=once){4,}")  # the same five times and more
 _OPENER = re.compile(r"(?:[:{(\[,\\]|=>|->|\b(?:do|then|begin|else))$")
 _BOUNDARY = re.compile(r"\b|(?<=\W)(?=\W)")
+CLOSERS = " )]}>\"'`;,:"  # what an editor may put right of the cursor
+
 _ONLY_CLOSERS = re.compile(r"[ \t)\]}>\"'`;,:]*")
 
 

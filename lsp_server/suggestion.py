@@ -49,11 +49,23 @@ def shape(raw: str, finish: str | None, frame: Frame, wanted: Plan) -> Suggestio
     return found
 
 
-def rest(text: str, frame: Frame) -> Suggestion:
-    """What is left of a suggestion, as it fits at the frame's cursor: the editor may have added closers since."""
-    if "\n" not in text:
-        return _fitted(text, frame, ended=True)
-    return Suggestion(mending.before_closer(text, frame) if frame.right.strip() else text, whole=True)
+def rest(text: str, right: str, replaces: int, frame: Frame) -> Suggestion | None:
+    """What is left of a suggestion at the frame's cursor; None when what stands right of it is not as it was.
+
+    right: what stood there when it was shown, of which it replaced so many characters. Meanwhile the editor may have
+    added closers there, or the user gone past some.
+    """
+    if frame.right == right:
+        return Suggestion(text, True, replaces)
+    if right.endswith(frame.right) and len(right) - len(frame.right) <= replaces:
+        return Suggestion(text, True, replaces - len(right) + len(frame.right))
+    added = frame.right[: len(frame.right) - len(right)]
+    if not frame.right.endswith(right) or not added or added.strip(mending.CLOSERS):
+        return None
+    if "\n" in text:
+        return Suggestion(mending.before_closer(text, replace(frame, right=added)), True)
+    found = _fitted(text, replace(frame, right=added, inserted=added), ended=True)
+    return replace(found, replaces=found.replaces + replaces) if found.replaces == len(added) else found
 
 
 def _line(raw: str, finish: str | None, frame: Frame) -> Suggestion:

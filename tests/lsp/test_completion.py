@@ -285,6 +285,35 @@ async def test_no_answer_waits_for_a_tree(make: Make, monkeypatch: pytest.Monkey
     assert await typing.ghost() == ") = 2"
 
 
+# Right of the cursor
+
+
+async def test_a_bracket_that_is_typed_without_a_closer_keeps_the_suggested_one(make: Make) -> None:
+    """The editor adds none here, so the one that stands there closes the outer bracket."""
+    typing = make("print(<caret>)\n", {"before": "print(", "text": "call(a)\n"})
+    assert await typing.ghost() == "call(a)"
+    typing.type("call(")
+    assert await typing.ghost() == "a)"
+    typing.backspace()
+    typing.type("(", ")")
+    assert await typing.ghost() == "a"
+    assert len(typing.asked) == 1
+
+
+async def test_a_suggestion_over_a_closer_is_typed_through_and_past_it(make: Make) -> None:
+    typing = make("print(<caret>)\n", {"before": "print(", "text": "a) + other(b)\n"})
+    first = await typing.answer()
+    assert (first.text, first.replaces) == ("a) + other(b)", 1)
+    typing.type("a")
+    second = await typing.answer()
+    assert (second.text, second.replaces) == (") + other(b)", 1)
+    typing.edit(typing.cursor, Position(0, typing.cursor.units + 1), ")")
+    typing.cursor = Position(0, typing.cursor.units + 1)
+    third = await typing.answer()
+    assert (third.text, third.replaces, third.source) == (" + other(b)", 0, "memory")
+    assert len(typing.asked) == 1
+
+
 # The prompt
 
 
