@@ -131,7 +131,7 @@ def before_closer(text: str, frame: Frame) -> str:
                 return text[:at]
             outer = None  # the string that was open at the cursor is closed, or was none
         elif character in lexis.CLOSERS:
-            if depth == 0 and right.startswith(character):
+            if depth == 0 and right.startswith(tuple(lexis.CLOSERS)):  # that one closes what is open here
                 return text[:at]
             depth = max(0, depth - 1)
         else:

@@ -1,7 +1,7 @@
 """What the model wrote so far and the Frame it is for in, the text to show out, or why there is none.
 
-Cuts it to what is wanted there (`extent`) and makes it fit (`mending`). Pure, so that typing through a suggestion
-shows the rest of the same one. Knows nothing of time or tokens.
+Cuts it to what is wanted there (`extent`) and makes it fit (`mending`); and what is left of it while it is typed. Pure.
+Knows nothing of time or tokens.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lsp_server import lexis, mending, suggestion
 from lsp_server.extent import Plan, plan
 from lsp_server.suggestion import Nothing, Suggestion, shape
 from tests.caret import CARET, framed
@@ -349,18 +350,57 @@ def test_nothing_odd_is_ever_shown(above: str, below: str, raw: str, finish: str
         assert len(there) < 2 or not found.text.endswith(there) or found.text.count("(") == found.text.count(")")
 
 
-@given(LINES, LINES, RAW, st.integers(1, 8))
-def test_typing_through_shows_the_rest_of_the_same(above: str, below: str, raw: str, typed: int) -> None:
-    one = framed(above + CARET + below)
-    wanted = plan(one, MOST)
-    first = shape(raw, "end", one, wanted)
-    if not isinstance(first, Suggestion) or "\n" in first.text[:typed] or typed >= len(first.text):
+UNITS = st.sampled_from(["\t", "  ", "    "])
+ENDINGS = st.sampled_from(["\n", "\r\n", "\r"])
+RIGHTS = st.sampled_from(["", ")", "]", '"', ")]", "})", ", b)", " + b", ");"])
+
+
+def indented_by(unit: str, ending: str, right: str) -> str:
+    """A document in that style, with the cursor two steps deep; characters of one to four bytes above it."""
+    lines = ["# é 😀\u2028\f", "def f(a):", f"{unit}b = a", f"{unit}if b:", f"{unit}{unit}c('é', {CARET}{right}"]
+    return ending.join([*lines, f"{unit}{unit}d = c", f"{unit}return d", ""])
+
+
+@given(UNITS, ENDINGS, RIGHTS, RAW, FINISH)
+def test_no_style_is_ever_mixed_and_no_closer_doubled(
+    unit: str, ending: str, right: str, raw: str, finish: str | None
+) -> None:
+    text = indented_by(unit, ending, right)
+    for place in (text, text.replace(f"c('é', {CARET}{right}", CARET), text.replace(f"if b:{ending}", f"if b:{CARET}")):
+        if place.count(CARET) != 1:
+            continue
+        one = framed(place)
+        found = shape(raw, finish, one, plan(one, MOST))
+        if isinstance(found, Nothing):
+            continue
+        assert "\r" not in found.text
+        for line in found.text.split("\n")[1:]:
+            blank = line[: len(line) - len(line.lstrip(" \t"))]
+            assert "\t" not in blank if unit != "\t" else "    " not in blank
+        if not found.replaces and "\n" not in found.text:
+            assert mending.before_closer(found.text, one) == found.text
+
+
+@given(RIGHTS, RAW, st.integers(1, 12))
+def test_what_is_typed_of_a_suggestion_leaves_the_rest_of_it(right: str, raw: str, typed: int) -> None:
+    one = framed(f"c(a, {CARET}{right}\n")
+    found = shape(raw, "end", one, plan(one, MOST))
+    if isinstance(found, Nothing) or typed >= len(found.text):
         return
-    rest = first.text[typed:]
-    if not raw.startswith(first.text[:typed]) or not rest.strip() or first.text[typed - 1] == " ":
-        return
-    keys = first.text[:typed]
-    later = replace(one, typed=one.typed + keys, left=one.left + keys)
-    then = shape(raw[typed:], "end", later, wanted)
-    assert isinstance(then, Suggestion)
-    assert then.text == rest
+    later = replace(one, left=one.left + found.text[:typed], typed=one.typed + found.text[:typed])
+    left = suggestion.rest(found.text[typed:], one.right, found.replaces, later)
+    assert left == Suggestion(found.text[typed:], whole=True, replaces=found.replaces)
+    closed = replace(later, right=")" + one.right, inserted=")" + one.inserted)
+    left = suggestion.rest(found.text[typed:], one.right, found.replaces, closed)
+    assert left is not None
+    assert found.text[typed:].startswith(left.text.rstrip())
+    assert suggestion.rest(found.text[typed:], one.right, found.replaces, replace(later, right="other")) is None
+
+
+@given(st.lists(st.sampled_from(["(", ")", "[", "]", "'", '"', "a", " ", "\\", "\n", "é"]), max_size=12).map("".join))
+def test_what_is_balanced_opens_nothing_that_it_does_not_close(text: str) -> None:
+    part = lexis.balanced(text)
+    assert text.startswith(part)
+    assert lexis.depth(part) == 0
+    assert lexis.balanced(part) == part
+    assert lexis.depth(text + lexis.unclosed(text)) == 0 or lexis.open_quote(text) is not None
