@@ -205,7 +205,8 @@ def test_a_tarball_that_is_not_what_its_source_package_says_is_refused(tmp_path:
 
 def test_the_notice_names_who_holds_the_rights(tmp_path: Path) -> None:
     own = {
-        "kept-1.0.dist-info/licenses/LICENSE": "MIT\n\nCopyright (c) 2024  Kept Authors (https://example.org/kept)\nCopyright [yyyy] [name]\n",
+        "kept-1.0.dist-info/licenses/LICENSE": "MIT\n\nCopyright (c) 2024  Kept Authors (https://example.org/kept)\n"
+        "Copyright [yyyy] [name]\n",
         "kept/a.py": "'Copyright 1999 not a licence file'\n",
     }
     kept = training_sources.wheel(tmp_path, "kept", "train", own)

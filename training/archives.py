@@ -65,7 +65,7 @@ _WORDING = {
 _PART = re.compile(r"^ ([0-9a-f]{64}) (\d+) (\S+)$", re.MULTILINE)
 
 _RIGHTS = re.compile(r"(?m)^\W*(Copyright (?:\([cC]\)|©|\d|holders?\b.*\d).*|(?:\([cC]\)|©) *\d.*)$")
-_PAGE = re.compile(r"[<(]?https?://[^\s>)]*[>)]?")
+_ADDRESS = re.compile(r"[<(]?(?:https?://|[\w.+-]+@)[^\s>)]*[>)]?")
 _TEMPLATE = re.compile(r"(?i)[\[<{](?:yyyy|year|(?:name of )?copyright (?:owner|holder)s?)[\]>}]")
 
 Stanza = tuple[tuple[str, ...], str]
@@ -114,13 +114,13 @@ def declared_licence(archive: Path) -> str:
 
 
 def copyrights(archive: Path) -> list[str]:
-    """Who holds the rights, line by line as the package says it, without repeats and without addresses of pages."""
+    """Who holds the rights, line by line as the package says it, without repeats and addresses."""
     if archive.suffix in (".deb", ".dsc"):
         fields = re.findall(r"(?mi)^Copyright:[ \t]*((?:.*\n)(?:[ \t]+.*\n)*)", _copyright(archive) + "\n")
         lines = [line.strip() for field in fields for line in field.splitlines()]
     else:
         lines = [found for text in _licences(archive) for found in _RIGHTS.findall(text)]
-    plain = (" ".join(_PAGE.sub("", line).split()) for line in lines)
+    plain = (" ".join(_ADDRESS.sub("", line).split()) for line in lines)
     return list(dict.fromkeys(line for line in plain if re.search(r"\w", line) and not _TEMPLATE.search(line)))
 
 
