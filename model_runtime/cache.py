@@ -1,6 +1,7 @@
 """A prompt in, a KV slot out that already holds as much of it as any slot does.
 
-Slots are compared by content, so documents and clients share what they have in common.
+Slots are compared by content, so documents and clients share what they have in common. Where several users share an
+engine each has slots of its own: what one asked makes another's answer neither other nor quicker.
 Knows nothing of the network: a slot's store is the backend's affair.
 """
 
@@ -15,15 +16,17 @@ from model_runtime.errors import ModelError
 
 MEGABYTES = 96  # of keys and values, unless told otherwise
 MOST = 16  # slots: more than ever write at once on one machine
+MOST_TOLD = 256  # of a server that was told how much it may use
 _WORTH_COPYING = 32  # tokens: below this a copy costs more thought than the prefill it saves
 
 
 @dataclass(eq=False)
 class Slot(Generic[Store]):
-    """tokens: those whose keys and values stand in `store`, in order. busy: somebody reads or writes it."""
+    """tokens: those whose keys and values stand in `store`, in order; owner: whose. busy: somebody uses it."""
 
     store: Store
     tokens: list[int] = field(default_factory=list)
+    owner: str = ""
     used_at: int = 0
     busy: bool = False
 
@@ -37,20 +40,23 @@ class Cache(Generic[Store]):
         self._slots = [Slot(store) for store in backend.new_stores(size)]
         self._clock = 0
 
-    def acquire(self, prompt: Sequence[int], *, keep: bool = False) -> tuple[Slot[Store], int] | None:
+    def acquire(self, prompt: Sequence[int], owner: str = "", *, keep: bool = False) -> tuple[Slot[Store], int] | None:
         """A slot whose first n tokens are the prompt's, and n; at least one token is left to compute. None: all busy.
 
         A slot that would lose most of what it holds is copied instead of overwritten, so that going back to
         where one came from is still warm; with `keep`, one that would lose more than a few tokens.
         """
-        best, reused = self._nearest(prompt)
+        best, reused = self._nearest(prompt, owner)
         lost = len(best.tokens) - reused
-        if not best.busy and lost <= (_WORTH_COPYING if keep else len(best.tokens) // 2):
+        if best.owner == owner and not best.busy and lost <= (_WORTH_COPYING if keep else len(best.tokens) // 2):
             del best.tokens[reused:]
             return self._taken(best), reused
         reused = reused if reused >= _WORTH_COPYING else 0
         slot = self.fork(best, reused)
-        return None if slot is None else (slot, reused)
+        if slot is None:
+            return None
+        slot.owner = owner
+        return slot, reused
 
     def fork(self, slot: Slot[Store], length: int) -> Slot[Store] | None:
         """Another slot, which holds the same first `length` tokens. None: all busy."""
@@ -63,15 +69,16 @@ class Cache(Generic[Store]):
             if length:
                 self._backend.copy(slot.store, fresh.store, length)
             fresh.tokens = slot.tokens[:length]
+            fresh.owner = slot.owner
         return self._taken(fresh)
 
     def release(self, slot: Slot[Store]) -> None:
         """Nobody uses the slot any more; what it holds stays until it is given away."""
         slot.busy = False
 
-    def held(self, prompt: Sequence[int]) -> int:
+    def held(self, prompt: Sequence[int], owner: str = "") -> int:
         """How many of the prompt's first tokens need not be computed."""
-        return self._nearest(prompt)[1]
+        return self._nearest(prompt, owner)[1]
 
     @property
     def free(self) -> int:
@@ -86,9 +93,12 @@ class Cache(Generic[Store]):
         slot.used_at, slot.busy = self._clock, True
         return slot
 
-    def _nearest(self, prompt: Sequence[int]) -> tuple[Slot[Store], int]:
+    def _nearest(self, prompt: Sequence[int], owner: str) -> tuple[Slot[Store], int]:
+        """The owner's slot that holds most of it, and how much; any slot, and nothing, where the owner has none."""
         wanted = list(prompt)
-        found = [(shared(slot.tokens, wanted), slot.used_at, slot) for slot in self._slots]
+        found = [
+            (shared(slot.tokens, wanted) if slot.owner == owner else 0, slot.used_at, slot) for slot in self._slots
+        ]
         length, _, slot = max(found, key=lambda one: one[:2])
         return slot, min(length, len(wanted) - 1)
 
@@ -104,7 +114,7 @@ def count(megabytes: int | None, store_bytes: int) -> int:
             f"kv_cache is {megabytes} MB, two texts of this model's length need {-(-2 * store_bytes >> 20)}; "
             "raise it in the settings, or leave it out"
         )
-    return max(2, min(MOST, room // store_bytes))
+    return max(2, min(MOST if megabytes is None else MOST_TOLD, room // store_bytes))
 
 
 def shared(left: list[int], right: list[int]) -> int:

@@ -85,7 +85,7 @@ class Engine:
         """Takes a generation. Raises PromptError, and Overloaded when it would come too late behind the others."""
         self._check(generation.prompt, generation.max_tokens)
         prompt, forced = self._spellings.healed(generation.prompt) if generation.heal else (generation.prompt, b"")
-        unread = len(prompt) - self._cache.held(prompt)
+        unread = len(prompt) - self._cache.held(prompt, generation.owner)
         self._scheduler.check(generation, unread, self._tasks)
         turn = self._scheduler.enter(generation, unread)
         task: Task[Store] = Task(generation, unread, *turn, cancel, prompt, forced)
@@ -191,7 +191,7 @@ class Engine:
         """
         prompt = task.prompt
         if task.slot is None:
-            found = self._cache.acquire(prompt, keep=task.is_prefetch)
+            found = self._cache.acquire(prompt, task.generation.owner, keep=task.is_prefetch)
             assert found is not None, "a reader has a slot or finds one"
             task.place(*found, few=self._backend.few)
         assert task.slot is not None

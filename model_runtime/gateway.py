@@ -20,6 +20,7 @@ import logging
 import socket
 import ssl
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -156,8 +157,10 @@ class Gateway:
     async def answer(self, asked: Asked, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Have it written, as one answer or as a stream of events."""
         tickets: list[Ticket] = []
+        owner = scope["owner"]
         for infill in asked.infills:
-            ticket = self._service.submit(infill)
+            client = f"{owner}/{uuid.uuid4().hex}" if owner else ""  # supersedes nothing, and takes the owner's turn
+            ticket = self._service.submit(msgspec.structs.replace(infill, client=client))
             if isinstance(ticket, Problem):
                 for other in tickets:
                     self._service.lane.abandon(other)

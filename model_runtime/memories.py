@@ -1,7 +1,8 @@
 """Texts of workspaces in, their n-gram memories out: bounded, in memory only, one apart from the other.
 
-A workspace is an opaque id: who does not know it neither reads nor changes what it holds. Texts arrive
-masked, under opaque names. Never written to disk, never logged, gone with the process.
+A workspace is an opaque id: who does not know it neither reads nor changes what it holds; OWNER/NAME where several
+users share a service. Texts arrive masked, under opaque names. Never written to disk, never logged, gone with the
+process.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 
 from model_runtime.ngrams import NGrams
 
-WORKSPACES = 4  # remembered at once; the one not used for longest is forgotten first
+WORKSPACES = 4  # remembered at once of one owner; the one not used for longest is forgotten first
+ALL = 40  # of all owners; nobody's is forgotten for another's, so that one more is not remembered
 TOKENS = 600_000  # of one workspace: about two megabytes of code, and five of memory
 
 
@@ -35,6 +37,10 @@ class Memories:
 
         What came last is kept when there is too much. more: others follow at once, so nothing is sorted yet.
         """
+        owner = _owner(workspace)
+        own = [one for one in self._texts if one != workspace and _owner(one) == owner]
+        if workspace not in self._texts and len(own) < self._workspaces and len(self._texts) >= ALL:
+            return 0
         known = self._texts.pop(workspace, {})
         self._texts[workspace] = known
         for name, text in texts.items():
@@ -42,8 +48,7 @@ class Memories:
             if text:
                 known[name] = np.array(self._encode(text), np.uint32)
         self._forget_oldest(known)
-        while len(self._texts) > self._workspaces:
-            oldest = next(iter(self._texts))
+        for oldest in own[: max(0, len(own) + 1 - self._workspaces)]:
             del self._texts[oldest]
             self._memories.pop(oldest, None)
         if not more:
@@ -56,3 +61,8 @@ class Memories:
             if over <= 0:
                 return
             over -= len(known.pop(name)) + 1
+
+
+def _owner(workspace: str) -> str:
+    owner, slash, _ = workspace.partition("/")
+    return owner if slash else ""

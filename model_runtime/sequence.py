@@ -25,7 +25,8 @@ class Generation:
     max_lines: end before the newline that would follow this many lines; stop: end before any of
     these texts. deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
     memory: n-grams mixed into the model's distribution. n: texts wanted, up to so many that differ.
-    client: between those of one priority, clients take turns. heal: see `healing`.
+    client: between those of one priority, clients take turns; OWNER/NAME where several
+    users share an engine. heal: see `healing`.
     """
 
     prompt: tuple[int, ...]
@@ -41,6 +42,12 @@ class Generation:
     client: str = ""
     priority: Priority = "automatic"
     heal: bool = False
+
+    @property
+    def owner(self) -> str:
+        """Whose it is; empty where an engine has one user."""
+        owner, slash, _ = self.client.partition("/")
+        return owner if slash else ""
 
     @property
     def sampling(self) -> Sampling:

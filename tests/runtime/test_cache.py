@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_runtime.cache import MOST, Cache, Slot, count, shared
+from model_runtime.cache import MOST, MOST_TOLD, Cache, Slot, count, shared
 from model_runtime.errors import ModelError
 from model_runtime.sampling import Logits
 from model_runtime.sequence import Cancel
@@ -109,7 +109,8 @@ def test_a_slot_always_holds_what_it_says(prompts: list[list[int]], size: int) -
 def test_the_bound_on_memory_is_kept_or_refused() -> None:
     assert count(None, 12 << 20) == 8
     assert count(48, 12 << 20) == 4
-    assert count(10_000, 12 << 20) == MOST
+    assert count(10_000, 12 << 20) == MOST_TOLD
+    assert count(None, 1 << 20) == MOST
     assert count(None, 200 << 20) == 2, "two are made without being asked about it"
     with pytest.raises(ModelError, match="kv_cache is 300 MB, two texts of this model's length need 400"):
         count(300, 200 << 20)
@@ -140,6 +141,18 @@ def test_a_slot_in_use_is_copied_and_never_given_away() -> None:
     assert cache.free == 0
     cache.release(first[0])
     assert cache.free == 1
+
+
+def test_nobody_finds_what_another_user_has_read() -> None:
+    backend = Ledger()
+    cache = Cache(backend, 2)
+    _fill(cache, backend, range(100))
+    assert cache.held(range(101)) == 100 and cache.held(range(101), "bert") == 0
+    found = cache.acquire(range(101), "bert")
+    assert found is not None and found[1] == 0 and found[0].tokens == []
+    cache.release(found[0])
+    found[0].tokens.extend(range(50))
+    assert cache.held(range(101)) == 100 and cache.held(range(101), "bert") == 50
 
 
 def test_shared_counts_the_common_beginning() -> None:

@@ -63,6 +63,18 @@ def test_the_workspace_that_learnt_longest_ago_is_forgotten_first() -> None:
     assert [memories.of(name) is None for name in ("one", "two", "three")] == [False, True, False]
 
 
+def test_nobodys_workspace_is_forgotten_for_another_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_runtime.memories.ALL", 3)
+    memories = Memories(TOKENIZER.encode, workspaces=2)
+    for name in ("anna/one", "anna/two", "bert/one"):
+        assert memories.learn(name, {"a": "colour = teal"}) > 0
+    assert memories.learn("carl/one", {"a": "colour = teal"}) == 0
+    assert memories.learn("bert/two", {"a": "colour = teal"}) == 0
+    assert memories.learn("anna/three", {"a": "colour = teal"}) > 0
+    names = ("anna/one", "anna/two", "anna/three", "bert/one", "bert/two", "carl/one")
+    assert [memories.of(name) is not None for name in names] == [False, True, True, True, False, False]
+
+
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.text(st.sampled_from("xyz\n"), max_size=40)), max_size=20))
 def test_the_bound_is_honoured_and_the_newest_text_survives(lessons: list[tuple[str, str]]) -> None:
     memories = Memories(TOKENIZER.encode, tokens=60)

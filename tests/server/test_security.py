@@ -12,6 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +21,9 @@ import trustme
 
 from model_runtime import door, gateway
 from model_runtime.client import Client, Endpoint
-from model_runtime.protocol import InfillRequest, Lesson
+from model_runtime.engine import Engine
+from model_runtime.protocol import Done, InfillRequest, Lesson
+from tests import tiny
 from tests.scripted import ScriptedEngine
 from tests.server.serving import PATIENCE, SECRET_CODE, Served, completion, granted, grants, served, talkative
 from tests.server.test_serve import trusting
@@ -187,6 +190,22 @@ async def test_one_tokens_requests_neither_end_nor_teach_anothers() -> None:
         await ours.close()
         await theirs.close()
     assert [call.memory is not None for call in engine.calls] == [True, False]
+    assert [call.owner for call in engine.calls] == [a.id, b.id]  # each has KV slots and turns of its own
+
+
+async def test_the_same_prompt_of_two_tokens_is_read_twice(tmp_path: Path) -> None:
+    engine = Engine.open(tiny.write(tmp_path / "model"), cache=tmp_path / "cache")
+    (one, a), (two, b) = granted(), granted()
+    request = msgspec.convert({**INFILL, "prefix": "word = 1\n" * 9, "max_tokens": 2}, InfillRequest)
+    async with served(engine, grants(a, b)) as here:
+        reused = []
+        for token in (one, two, one, two):
+            client = Client(Endpoint(url=here.url, token=token))
+            done = [event async for event in client.infill(request)][-1]
+            assert isinstance(done, Done)
+            reused.append(done.usage.reused > 0)
+            await client.close()
+    assert reused == [False, False, True, True]
 
 
 async def test_without_tokens_nothing_is_remembered_of_a_workspace() -> None:
