@@ -6,14 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import typer
 from typer.core import TyperOption
 
-from lacuna import settings as configuration
 from lacuna.commands import app
-from lsp_server import options
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -107,26 +104,3 @@ def test_each_option_of_a_command_is_documented(name: str) -> None:
 def test_each_documented_command_exists() -> None:
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^## (lacuna.*)$", page, flags=re.MULTILINE)) == set(COMMANDS)
-
-
-def test_each_setting_of_the_file_is_documented() -> None:
-    assert first_cells(section("settings.md", "The file")) == set(configuration._Options.__struct_fields__)
-
-
-def test_each_variable_of_the_environment_is_documented() -> None:
-    own = {
-        name
-        for path in (ROOT / "lacuna").glob("*.py")
-        for name in re.findall(r"\bLACUNA_[A-Z_]+\b", path.read_text(encoding="utf-8"))
-    }
-    assert first_cells(section("settings.md", "The environment")) == own
-
-
-def test_each_setting_of_the_language_server_is_documented_with_its_default() -> None:
-    text = section("settings.md", "The language server")
-    assert first_cells(text) == {field.encode_name for field in msgspec.structs.fields(options.Settings)}
-    for field in msgspec.structs.fields(options.Settings):
-        if isinstance(field.default, bool | int):
-            row = re.search(rf"^\| `{field.encode_name}` .*\| `(\w+)` \|$", text, flags=re.MULTILINE)
-            assert row is not None, field.encode_name
-            assert row[1] == str(field.default).lower()
