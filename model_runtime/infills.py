@@ -6,7 +6,10 @@ Ignores how either travels and who waits for it.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
+from model_runtime.errors import PromptError
 from model_runtime.manifest import Manifest
 from model_runtime.ngrams import NGrams
 from model_runtime.prompt import stops
@@ -14,11 +17,36 @@ from model_runtime.protocol import Chunk, Done, InfillRequest, Usage, prompt
 from model_runtime.sequence import Finish, Generation, Token
 from model_runtime.tokenizer import Tokenizer
 
+READ = 0.4  # share of a request's time that may go to reading its prompt: the editor waits for half of that time
+PARTS = (
+    1,
+    2,
+    4,
+)  # a prompt that takes too long to read is laid out within this part of the room, and cut by its shares
+AHEAD = 2.0  # seconds of reading in one pause
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the engine is to do. before: what the request has cost so far.
+
+    later: the whole prompt, to be read in a pause where there was only time for a part of it; then the next key has it.
+    """
+
+    generation: Generation
+    before: Usage
+    later: Generation | None = None
+
 
 def asked(
-    request: InfillRequest, tokenizer: Tokenizer, manifest: Manifest, arrived: float, memory: NGrams | None = None
-) -> tuple[Generation, Usage]:
-    """The generation that a request asks for, and what it has cost so far. arrived: when, of time.monotonic().
+    request: InfillRequest,
+    tokenizer: Tokenizer,
+    manifest: Manifest,
+    arrived: float,
+    memory: NGrams | None = None,
+    reading: Callable[[tuple[int, ...]], float] = lambda prompt: 0.0,
+) -> Asked:
+    """What a request asks for. arrived: when, of time.monotonic(); reading: the seconds that reading a prompt takes.
 
     Raises PromptError when the request cannot be laid out.
     """
@@ -38,7 +66,36 @@ def asked(
         priority=request.priority if request.max_tokens else "prefetch",
         heal=request.max_tokens > 0,
     )
-    return generation, Usage(queue_ms=(began - arrived) * 1000, layout_ms=(time.monotonic() - began) * 1000)
+    later: Generation | None = None
+    if generation.max_tokens and generation.deadline is not None:
+        seconds = READ * (generation.deadline - began)
+        part = _affordable(request, tokenizer, manifest, generation.prompt, seconds, reading)
+        if part != generation.prompt:
+            later = Generation(generation.prompt, max_tokens=0, client=request.client, priority="prefetch")
+            generation = replace(generation, prompt=part)
+    usage = Usage(queue_ms=(began - arrived) * 1000, layout_ms=(time.monotonic() - began) * 1000)
+    return Asked(generation, usage, later)
+
+
+def _affordable(
+    request: InfillRequest,
+    tokenizer: Tokenizer,
+    manifest: Manifest,
+    whole: tuple[int, ...],
+    seconds: float,
+    reading: Callable[[tuple[int, ...]], float],
+) -> tuple[int, ...]:
+    """The longest layout that can be read in that time; the quickest to be read where none can."""
+    found: list[tuple[float, tuple[int, ...]]] = []
+    for part in PARTS:
+        try:
+            tokens = whole if part == 1 else prompt(request, tokenizer, manifest, part).tokens
+        except PromptError:  # too short to hold anything
+            break
+        found.append((reading(tokens), tokens))
+        if found[-1][0] <= seconds:
+            return tokens
+    return min(found)[1]
 
 
 def told(event: Token | Finish, before: Usage) -> Chunk | Done:

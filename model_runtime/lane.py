@@ -13,14 +13,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from model_runtime import power
 from model_runtime.errors import ModelError, Overloaded, PromptError
-from model_runtime.infills import asked, told
+from model_runtime.infills import AHEAD, Asked, asked, told
 from model_runtime.manifest import Manifest
 from model_runtime.memories import Memories
 from model_runtime.metrics import Metrics
@@ -51,6 +51,9 @@ class Writer(Protocol):
     def busy(self) -> bool:
         """There is something to do."""
 
+    def reading(self, prompt: tuple[int, ...]) -> float:
+        """Seconds it would take to read this prompt."""
+
     def begin(self, generation: Generation, cancel: Cancel) -> Any:
         """Take a generation; the value names it. Raises PromptError, Overloaded."""
 
@@ -66,11 +69,11 @@ def write(engine: Writer, request: InfillRequest, cancel: Cancel, arrived: float
 
     Raises PromptError when the request cannot be laid out, ModelError.
     """
-    generation, before = asked(request, engine.tokenizer, engine.manifest, arrived)
-    engine.begin(generation, cancel)
+    one = asked(request, engine.tokenizer, engine.manifest, arrived)
+    engine.begin(one.generation, cancel)
     while engine.busy:
         for _, event in engine.step():
-            yield told(event, before)
+            yield told(event, one.before)
 
 
 class Ticket:
@@ -108,10 +111,10 @@ class Ticket:
 
 @dataclass
 class _Ride:
-    """A ticket on the engine's thread. before: what it had cost when it came; held: what is to be told yet."""
+    """A ticket on the engine's thread. held: what is to be told yet."""
 
     ticket: Ticket
-    before: Usage
+    asked: Asked
     held: list[Event] = field(default_factory=list)
     told_at: float = 0.0
 
@@ -136,6 +139,7 @@ class Lane:
         self._coming: SimpleQueue[Ticket | None] = SimpleQueue()  # None: no more will come
         self._tickets: list[Ticket] = []
         self._newest: dict[tuple[str, bool], Ticket] = {}
+        self._later = Cancel()
 
     @property
     def busy(self) -> bool:
@@ -195,6 +199,7 @@ class Lane:
     async def close(self) -> None:
         """Cancel what is left, wait for the thread, give the engine's memory back."""
         self.abandon_all()
+        self._later.set()
         self._coming.put(None)
         await asyncio.to_thread(self._thread.shutdown)
         await asyncio.to_thread(self._learning.shutdown, cancel_futures=True)
@@ -250,8 +255,8 @@ class Lane:
         request, problem = ticket.request, None
         try:
             memory = self._memories.of(request.workspace) if self._memories is not None else None
-            generation, before = asked(request, engine.tokenizer, engine.manifest, ticket.arrived, memory)
-            rides[engine.begin(generation, ticket.cancel)] = _Ride(ticket, before)
+            one = asked(request, engine.tokenizer, engine.manifest, ticket.arrived, memory, engine.reading)
+            rides[engine.begin(one.generation, ticket.cancel)] = _Ride(ticket, one)
             return
         except PromptError as error:
             problem = Problem("bad_request", str(error))
@@ -261,13 +266,24 @@ class Lane:
             problem = _failed(error)
         self._loop.call_soon_threadsafe(self._finish, ticket, problem)
 
+    def _read_later(self, engine: Writer, later: Generation | None, finish: Finish) -> None:
+        """Has a prompt read whole that there was no time for, unless the user went on or the machine is to rest."""
+        if later is not None and finish.reason != "cancelled" and not power.on_battery():
+            self._later.set()  # the newest is worth most
+            self._later = Cancel()
+            engine.begin(replace(later, deadline=time.monotonic() + AHEAD), self._later)
+
     def _step(self, engine: Writer, rides: dict[Any, _Ride]) -> None:
         over: list[Any] = []
         try:
             for name, event in engine.step():
-                rides[name].held.append(told(event, rides[name].before))
+                ride = rides.get(name)
+                if ride is None:  # what is read later is nobody's
+                    continue
+                ride.held.append(told(event, ride.asked.before))
                 if isinstance(event, Finish):
                     over.append(name)
+                    self._read_later(engine, ride.asked.later, event)
         except Exception as error:  # the lane must go on for those who come later
             problem = _failed(error)
             for name, ride in rides.items():

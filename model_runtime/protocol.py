@@ -131,8 +131,8 @@ class Health(msgspec.Struct, frozen=True):
     requests: int
 
 
-def prompt(request: InfillRequest, encoder: Encoder, manifest: Manifest) -> Prompt:
-    """The request's token ids, with room left for the middle. Raises PromptError."""
+def prompt(request: InfillRequest, encoder: Encoder, manifest: Manifest, part: int = 1) -> Prompt:
+    """The request's token ids, with room left for the middle; at most one `part`th of them all. Raises PromptError."""
     infill = Infill(
         path=request.path,
         prefix=request.prefix,
@@ -141,4 +141,4 @@ def prompt(request: InfillRequest, encoder: Encoder, manifest: Manifest) -> Prom
         context=request.context,
     )
     limit = manifest.shape.context_length - max(request.max_tokens, RESERVE)
-    return lay_out(infill, encoder, manifest.fim, limit)
+    return lay_out(infill, encoder, manifest.fim, limit // part)

@@ -47,6 +47,7 @@ class ScriptedEngine:
     gate: threading.Event = field(default_factory=threading.Event)
     begun: threading.Event = field(default_factory=threading.Event)
     fault: Exception | None = None
+    pace: float = 0.0
     calls: list[Generation] = field(default_factory=list)
     finished: list[Reason] = field(default_factory=list)
     closed: bool = False
@@ -61,6 +62,10 @@ class ScriptedEngine:
     def busy(self) -> bool:
         """Something was begun and is not finished."""
         return bool(self.under_way)
+
+    def reading(self, prompt: tuple[int, ...]) -> float:
+        """Takes no time, unless told otherwise."""
+        return self.pace * len(prompt)
 
     def begin(self, generation: Generation, cancel: Cancel) -> Script:
         """Takes anything."""

@@ -193,6 +193,27 @@ async def test_on_battery_nothing_is_done_ahead(path: str, monkeypatch: pytest.M
     assert len(engine.calls) == 1
 
 
+async def test_a_prompt_is_as_long_as_there_is_time_to_read_and_the_rest_is_read_in_the_pause(path: str) -> None:
+    engine = open_scripted(pace=0.001)
+    engine.manifest = msgspec.structs.replace(
+        engine.manifest, shape=msgspec.structs.replace(engine.manifest.shape, context_length=2048)
+    )
+    request = ask(prefix="x = 1\n" * 150, max_tokens=8, deadline_ms=1500)
+    whole = protocol.prompt(request, engine.tokenizer, engine.manifest).tokens
+    async with served(path, lambda: engine) as client:
+        await collect(client, request)
+        async with asyncio.timeout(PATIENCE):
+            while len(engine.finished) < 2:
+                await asyncio.sleep(0.005)
+        engine.pace = 0.0
+        await collect(client, request)
+    short, later, again = engine.calls
+    assert len(short.prompt) * 0.001 <= 0.4 * 1.5 < len(whole) * 0.001
+    assert short.prompt[-60:] == whole[-60:], "what is nearest to the cursor stays"
+    assert (later.prompt, later.max_tokens, later.priority) == (whole, 0, "prefetch")
+    assert again.prompt == whole
+
+
 async def test_several_texts_come_apart_and_together(path: str, tmp_path: Path) -> None:
     model = tiny.write(tmp_path / "model")
     async with served(path, lambda: Engine.open(model, cache=tmp_path / "cache")) as client:
