@@ -22,6 +22,7 @@ Modules, each of which imports only those above it:
     workspace   a package's copy with functions taken out
     keystrokes  the prompts of each key, ours and an editor plug-in's of llama.cpp
     loading     what it takes to load a model, in a fresh process
+    drafts      whether drafts make a text quicker, where it is a copy and where not
     throughput  how fast the runtime is, on random weights of a given size, beside llama.cpp
     samples     one request each: classes, percentiles, thresholds
     sitting     a person writes functions in front of a server

@@ -25,8 +25,8 @@ Source = Literal["text", "memory"]
 MOST = 15  # tokens of a draft: a run of 16 is the largest that is measured
 MARGIN = 1.1  # times as many tokens a millisecond must be expected: drafts cost thought, and chances are guesses
 _APART = 12  # tokens of match up to which chances are told apart
-_GUESS = 0.5  # chance of what was never tried
-_NEWEST = 0.08  # share of the newest trial in a chance
+_GUESS = 0.2  # chance of what was never tried: what is only thought costs nothing, so chances are learnt all the same
+_NEWEST = 0.1  # share of the newest trial in a chance
 
 
 class Chances:

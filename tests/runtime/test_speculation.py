@@ -91,7 +91,7 @@ def test_the_memory_of_the_workspace_drafts_too() -> None:
     assert drafter.draft(3) == []
 
 
-def test_drafts_that_are_never_right_stop_and_drafts_that_are_right_begin_again() -> None:
+def test_noise_is_hardly_drafted_and_a_copy_soon_is() -> None:
     costs = tuple(1 + 0.3 * count for count in range(MOST + 1))
     chances, source = Chances(), random.Random(1)
     noise = Drafter(chances, costs, [source.randrange(4) for _ in range(50)])
@@ -99,8 +99,7 @@ def test_drafts_that_are_never_right_stop_and_drafts_that_are_right_begin_again(
     for _ in range(400):
         made.append(len(noise.draft(MOST)))
         noise.hear(source.randrange(4), None)
-    assert any(made[:20])
-    assert sum(map(bool, made[100:])) < 15
+    assert sum(map(bool, made)) < 20
 
     copied = [*range(100, 160)]
     drafter = Drafter(chances, costs, [*copied, *copied[:2]])
