@@ -20,8 +20,9 @@ from lsp_server.options import Eagerness
 from lsp_server.window import Frame
 
 FEW = 40  # outcomes from which on a user's own count
+DAYS = 60  # in which they came
 MOST = 1000  # outcomes that are looked at, the newest
-STEADY = 30.0  # outcomes that the fitted model is worth against them
+STEADY = 4.0  # how firmly the fitted model is held to against them: precision of slope and offset
 RECENT = 0.2  # weight of the newest outcome in how suggestions fared of late
 FARED = 0.25  # until there are any
 
@@ -111,7 +112,7 @@ def calibrated(gate: Gate, records: Iterable[Record]) -> Gate:
     """The gate moved by what became of suggestions that this user was shown unasked.
 
     Platt scaling (Platt 1999): slope and offset of the log-odds that make the outcomes likeliest, held back towards
-    none by a prior worth STEADY outcomes. Too few change nothing, and none can turn the model round.
+    none by a normal prior. Too few change nothing, and none can turn the model round.
     """
     seen = [one for one in records if isinstance(one, Outcome) and one.evidence and not one.by_hand]
     pairs = [(gate.odds(one.evidence), taken) for one in seen[-MOST:] if (taken := _TAKEN[one.fate]) is not None]

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Coroutine
+from datetime import date, timedelta
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -21,7 +22,7 @@ import msgspec
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from lsp_server import ahead, gate, wire
+from lsp_server import ahead, gate, journal, wire
 from lsp_server import desk as desks
 from lsp_server.acceptance import Acceptance
 from lsp_server.completion import Answer, complete, without_cover
@@ -397,10 +398,23 @@ class Server(LanguageServer):
 
     def _configure(self, *layers: object) -> None:
         settings, problems = resolve(*layers, base=self._base)
-        self.session.settings = settings
+        kept, self.session.settings = self._keeps, settings
+        if self._keeps != kept:
+            self._spawn(self._calibrate())
         for problem in problems:
             self._show(f"Lacuna: {problem}", types.MessageType.Warning)
         self._tell_status()
+
+    async def _calibrate(self) -> None:
+        """Let what became of suggestions move the gate, if that is kept on this machine."""
+        self.desk.gate = gate.fitted()
+        if self._journal is None or not self._keeps:
+            return
+        folder, since = self._journal.folder, date.today() - timedelta(gate.DAYS)
+        with contextlib.suppress(OSError):  # what cannot be read has no say
+            self.desk.gate = await asyncio.to_thread(
+                lambda: gate.calibrated(gate.fitted(), journal.read(folder, since))
+            )
 
     async def _pull(self) -> bool:
         """Ask the editor for its configuration. False when it cannot be asked."""
