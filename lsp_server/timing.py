@@ -91,14 +91,18 @@ def answered(timing: Timing, language: str) -> Answered:
         language=language,
         source=timing.source,
         reason=timing.reason,
-        total=timing.total_ms,
-        debounce=timing.debounce_ms,
-        outside=timing.outside_ms,
-        queue=timing.queue_ms,
-        layout=timing.layout_ms,
-        prefill=timing.prefill_ms,
-        decode=timing.decode_ms,
+        total=round(timing.total_ms, 1),
+        debounce=round(timing.debounce_ms, 1),
+        outside=_rounded(timing.outside_ms),
+        queue=_rounded(timing.queue_ms),
+        layout=_rounded(timing.layout_ms),
+        prefill=_rounded(timing.prefill_ms),
+        decode=_rounded(timing.decode_ms),
     )
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 1)
 
 
 def _ms(seconds: float) -> float:

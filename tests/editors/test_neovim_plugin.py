@@ -302,6 +302,16 @@ def test_disable_and_enable_switch_suggestions(adding: Editor) -> None:
     adding.wait_for_ghost("n left + right")
 
 
+def test_the_statistics_are_asked_of_the_same_program(tmp_path: Path) -> None:
+    program, file = tmp_path / "lacuna", tmp_path / "a.py"
+    program.write_text(f'#!/bin/sh\n[ "$1" = stats ] && echo "$@" >{tmp_path}/asked || cat >/dev/null\n')
+    program.chmod(0o755)
+    file.write_text("")
+    with Neovim(tmp_path, f"{{ cmd = {{ '{program}', '--stdio' }}, builtin = false }}", (file,)) as editor:
+        editor.nvim.command("Lacuna stats")
+        assert (tmp_path / "asked").read_text() == "stats --web\n"
+
+
 def test_a_buffer_can_refuse(start: Start) -> None:
     with start("", say("a", "bc")) as editor:
         editor.wait_for_server()
