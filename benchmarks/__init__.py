@@ -28,6 +28,7 @@ Modules, each of which imports only those above it:
     sitting     a person writes functions in front of a server
     recall      how often the definition a hidden line needs is among the snippets
     hidden_lines  ends of a repository's lines, with and without a name from another file
+    gains       what arms that filled the same gaps gain, with intervals
     repository  what retrieval and memory of a repository are worth to the model
     index_speed  how fast a tree is read, indexed and searched
     crowd       many people who write functions at once

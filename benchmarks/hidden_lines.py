@@ -44,18 +44,23 @@ class Gap:
     oracle: tuple[str, str] | None
 
 
-def draw(made: Index, n: int, chance: random.Random) -> list[Gap]:
-    """About n gaps, half of them in need of another file if there are so many; OF_A_FILE of each sort a file."""
+def draw(made: Index, n: int, chance: random.Random, share: float = 0.5) -> list[Gap]:
+    """About n gaps, that share of them in need of another file if there are so many; OF_A_FILE of each sort a file."""
+    wanted = {True: round(share * n), False: n - round(share * n)}
     paths = [source.path for source in workspace.files(made.root) if languages.of(source.path).full]
     found: dict[bool, list[Gap]] = {True: [], False: []}
     for path in chance.sample(paths, len(paths)):
         text = workspace.read(made.root, path)
-        if text is None or text.count("\n") < SHORTEST or all(len(some) >= n // 2 for some in found.values()):
+        if (
+            text is None
+            or text.count("\n") < SHORTEST
+            or all(len(some) >= wanted[crosses] for crosses, some in found.items())
+        ):
             continue
         gaps = list(_in_file(made, path, text, chance))
         for crosses, some in found.items():
             fitting = [gap for gap in gaps if (gap.oracle is not None) is crosses]
-            room = min(OF_A_FILE, n // 2 - len(some), len(fitting))
+            room = min(OF_A_FILE, wanted[crosses] - len(some), len(fitting))
             some += chance.sample(fitting, max(0, room))
     return sorted([*found[True], *found[False]], key=lambda gap: (gap.path, gap.line))
 

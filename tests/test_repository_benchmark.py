@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import hidden_lines, repository
+from benchmarks import gains, hidden_lines, repository
+from benchmarks.gains import Record, Try
 from benchmarks.hidden_lines import Gap
-from benchmarks.repository import Record, Try
 from retrieval import index, workspace
 from tests import tiny
 from tests.retrieval.checking import write
@@ -100,13 +100,22 @@ def test_the_index_forgets_a_file_only_for_a_while(root: Path) -> None:
     assert [known.path for known in made.named(["Order"], 5)["Order"]] == ["shop/models.py"]
 
 
+def test_what_is_left_of_a_file_holds_no_hidden_rest(root: Path) -> None:
+    group = [gap for gap in gaps(root) if gap.path == "shop/desk.py"]
+    left = repository._left(group)
+    assert len(left) == len(group) + 1
+    text = workspace.read(root, "shop/desk.py")
+    assert text is not None
+    assert sum(map(len, left)) == len(text) - sum(len(gap.rest) for gap in group)
+
+
 def record(crossing: bool, alone: float, more: float, exact: bool = False) -> Record:
     tries = {"model": Try(False, 0.5, alone, 1.0), "+ retrieval": Try(exact, 0.7, more, 2.0)}
     return Record("r", "a.py", 1, "mid-line", crossing, 3.0, tries)
 
 
 def test_gains_are_paired_and_told_apart_by_what_a_line_needs() -> None:
-    rows = repository.report([record(True, -9, -4, exact=True), record(True, -8, -5), record(False, -2, -2)])
+    rows = gains.report([record(True, -9, -4, exact=True), record(True, -8, -5), record(False, -2, -2)])
     assert set(rows) == {"all", "another file", "this file alone", "mid-line"}
     row = rows["another file"]["+ retrieval"]
     assert (row.n, row.exact, row.nats) == (2, 0.5, -4.5)
@@ -124,7 +133,7 @@ def test_shards_together_are_the_whole(root: Path, tmp_path: Path) -> None:
         alone.append(json.loads(done)["lines"])
     first, second, whole = alone
     assert key(first + second) == key(whole)
-    assert all(set(one["tries"]) >= set(repository.ARMS) - {"oracle"} for one in whole)
+    assert all(set(one["tries"]) >= set(gains.ARMS) - {"oracle"} for one in whole)
     merged = json.loads(run("--merge", str(files[0]), str(files[1])))
     assert merged["report"]["all"]["+ both"]["n"] == len(whole)
 
