@@ -81,9 +81,10 @@ class Engine:
         """KV slots that no task uses."""
         return self._cache.free
 
-    def reading(self, prompt: tuple[int, ...]) -> float:
-        """Seconds that it would take to read this prompt now, by what was measured."""
-        return (len(prompt) - self._cache.held(prompt)) * (self._scheduler.token or 0.0)
+    def reading(self, generation: Generation) -> float:
+        """Seconds that it would take to read its prompt now, by what was measured."""
+        prompt = generation.prompt
+        return (len(prompt) - self._cache.held(prompt, generation.owner)) * (self._scheduler.token or 0.0)
 
     def begin(self, generation: Generation, cancel: Cancel) -> Task[Store]:
         """Takes a generation. Raises PromptError, and Overloaded when it would come too late behind the others."""

@@ -44,9 +44,9 @@ def asked(
     manifest: Manifest,
     arrived: float,
     memory: NGrams | None = None,
-    reading: Callable[[tuple[int, ...]], float] = lambda prompt: 0.0,
+    reading: Callable[[Generation], float] = lambda generation: 0.0,
 ) -> Asked:
-    """What a request asks for. arrived: when, of time.monotonic(); reading: the seconds that reading a prompt takes.
+    """What a request asks for. arrived: when, of time.monotonic(); reading: the seconds that reading its prompt takes.
 
     Raises PromptError when the request cannot be laid out.
     """
@@ -68,11 +68,10 @@ def asked(
     )
     later: Generation | None = None
     if generation.max_tokens and generation.deadline is not None:
-        seconds = READ * (generation.deadline - began)
-        part = _affordable(request, tokenizer, manifest, generation.prompt, seconds, reading)
-        if part != generation.prompt:
+        part = _affordable(request, tokenizer, manifest, generation, READ * (generation.deadline - began), reading)
+        if part is not generation:
             later = Generation(generation.prompt, max_tokens=0, client=request.client, priority="prefetch")
-            generation = replace(generation, prompt=part)
+            generation = part
     usage = Usage(queue_ms=(began - arrived) * 1000, layout_ms=(time.monotonic() - began) * 1000)
     return Asked(generation, usage, later)
 
@@ -81,21 +80,21 @@ def _affordable(
     request: InfillRequest,
     tokenizer: Tokenizer,
     manifest: Manifest,
-    whole: tuple[int, ...],
+    whole: Generation,
     seconds: float,
-    reading: Callable[[tuple[int, ...]], float],
-) -> tuple[int, ...]:
-    """The longest layout that can be read in that time; the quickest to be read where none can."""
-    found: list[tuple[float, tuple[int, ...]]] = []
+    reading: Callable[[Generation], float],
+) -> Generation:
+    """With the longest layout that can be read in that time; with the quickest to be read where none can."""
+    found: list[tuple[float, Generation]] = []
     for part in PARTS:
         try:
-            tokens = whole if part == 1 else prompt(request, tokenizer, manifest, part).tokens
+            one = whole if part == 1 else replace(whole, prompt=prompt(request, tokenizer, manifest, part).tokens)
         except PromptError:  # too short to hold anything
             break
-        found.append((reading(tokens), tokens))
+        found.append((reading(one), one))
         if found[-1][0] <= seconds:
-            return tokens
-    return min(found)[1]
+            return one
+    return min(found, key=lambda one: one[0])[1]
 
 
 def told(event: Token | Finish, before: Usage) -> Chunk | Done:

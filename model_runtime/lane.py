@@ -51,8 +51,8 @@ class Writer(Protocol):
     def busy(self) -> bool:
         """There is something to do."""
 
-    def reading(self, prompt: tuple[int, ...]) -> float:
-        """Seconds it would take to read this prompt."""
+    def reading(self, generation: Generation) -> float:
+        """Seconds it would take to read its prompt."""
 
     def begin(self, generation: Generation, cancel: Cancel) -> Any:
         """Take a generation; the value names it. Raises PromptError, Overloaded."""

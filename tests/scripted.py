@@ -63,9 +63,9 @@ class ScriptedEngine:
         """Something was begun and is not finished."""
         return bool(self.under_way)
 
-    def reading(self, prompt: tuple[int, ...]) -> float:
+    def reading(self, generation: Generation) -> float:
         """Takes no time, unless told otherwise."""
-        return self.pace * len(prompt)
+        return self.pace * len(generation.prompt)
 
     def begin(self, generation: Generation, cancel: Cancel) -> Script:
         """Takes anything."""
