@@ -25,7 +25,7 @@ from benchmarks import footprint
 from benchmarks.crowd import Asker, Crowd, Request, write
 from benchmarks.samples import spread
 from benchmarks.workspace import copied, package
-from lacuna import daemon, isolation
+from lacuna import daemon, isolation, tokens
 from lacuna import settings as configuration
 from model_runtime.client import Client, Endpoint
 from model_runtime.protocol import Chunk, InfillRequest
@@ -60,15 +60,7 @@ class Ours:
 def serving(count: int, folder: Path, arguments: Sequence[str]) -> Iterator[tuple[int, Callable[[int], Asker]]]:
     """`lacuna serve` with a token for each: its process id, and the way to it."""
     kept = folder / "tokens.json"
-    made = [
-        subprocess.run(
-            isolation.command("token", "create", f"typist-{who}", "--tokens", str(kept), "--rate", "0"),
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-        for who in range(count)
-    ]
+    made = [token for token, _ in tokens.make(kept, [f"typist-{who}" for who in range(count)])]
     command = isolation.command("serve", "--port", "0", "--tokens", str(kept), *arguments)
     with ended(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)) as process:
         assert process.stdout is not None

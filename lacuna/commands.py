@@ -88,6 +88,7 @@ def serve(
     without_tokens: Annotated[
         bool, typer.Option("--insecure-without-tokens", help="Answer whoever can connect.")
     ] = False,
+    memory: Annotated[int | None, typer.Option(min=1, metavar="MB", help="What a server may use of memory.")] = None,
     lock_descriptor: Annotated[int | None, typer.Option(hidden=True)] = None,
     ready_descriptor: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
@@ -113,6 +114,7 @@ def serve(
             audit or kept.with_name("audit.log"),
             without_tls,
             without_tokens,
+            memory,
         )
         server.run(settings, listens, ready=lambda url: print(f"ready at {url}", flush=True))
 

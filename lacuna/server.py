@@ -22,19 +22,26 @@ from lacuna.errors import ServeError
 from lacuna.fresh import Fresh
 from lacuna.resident import runner
 from lacuna.settings import Settings
-from model_runtime import gateway, manifest
+from model_runtime import gateway, manifest, memories
 from model_runtime.access import Access, Grant
 from model_runtime.gateway import Terms
 from model_runtime.lane import Writer
+from model_runtime.manifest import Manifest
 from model_runtime.service import Identity, Server, Service, serve
 
 _BACKLOG = 1024
+_PROGRAM_MB = 120  # Python, its libraries and ONNX Runtime
+_WEIGHTS = 4  # times the files of a model are held at most: for a few tokens, for many, and while they are loaded
+_WORKSPACE_MB = 5  # that a workspace's memory takes at most
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Port:
-    """Where to listen and on which terms. without_tls, without_tokens: said in so many words by whoever serves."""
+    """Where to listen and on which terms. without_tls, without_tokens: said in so many words by whoever serves.
+
+    memory: megabytes that all of it may use.
+    """
 
     host: str
     port: int
@@ -45,6 +52,7 @@ class Port:
     audit: Path
     without_tls: bool
     without_tokens: bool
+    memory: int | None
 
 
 def run(settings: Settings, port: Port, ready: Callable[[str], None]) -> None:
@@ -56,6 +64,7 @@ def run(settings: Settings, port: Port, ready: Callable[[str], None]) -> None:
     directory = settings.model_directory
     described = manifest.read(directory)
     terms = Terms(Access(_grants(port)), _context(port), audit.opened(port.audit))
+    kv_cache = settings.kv_cache if port.memory is None else _for_keys_and_values(port.memory, described)
     listener = _listen(port)
     log.to_stream(sys.stderr)
     _allow_many_files()
@@ -64,7 +73,7 @@ def run(settings: Settings, port: Port, ready: Callable[[str], None]) -> None:
     def opener() -> Writer:
         from model_runtime.engine import Engine  # slow to import, so on the engine's thread
 
-        return Engine.open(directory, cache=settings.cache, threads=settings.threads, kv_cache=settings.kv_cache)
+        return Engine.open(directory, cache=settings.cache, threads=settings.threads, kv_cache=kv_cache)
 
     def server_of(service: Service) -> Server:
         return gateway.server(service, described, terms)
@@ -74,6 +83,15 @@ def run(settings: Settings, port: Port, ready: Callable[[str], None]) -> None:
     serving = serve(opener, listener, identity, ready=lambda: ready(url), server_of=server_of)
     with contextlib.closing(listener), _hanging_up_ignored(), runner() as loop:
         loop.run(serving)
+
+
+def _for_keys_and_values(memory: int, described: Manifest) -> int:
+    """Megabytes that are left for the model's memory of what it has read: measured, and rounded up in our favour."""
+    weights = sum(file.bytes for file in described.files.values()) >> 20
+    rest = _PROGRAM_MB + _WEIGHTS * weights + memories.ALL * _WORKSPACE_MB
+    if memory <= rest:
+        raise ServeError(f"--memory is {memory} MB, the program and the model take {rest}; give at least {rest + 100}")
+    return memory - rest
 
 
 def _check(port: Port) -> None:

@@ -9,10 +9,10 @@ import contextlib
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -65,25 +65,30 @@ def create(
     tokens: Kept = None,
 ) -> None:
     """Make a token and print it, this once."""
-    token, identifier, digest = access.issue()
-    now = time.time()
-    grant = Grant(
-        id=identifier,
-        name=_checked_name(name),
-        digest=digest,
-        scopes=_checked_scopes(scope),
+    path = tokens or location()
+    scopes, called, now = _checked_scopes(scope), _checked_name(name), time.time()
+    ((token, grant),) = make(
+        path,
+        [called],
+        scopes=scopes,
         created=now,
         expires=now + days * 86400 if days else None,
         rate=rate or None,
         concurrency=concurrency or None,
     )
-    path = tokens or location()
-    with _changing(path) as grants:
-        grants[identifier] = grant
-    Console(stderr=True).print(
-        f"kept in {path} as {identifier}; this is the token, it is not shown again:", style="dim"
-    )
+    Console(stderr=True).print(f"kept in {path} as {grant.id}; this is the token, it is not shown again:", style="dim")
     print(token)
+
+
+def make(path: Path, names: Sequence[str], **terms: Any) -> list[tuple[str, Grant]]:
+    """A new token for each name, and the grant that is kept of it. terms: of `access.Grant`. Raises TokenError."""
+    made = []
+    for name in names:
+        token, identifier, digest = access.issue()
+        made.append((token, Grant(id=identifier, name=name, digest=digest, **terms)))
+    with _changing(path) as grants:
+        grants |= {grant.id: grant for _, grant in made}
+    return made
 
 
 @app.command("list")

@@ -167,6 +167,7 @@ def test_a_client_without_a_certificate_is_not_let_in_where_one_is_asked_for(kee
         (("--host", "::", "--insecure-without-tokens"), "--insecure-without-tls"),
         (("--host", "example.invalid"), "--insecure-without-tls"),
         (("--tls-cert", "chain.pem"), "--tls-key"),
+        (("--memory", "64"), "give at least"),
         (("--tls-client-ca", "ca.pem"), "--tls-cert"),
         (("--tls-cert", "/nowhere/c.pem", "--tls-key", "/nowhere/k.pem"), "/nowhere/c.pem"),
         (("--tls-cert", sys.executable, "--tls-key", sys.executable), "PEM"),
