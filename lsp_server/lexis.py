@@ -17,6 +17,7 @@ Kind = Literal["code", "comment", "string"]
 
 CLOSERS = ")]}"
 QUOTES = "\"'`"
+_BRACKET = re.compile(r"[()\[\]{}]")
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _STRING_PREFIXES = frozenset(["b", "br", "f", "fr", "r", "rb", "rf", "u"])
 _TRIPLE = ('"""', "'''")
@@ -26,22 +27,54 @@ _LIFETIME = re.compile(r"'\w+\b(?!')")  # Rust's, which no quote closes
 
 def within(before: str, language: str) -> Kind:
     """What the end of a text stands in. The text's beginning is taken for code."""
+    return list(_spans(before, language))[-1][0]
+
+
+def opened(before: str, language: str) -> str:
+    """The closers that a text wants whose beginning is code, innermost first; strings and comments do not count."""
+    return "".join(_match(before, language)[0])
+
+
+def closed(after: str, language: str) -> str:
+    """The closers in a text whose beginning is code that close what was opened before it."""
+    return "".join(_match(after, language)[1])
+
+
+def _match(text: str, language: str) -> tuple[list[str], list[str]]:
+    wanted: list[str] = []
+    unmatched: list[str] = []
+    for kind, start, stop in _spans(text, language):
+        for character in _BRACKET.findall(text, start, stop) if kind == "code" else ():
+            if character in _PAIRS:
+                wanted.insert(0, _PAIRS[character])
+            elif wanted:
+                wanted.pop(0)
+            else:
+                unmatched.append(character)
+    return wanted, unmatched
+
+
+def _spans(text: str, language: str) -> Iterator[tuple[Kind, int, int]]:
+    """The pieces of a text whose beginning is code: what they are, and from where to where. There is one at least."""
     pattern, ends = _openers(language)
-    at = 0
-    while (found := pattern.search(before, at)) is not None:
+    at = began = 0
+    while (found := pattern.search(text, at)) is not None:
         at, opener = found.end(), found.group()
+        if opener not in ends and _is_apostrophe(text, found.start(), opener):
+            continue
+        kind, closer = ends.get(opener, ("string", opener))
         if opener in ends:
-            kind, closer = ends[opener]
-            stop = before.find(closer, at)
-            if stop < 0:
-                return kind
-            at = stop + len(closer)
-        elif not _is_apostrophe(before, found.start(), opener):
-            end = _string_end(before, at, opener)
-            if end is None:
-                return "string"
-            at = end
-    return "code"
+            stop = text.find(closer, at)
+            end = None if stop < 0 else stop + len(closer)
+        else:
+            end = _string_end(text, at, opener)
+        yield "code", began, found.start()
+        if end is None:
+            yield kind, found.start(), len(text)
+            return
+        yield kind, found.start(), end
+        at = began = end
+    yield "code", began, len(text)
 
 
 def depth(text: str, quote: str | None = None) -> int:

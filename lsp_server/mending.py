@@ -12,6 +12,7 @@ from difflib import SequenceMatcher
 from itertools import pairwise, takewhile
 
 from lsp_server import lexis
+from lsp_server.document import Place
 from lsp_server.extent import is_braced, last_text, repeats
 from lsp_server.scope import indentation
 from lsp_server.window import Frame
@@ -25,6 +26,7 @@ MOST_BELOW = 3  # lines compared with those below
 _MARKER = re.compile(r"<\|[a-z_▁]+\|>|<｜[^\n>]{1,40}｜>|</?fim_\w+>|<(?:PRE|SUF|MID|EOT|fim-\w+)>|<\|?endoftext\|?>")
 _STUCK = re.compile(r"(?P<once>\w.{3,23}?)(?P=once){4,}")  # the same five times and more
 _OPENER = re.compile(r"(?:[:{(\[,\\]|=>|->|\b(?:do|then|begin|else))$")
+_TRIPLE = ('"""', "'''")
 _BOUNDARY = re.compile(r"\b|(?<=\W)(?=\W)")
 CLOSERS = " )]}>\"'`;,:"  # what an editor may put right of the cursor
 
@@ -138,6 +140,51 @@ def before_closer(text: str, frame: Frame) -> str:
             depth += 1
         quote = after
     return text
+
+
+def closable(text: str, frame: Frame) -> str:
+    """The text up to a closer that closes nothing: another bracket is open there, none is, or one closed already.
+
+    A closer on a line of its own ends a block, and where that ends is told by its indentation.
+    """
+    if lexis.within(frame.before, frame.language) != "code" or not any(map(text.__contains__, lexis.CLOSERS)):
+        return text
+    wanted = lexis.opened(frame.before, frame.language)
+    knows_all = frame.anchor.start == Place(0, 0)
+    closed = lexis.closed("\n".join((frame.right, *frame.below)), frame.language)[:1]
+    inner = ""
+    quote: str | None = None
+    for at, character, after in lexis.marks(text):
+        if quote is None and after is None:
+            if character not in lexis.CLOSERS:
+                inner = lexis.unclosed(character) + inner
+            elif inner:
+                if inner[0] != character:
+                    return text[:at]
+                inner = inner[1:]
+            elif wanted:
+                is_alone = not (text[:at].rpartition("\n")[2]).strip() and "\n" in text[:at]
+                if wanted[0] != character or (closed == character and not is_alone):
+                    return text[:at]
+                wanted = wanted[1:]
+            elif knows_all:
+                return text[:at]
+        quote = after
+    return text
+
+
+def unquoted(lines: list[str], language: str, *, whole: bool) -> list[str]:
+    """The lines with a text in triple quotes ended that they leave open; without it while more of it may come."""
+    text = "\n".join(lines)
+    opened = max(text.rfind(marks) for marks in _TRIPLE)
+    if opened < 0 or lexis.within(text, language) != "string":
+        return lines
+    if not whole:
+        return lines[: text[:opened].count("\n")]
+    if len(lines) == 1:
+        return [text + text[opened : opened + 3]]
+    last = next(line for line in reversed(lines) if line.strip())
+    return [*lines, last[: len(last) - len(last.lstrip())] + text[opened : opened + 3]]
 
 
 def closers_behind(text: str, cut: str, frame: Frame) -> str:

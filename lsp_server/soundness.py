@@ -20,7 +20,7 @@ from lsp_server.suggestion import Nothing, Suggestion
 from retrieval import insertion, languages
 from retrieval.insertion import Gap
 
-BUDGET = 0.003  # seconds that an answer may wait for it
+BUDGET = 0.003  # seconds that an answer may wait for the tree, and then of work on it
 
 HEAD_START = 0.004  # seconds for the request to the model, which goes first
 
@@ -34,10 +34,14 @@ class Soundness:
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "syntax")
+        self._tasks: set[Parsed] = set()
 
     def begin(self, snapshot: Snapshot) -> Parsed:
         """The code around the snapshot's cursor as a tree, which is being made once the model has been asked."""
-        return asyncio.create_task(self._parsed(snapshot))
+        task = asyncio.create_task(self._parsed(snapshot))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _parsed(self, snapshot: Snapshot) -> Gap | None:
         await asyncio.sleep(HEAD_START)
@@ -49,13 +53,12 @@ class Soundness:
 
     async def sound(self, found: Suggestion, parsed: Parsed, snapshot: Snapshot) -> Suggestion | Nothing:
         """The suggestion, as much of it as adds no error; nothing when that is nothing."""
-        until = time.monotonic() + BUDGET
         await asyncio.wait({parsed}, timeout=BUDGET)
         if not parsed.done() or (gap := parsed.result()) is None:
             return found
         line, column = content(snapshot.lines[snapshot.cursor.line]), snapshot.cursor.column
         removed = line[column : column + found.replaces]
-        text = _fitting(gap, found, removed, until)
+        text = _fitting(gap, found, removed, time.thread_time() + BUDGET)
         if text is None or text == found.text:
             return found
         if not text.strip():
@@ -64,6 +67,8 @@ class Soundness:
 
     def close(self) -> None:
         """End the thread."""
+        for task in self._tasks:
+            task.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
@@ -71,7 +76,7 @@ def _fitting(gap: Gap, found: Suggestion, removed: str, until: float) -> str | N
     """The text, with the closers that it lacks, or cut; None when time is up."""
 
     def sound(text: str) -> int | None:
-        return insertion.sound(gap, text, removed, until - time.monotonic())
+        return insertion.sound(gap, text, removed, until - time.thread_time())
 
     length = sound(found.text)
     if length is None or length == len(found.text):

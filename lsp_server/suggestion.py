@@ -83,6 +83,8 @@ def _block(raw: str, finish: str | None, frame: Frame, wanted: Plan) -> Suggesti
     kept = mending.without_lines_below(mending.unrepeated(lines, frame), frame)
     whole = stopped or len(kept) < len(lines) or finish is not None
     kept = [mending.unstuck(line) for line in kept]
+    if kept:
+        kept = _sound_ends(kept, frame, whole=whole)
     if len(kept) == 1:
         return Suggestion(_fitted(kept[0], frame, ended=stopped).text, whole)
     if not kept:
@@ -91,16 +93,26 @@ def _block(raw: str, finish: str | None, frame: Frame, wanted: Plan) -> Suggesti
     return Suggestion("\n".join(mending.braced(kept, frame)), whole)
 
 
+def _sound_ends(lines: list[str], frame: Frame, *, whole: bool) -> list[str]:
+    """The lines up to one with a closer that closes nothing; a text in quotes that is left open is closed, or goes."""
+    text = "\n".join(lines)
+    closable = mending.closable(text, frame)
+    if closable != text:
+        lines = closable.split("\n")[:-1] or [closable]
+    return mending.unquoted(lines, frame.language, whole=whole)
+
+
 def _fitted(text: str, frame: Frame, *, ended: bool) -> Suggestion:
     """One line's text as it fits left of what stands right of the cursor."""
     cut = mending.before_closer(text, frame)
     if cut == text:
-        fitted = mending.without_overlap(text, frame.right)
+        fitted = mending.closable(mending.without_overlap(text, frame.right), frame)
         return Suggestion(mending.spaced(fitted, frame.right), ended)
     met = mending.closers_behind(text, cut, frame) if ended else ""
     if met:
         left, right = frame.left + cut + met, frame.right[len(met) :]
-        behind = _fitted(text[len(cut + met) :], replace(frame, left=left, right=right, inserted=right), ended=ended)
+        there = replace(frame, typed=frame.typed + cut + met, left=left, right=right, inserted=right)
+        behind = _fitted(text[len(cut + met) :], there, ended=ended)
         if behind.text.strip():
             return Suggestion(cut + met + behind.text, ended, len(met) + behind.replaces)
     return Suggestion(mending.spaced(cut, frame.right), ended)

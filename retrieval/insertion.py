@@ -1,7 +1,8 @@
 """Lines, a cursor and a text that may be put there in; how much of that text adds no error to the code out.
 
 A long file is read around the cursor only, with the lines that open and close the blocks around what is read, so that
-the cost does not grow with the file. Keeps nothing between two calls but parsers, for each thread its own.
+the cost does not grow with the file; a budget is time of the processor, so that a busy machine changes nothing. Keeps
+nothing between two calls but parsers, for each thread its own.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def gap(lines: Sequence[str], line: int, column: int, language: Language, second
     after = _bytes("".join((lines[line][column:], *below)))
     try:
         tree = _parsed(
-            _parser(threading.get_ident(), language.grammar), before + after, None, time.monotonic() + seconds
+            _parser(threading.get_ident(), language.grammar), before + after, None, time.thread_time() + seconds
         )
     except GrammarError:
         return None
@@ -63,7 +64,7 @@ def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003) -> int
     removed: what right of the cursor the text replaces, if all of it is sound. A text is cut at the end of a line, its
     first line at the end of a word or bracket. In code that is broken anyway it is cut only where that mends it.
     """
-    stop = time.monotonic() + seconds
+    stop = time.thread_time() + seconds
     if (tree := _tree_with(one, text, removed, stop)) is None:
         return None
     most = _errors(tree)
@@ -76,7 +77,7 @@ def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003) -> int
             return length
     if most <= one.errors:
         return len(text)  # it was broken before, and no part of the text mends it
-    return None if time.monotonic() >= stop else 0
+    return None if time.thread_time() >= stop else 0
 
 
 def _cuts(text: str) -> Iterator[int]:
@@ -107,14 +108,14 @@ def _tree_with(one: Gap, text: str, removed: str, stop: float) -> Tree | None:
 
 def _parsed(parser: Parser, source: bytes, old: Tree | None, stop: float) -> Tree | None:
     """The tree, None when time is up."""
-    if time.monotonic() >= stop:
+    if time.thread_time() >= stop:
         return None
 
     def read(offset: int, _: object) -> bytes:
         return source[offset : offset + 8_192]
 
     def late(*_: object) -> bool:
-        return time.monotonic() > stop
+        return time.thread_time() > stop
 
     try:
         if old is None:

@@ -218,6 +218,31 @@ def test_lines_that_stand_below_are_not_written_again() -> None:
     check("x = {\n    <caret>\n\n\n    'b': 2\n}\n", "'a': 1,\n    \"b\": 2,\n}", "'a': 1,")
 
 
+@pytest.mark.parametrize(
+    ("text", "raw", "expected"),
+    [
+        ("if (a) {\n  b(c<caret>\n}\n", ".d))", ".d)"),
+        ("if (a) {\n  b.c<caret>\n}\n", "(d)))", "(d)"),
+        ("call(\n    a,\n    <caret>\n)\n", "b)", "b"),
+        ("call(\n    a,\n    <caret>\n", "b)", "b)"),
+        ("x = [\n    1,\n    <caret>\n", "2)", "2"),
+        ("f(<caret>))\n", "1, 4 },", "1, 4"),
+        ("x = 1\n<caret>\n", "y)", "y"),
+        ("x = ')'\ny = <caret>\n", "f(')')", "f(')')"),
+        ("# (\ny = <caret>\n", "f())", "f()"),
+    ],
+)
+def test_a_closer_that_closes_nothing_is_left_out(text: str, raw: str, expected: str) -> None:
+    check(text, raw, expected)
+
+
+def test_a_docstring_that_is_cut_short_is_ended() -> None:
+    text = "def f():\n    <caret>\n\ng = 1\n"
+    check(text, '"""The sum.\n\n    Of two', '"""The sum."""', finish="length")
+    check(text, '"""The sum.\n\n    Of two\n    and three', '"""The sum.\n\n    Of two\n    """', finish="length")
+    check(text, '"""The sum.\n\n    Of two', None, finish=None)
+
+
 def test_the_line_above_is_not_written_again() -> None:
     check("value = compute(1)\n<caret>\n", "value = compute(1)\n", None)
     check("a()\n<caret>\n", "a()\n", "a()")

@@ -268,7 +268,8 @@ async def test_by_hand_the_model_is_asked_though_something_is_on_the_screen(make
     [
         ("call(\n    a,\n    <caret>\n)\n", "b)\n", "b"),
         ("value = <caret>\n", "call(a, b", "call(a, b)"),
-        ("value = 1\n<caret>\n", ") = 2\n", None),
+        ("value = 1\n<caret>\n", "return = 2\n", "return"),
+        ("value = 1\n<caret>\n", "= 2\n", None),
     ],
 )
 async def test_what_would_break_the_code_is_cut_off_or_closed(
@@ -281,8 +282,8 @@ async def test_what_would_break_the_code_is_cut_off_or_closed(
 
 async def test_no_answer_waits_for_a_tree(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soundness, "BUDGET", 0.0)
-    typing = make("value = 1\n<caret>\n", {"before": "", "text": ") = 2\n"})
-    assert await typing.ghost() == ") = 2"
+    typing = make("value = 1\n<caret>\n", {"before": "", "text": "return = 2\n"})
+    assert await typing.ghost() == "return = 2"
 
 
 # Right of the cursor
