@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from benchmarks.editor import Editor
 from benchmarks.keystrokes import seen
 from benchmarks.typist import Typing
@@ -27,6 +29,7 @@ from model_runtime.protocol import InfillRequest
 
 QUIET = 0.025  # seconds without a key before a request goes out: the language server's longest wait for another key
 TOKENS, LINES = 64, 10
+DEADLINE = 2000.0  # milliseconds from the arrival of a request at the server, unless told
 _START = 3.0  # seconds over which they sit down
 
 
@@ -44,13 +47,15 @@ class Asker(Protocol):
 class Request:
     """One request. who: its typist; at: the key it follows, in seconds of time.perf_counter(); the rest since then.
 
-    first_ms: when text came that is more than blanks; whole_ms: when it was all there. refused: 429 or 503.
+    first_ms: when text came that is more than blanks; whole_ms: when it was all there; left_ms: when the next key cut
+    it off. refused: 429 or 503.
     """
 
     who: int
     at: float
     first_ms: float | None = None
     whole_ms: float | None = None
+    left_ms: float | None = None
     refused: bool = False
     failed: str | None = None
 
@@ -64,16 +69,25 @@ class Crowd:
 
 
 async def write(
-    workspace: Workspace, count: int, seconds: float, join: Callable[[int], Asker], crowd: Crowd, seed: int = 1
+    workspace: Workspace,
+    count: int,
+    seconds: float,
+    join: Callable[[int], Asker],
+    crowd: Crowd,
+    seed: int = 1,
+    deadline: float = DEADLINE,
 ) -> None:
     """So many people write for so long, each in files of their own mind. join: the way to the server for one."""
     until = time.perf_counter() + seconds
     async with asyncio.TaskGroup() as group:
         for who in range(count):
-            group.create_task(_sit(workspace, who, until, join(who), crowd, random.Random(f"{seed} {who}")))
+            rng = random.Random(f"{seed} {who}")
+            group.create_task(_sit(workspace, who, until, join(who), crowd, rng, deadline))
 
 
-async def _sit(workspace: Workspace, who: int, until: float, asker: Asker, crowd: Crowd, rng: random.Random) -> None:
+async def _sit(
+    workspace: Workspace, who: int, until: float, asker: Asker, crowd: Crowd, rng: random.Random, deadline: float
+) -> None:
     holes = list(workspace.holes)
     rng.shuffle(holes)
     await asyncio.sleep(rng.uniform(0, _START))
@@ -85,6 +99,7 @@ async def _sit(workspace: Workspace, who: int, until: float, asker: Asker, crowd
             async for request, at in _requests(workspace.root, hole, who, until, crowd, rng):
                 if running is not None:
                     running.cancel()
+                request = msgspec.structs.replace(request, deadline_ms=deadline)
                 running = asyncio.create_task(_ask(asker, request, who, at, crowd))
     finally:
         if running is not None:
@@ -119,7 +134,6 @@ def _asked(path: Path, editor: Editor, anchor: Anchor | None, who: int) -> tuple
         typed=found.typed,
         max_tokens=TOKENS,
         max_lines=extent.plan(found, LINES).lines,
-        deadline_ms=2000,
     )
     return found.anchor, request
 
@@ -134,6 +148,9 @@ async def _ask(asker: Asker, request: InfillRequest, who: int, at: float, crowd:
                 if sample.first_ms is None and piece.strip():
                     sample.first_ms = (time.perf_counter() - at) * 1000
         sample.whole_ms = (time.perf_counter() - at) * 1000
+    except asyncio.CancelledError:
+        sample.left_ms = (time.perf_counter() - at) * 1000
+        raise
     except Overloaded:
         sample.refused = True
     except LacunaRuntimeError as error:

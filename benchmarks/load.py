@@ -3,7 +3,9 @@
 Starts `lacuna serve` on a free port of loopback with a token for each typist, or uses --url, or the user's daemon
 (--daemon). The people share the machine with the server, and what they take of it is told as well.
 
-An answer counts when text that is more than blanks has come within 300 ms of the key and before the next key.
+An answer is in time when text that is more than blanks has come within 300 ms of the key and before the next key.
+Of the suggestions that were due, those count as answered for which any text came; due is one that the typist left alone
+for 150 ms and for which the model had something to say, or was not asked because others were.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import footprint
-from benchmarks.crowd import Asker, Crowd, Request, write
-from benchmarks.samples import spread
+from benchmarks.crowd import DEADLINE, Asker, Crowd, Request, write
+from benchmarks.samples import PROMPT, spread
 from benchmarks.workspace import copied, package
 from lacuna import daemon, isolation, tokens
 from lacuna import settings as configuration
@@ -85,7 +87,7 @@ def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 async def measure(
-    count: int, seconds: float, pid: int | None, join: Callable[[int], Asker], seed: int
+    count: int, seconds: float, pid: int | None, join: Callable[[int], Asker], seed: int, deadline: float = DEADLINE
 ) -> dict[str, Any]:
     """The report of one sitting."""
     crowd = Crowd()
@@ -93,13 +95,13 @@ async def measure(
         workspace = copied(package("httpx"), Path(name), seed)
         own, theirs = footprint.cpu_seconds(os.getpid()), footprint.cpu_seconds(pid) if pid else 0.0
         began = time.perf_counter()
-        await write(workspace, count, seconds, join, crowd, seed)
+        await write(workspace, count, seconds, join, crowd, seed, deadline)
         spent = time.perf_counter() - began
     return {
         "typists": count,
         "seconds": round(spent, 1),
         "keys_per_s": round(crowd.keys / spent, 1),
-        **summary(crowd.samples, count, spent),
+        **summary(crowd.samples, count, spent, deadline),
         "memory_mb": round(footprint.resident_mb(pid), 1) if pid else None,
         "peak_mb": round(footprint.peak_mb(pid), 1) if pid else None,
         "server_cpu": round((footprint.cpu_seconds(pid) - theirs) / spent, 2) if pid else None,
@@ -107,8 +109,11 @@ async def measure(
     }
 
 
-def summary(samples: Sequence[Request], count: int, seconds: float) -> dict[str, Any]:
-    """What the requests were worth: rates, milliseconds, shares."""
+def summary(samples: Sequence[Request], count: int, seconds: float, deadline: float = DEADLINE) -> dict[str, Any]:
+    """What the requests were worth: rates, milliseconds, shares. deadline: in milliseconds."""
+    left_alone = [one for one in samples if one.left_ms is None or one.left_ms >= PROMPT]
+    said = sum(one.first_ms is not None for one in left_alone)
+    missed = sum(_is_missed(one, deadline) for one in left_alone)
     answered = [one.first_ms for one in samples if one.first_ms is not None]
     good = [one for one in samples if one.first_ms is not None and one.first_ms <= WITHIN]
     whole = [one.whole_ms for one in samples if one.whole_ms is not None]
@@ -116,6 +121,7 @@ def summary(samples: Sequence[Request], count: int, seconds: float) -> dict[str,
     return {
         "requests": len(samples),
         "answers_per_s": round(len(good) / seconds, 2),
+        "due": {"n": said + missed, "answered_share": round(said / max(1, said + missed), 3)},
         "first_ms": spread(answered),
         "whole_ms": spread(whole),
         "refused_share": round(sum(one.refused for one in samples) / max(1, len(samples)), 3),
@@ -125,6 +131,14 @@ def summary(samples: Sequence[Request], count: int, seconds: float) -> dict[str,
         "longest_unserved_s": round(max(_unserved(good, who, samples) for who in range(count)), 1),
         "answers_per_typist": _shares([sum(one.who == who for one in good) for who in range(count)]),
     }
+
+
+def _is_missed(sample: Request, deadline: float) -> bool:
+    """Whether nothing came though something might have, had there been more time."""
+    if sample.first_ms is not None:
+        return False
+    in_time = sample.whole_ms is not None and sample.whole_ms < deadline
+    return not in_time
 
 
 def _is_cut_off(sample: Request) -> bool:
@@ -151,7 +165,12 @@ async def _by_daemon(arguments: argparse.Namespace) -> dict[str, Any]:
     pid = (await client.health()).pid
     await client.close()
     return await measure(
-        arguments.typists, arguments.minutes * 60, pid, lambda _: Ours(client.endpoint), arguments.seed
+        arguments.typists,
+        arguments.minutes * 60,
+        pid,
+        lambda _: Ours(client.endpoint),
+        arguments.seed,
+        arguments.deadline,
     )
 
 
@@ -162,13 +181,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         return {"lacuna": asyncio.run(_by_daemon(arguments))}
     if arguments.url:
         endpoint = Endpoint(url=arguments.url, token=os.environ.get("LACUNA_TOKEN"))
-        report = measure(arguments.typists, seconds, None, lambda _: Ours(endpoint), arguments.seed)
+        report = measure(arguments.typists, seconds, None, lambda _: Ours(endpoint), arguments.seed, arguments.deadline)
         return {"lacuna": asyncio.run(report)}
     with (
         tempfile.TemporaryDirectory(prefix="lacuna-load-") as name,
         serving(arguments.typists, Path(name), arguments.serve) as (pid, join),
     ):
-        return {"lacuna": asyncio.run(measure(arguments.typists, seconds, pid, join, arguments.seed))}
+        return {
+            "lacuna": asyncio.run(measure(arguments.typists, seconds, pid, join, arguments.seed, arguments.deadline))
+        }
 
 
 def main() -> None:
@@ -177,6 +198,7 @@ def main() -> None:
     parser.add_argument("--typists", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--deadline", type=float, default=DEADLINE, help="milliseconds (default: %(default).0f)")
     parser.add_argument("--daemon", action="store_true", help="the user's daemon in place of a server")
     parser.add_argument("--url", help="a server that runs; its token is in LACUNA_TOKEN")
     parser.add_argument("--json", action="store_true")

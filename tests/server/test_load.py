@@ -31,6 +31,19 @@ def test_only_text_that_comes_in_time_counts_as_an_answer() -> None:
     assert found["answers_per_typist"] == {"least": 0, "median": 2, "most": 2}
 
 
+def test_due_is_what_was_left_alone_and_had_something_to_say() -> None:
+    samples = [
+        Request(0, 0.0, first_ms=100.0, whole_ms=200.0),
+        Request(0, 1.0, first_ms=100.0, left_ms=160.0),
+        Request(0, 2.0, left_ms=400.0),  # the model had not come to it yet
+        Request(0, 3.0, refused=True),
+        Request(0, 4.0, whole_ms=1001.0),  # nothing until the deadline
+        Request(0, 5.0, whole_ms=50.0),  # nothing to say
+        Request(0, 6.0, left_ms=100.0),  # the next key came too soon
+    ]
+    assert summary(samples, 1, 10.0, deadline=1000.0)["due"] == {"n": 5, "answered_share": 0.4}
+
+
 async def test_each_typist_asks_by_themselves_and_the_next_key_cuts_off(tmp_path: Path) -> None:
     asked: list[InfillRequest] = []
     cut: list[str] = []
