@@ -109,7 +109,7 @@ def _tiles(found: Statistics) -> str:
             _percent(None if still is None else still.share),
             f"of the code, after {_AFTER.get(last or 0, 'a while')}",
         ),
-        ("Time to a suggestion", _ms(speed.median), f"median; {memory} at once, from memory"),
+        ("Time to a suggestion", _ms(speed.median), f"median; {memory} from memory"),
     )
     cells = (f"<div><h2>{name}</h2><b>{value}</b><p>{more}</p></div>" for name, value, more in tiles)
     return f'<section class="tiles">{"".join(cells)}</section>'

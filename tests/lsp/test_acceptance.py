@@ -242,6 +242,57 @@ def test_nothing_is_said_of_a_document_that_was_closed(desk: Desk) -> None:
     assert desk.pass_time() == {}
 
 
+def whole(before: str, after: str, at: int) -> Edit:
+    """As an editor with full synchronisation tells it."""
+    return Edit(after)
+
+
+def lines(before: str, after: str, at: int) -> Edit:
+    """As an editor that replaces lines tells it: the line that the edit was made in."""
+    start, end = before.rfind("\n", 0, at) + 1, (before + "\n").index("\n", at)
+    return Edit(after[start : len(after) - (len(before) - end)], point(before, start), point(before, end))
+
+
+def smallest(before: str, after: str, at: int) -> Edit:
+    """As Neovim tells it: of that line, from the first to the last character that differs."""
+    start, end = before.rfind("\n", 0, at) + 1, (before + "\n").index("\n", at)
+    old, new = before[start:end], after[start : len(after) - (len(before) - end)]
+    same = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    tail = 0
+    while tail < min(len(old), len(new)) - same and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    return Edit(new[same : len(new) - tail], point(before, start + same), point(before, end - tail))
+
+
+def point(text: str, at: int) -> Position:
+    before = text[:at].split("\n")
+    return Position(len(before) - 1, len(before[-1]))
+
+
+CODE = st.text("ab )(\n", min_size=1, max_size=8)
+
+
+@given(CODE, CODE, CODE, st.lists(st.integers(1, 8), max_size=4), st.booleans())
+def test_however_an_editor_tells_its_edits_the_fate_is_the_same(
+    left: str, right: str, suggestion: str, pieces: list[int], ends_otherwise: bool
+) -> None:
+    told = []
+    for style in (whole, smallest, lines):
+        desk = Desk(f"{left}<caret>{right}", "utf-32")
+        desk.show(suggestion)
+        text, at = left + right, len(left)
+        for length in pieces:
+            piece = suggestion[at - len(left) :][:length]
+            after = text[:at] + piece + text[at:]
+            if piece:
+                desk.edit(style(text, after, at))
+            text, at = after, at + len(piece)
+        if ends_otherwise and at - len(left) < len(suggestion):
+            desk.edit(style(text, text[:at] + "#" + text[at:], at))
+        told.append(desk.leave())
+    assert told[0] == told[1] == told[2]
+
+
 EDITS = st.lists(
     st.tuples(
         st.integers(0, 4), st.integers(0, 14), st.integers(0, 4), st.integers(0, 14), st.text("lef t\n)", max_size=6)
