@@ -48,8 +48,16 @@ def of(remote: Remote) -> Client:
         url=remote.url, token=remote.token, ca=remote.ca, certificate=remote.certificate, key=remote.key
     )
     if remote.engine == "lacuna":
-        return Client(endpoint)
+        return Client(endpoint) if remote.share_memory else _Untaught(endpoint)
     return Foreign(endpoint, Manner(remote.engine, remote.model, remote.fim))
+
+
+class _Untaught(Client):
+    """A client that keeps workspaces to itself: what is sent is what a request needs."""
+
+    async def learn(self, lesson: Lesson) -> Learnt:
+        """Nothing of it."""
+        return Learnt(0)
 
 
 class Failover:

@@ -6,13 +6,14 @@ The file is $LACUNA_CONFIG, or config.toml in $XDG_CONFIG_HOME/lacuna (~/.config
     threads = 2               # of the network; without it, chosen by the machine
     kv_cache = 96             # megabytes that the model may remember of what it read
     server = "https://…:8443" # a team's server, or an engine of another project; and what is needed to reach it:
-                              # token_file, ca, client_cert, client_key, engine, engine_model, fim, fallback
+                              # token_file, ca, client_cert, client_key, engine, engine_model, fim, fallback,
+                              # share_memory
     idle_exit = 1800          # seconds without a request after which the daemon ends; 0 never
 
 LACUNA_MODEL, LACUNA_THREADS, LACUNA_KV_CACHE, LACUNA_IDLE_EXIT, LACUNA_SERVER, LACUNA_TOKEN_FILE, LACUNA_CA,
-LACUNA_CLIENT_CERT, LACUNA_CLIENT_KEY, LACUNA_ENGINE, LACUNA_ENGINE_MODEL, LACUNA_FIM and LACUNA_FALLBACK go before the
-file. By environment alone: LACUNA_TOKEN, which editors hand over and which so is in no file of ours;
-LACUNA_RUNTIME_DIR (the daemon's socket, lock and log), LACUNA_LOG (the log by itself) and
+LACUNA_CLIENT_CERT, LACUNA_CLIENT_KEY, LACUNA_ENGINE, LACUNA_ENGINE_MODEL, LACUNA_FIM, LACUNA_FALLBACK and
+LACUNA_SHARE_MEMORY go before the file. By environment alone: LACUNA_TOKEN, which editors hand over and which so is in
+no file of ours; LACUNA_RUNTIME_DIR (the daemon's socket, lock and log), LACUNA_LOG (the log by itself) and
 LACUNA_CACHE_DIR (derived graphs; else $XDG_CACHE_HOME/lacuna or ~/.cache/lacuna).
 An empty variable counts as none.
 """
@@ -41,6 +42,7 @@ class Remote(msgspec.Struct, frozen=True):
 
     ca: authorities to trust; certificate, key: ours to show. engine: whose protocol it speaks; model, fim: see
     `model_runtime.foreign.Manner`. fallback: the local model answers while it is away.
+    share_memory: it may know the texts of whole workspaces.
     """
 
     url: str
@@ -52,6 +54,7 @@ class Remote(msgspec.Struct, frozen=True):
     model: str | None = None
     fim: str | None = None
     fallback: bool = True
+    share_memory: bool = False
 
     def __repr__(self) -> str:
         return f"Remote({self.url})"  # the token stays out of tracebacks and logs
@@ -115,6 +118,7 @@ class _Options(msgspec.Struct, frozen=True):
     engine_model: str | None = None
     fim: Annotated[str, msgspec.Meta(pattern=r"\{prefix\}")] | None = None
     fallback: bool = True
+    share_memory: bool = False
 
 
 _PATHS = ("model", "token_file", "ca", "client_cert", "client_key")  # relative to the file they are named in
@@ -155,6 +159,7 @@ def _remote(options: _Options, url: str, environment: Mapping[str, str]) -> Remo
         model=options.engine_model,
         fim=options.fim,
         fallback=options.fallback,
+        share_memory=options.share_memory,
     )
 
 

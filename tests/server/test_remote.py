@@ -163,6 +163,18 @@ async def test_where_nobody_may_take_its_place_a_missing_server_is_an_error(tmp_
         await remote.connect(settings)
 
 
+@pytest.mark.parametrize("shares", [False, True])
+async def test_a_workspace_is_told_to_a_server_only_where_that_is_wanted(shares: bool) -> None:
+    token, grant = granted()
+    async with served(talkative(words=("x",)), grants(grant)) as far:
+        client = remote.of(Remote(far.url, token, share_memory=shares))
+        try:
+            learnt = await client.learn(Lesson("id", {"a.py": "colour = 'teal'\n"}))
+        finally:
+            await client.close()
+    assert (learnt.tokens > 0) is shares
+
+
 # Engines of other projects
 
 
