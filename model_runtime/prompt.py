@@ -7,6 +7,7 @@ tests/test_prompt.py pins it. Ignores where the texts come from and what becomes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -14,7 +15,10 @@ from typing import Protocol
 from model_runtime.errors import PromptError
 from model_runtime.manifest import Fim
 
+TELLING = 10  # letters and digits of a line that is not written twice for nothing
 STEP = 128  # tokens: a prefix too long for the model loses its head in steps of this size
+
+_LETTER = re.compile(r"\w")
 
 
 class Encoder(Protocol):
@@ -76,14 +80,14 @@ def lay_out(infill: Infill, encoder: Encoder, fim: Fim, limit: int) -> Prompt:
 
 
 def stops(suffix: str, fim: Fim) -> tuple[str, ...]:
-    """What shows that a model which cannot infill has come as far as the suffix: its first whole line, written again.
+    """What shows that a model has come as far as the suffix: its first whole line, written again.
 
-    Nothing for a model that reads the suffix: that one ends by itself.
+    A model that reads the suffix ends by itself, mostly; what it may well mean to say twice does not stop it.
     """
-    if fim.layout != "prefix":
-        return ()
     line = next((line for line in suffix.split("\n")[1:] if line.strip()), None)
-    return () if line is None else (f"\n{line}\n",)
+    if line is None or (fim.layout != "prefix" and len(_LETTER.findall(line)) < TELLING):
+        return ()
+    return (f"\n{line}\n",)
 
 
 @dataclass(frozen=True)

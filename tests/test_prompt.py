@@ -267,7 +267,19 @@ def test_a_marker_typed_into_a_file_stays_text() -> None:
 )
 def test_a_model_that_cannot_infill_stops_where_the_suffix_begins(suffix: str, expected: tuple[str, ...]) -> None:
     assert stops(suffix, CODEGEN) == expected
-    assert stops(suffix, SPM) == ()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "expected"),
+    [
+        ("\n    return total\n", ("\n    return total\n",)),
+        ("\n    }\n", ()),
+        ("\n        return x\n", ()),
+        ("return total", ()),
+    ],
+)
+def test_a_model_that_reads_the_suffix_stops_where_it_writes_it_again(suffix: str, expected: tuple[str, ...]) -> None:
+    assert stops(suffix, SPM) == expected
 
 
 LINES = st.text(alphabet="ab(.\n é▮", max_size=40)
