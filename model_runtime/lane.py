@@ -271,7 +271,8 @@ class Lane:
         if later is not None and finish.reason != "cancelled" and not power.on_battery():
             self._later.set()  # the newest is worth most
             self._later = Cancel()
-            engine.begin(replace(later, deadline=time.monotonic() + AHEAD), self._later)
+            with suppress(Overloaded):  # then there is no time for it either
+                engine.begin(replace(later, deadline=time.monotonic() + AHEAD), self._later)
 
     def _step(self, engine: Writer, rides: dict[Any, _Ride]) -> None:
         over: list[Any] = []
@@ -296,7 +297,7 @@ class Lane:
         for ride in due:
             ride.held, ride.told_at = [], now
         for name in over:
-            del rides[name]
+            rides.pop(name, None)  # one that ended just before a fault is named twice
 
 
 def _kind(request: InfillRequest) -> tuple[str, bool]:

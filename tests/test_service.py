@@ -24,9 +24,10 @@ from model_runtime.lane import Writer
 from model_runtime.manifest import Fim
 from model_runtime.prompt import Snippet
 from model_runtime.protocol import Chunk, Done, Health, InfillRequest
+from model_runtime.sequence import Cancel, Generation
 from model_runtime.service import Identity, serve
 from tests import tiny
-from tests.scripted import ScriptedEngine
+from tests.scripted import Script, ScriptedEngine
 
 PATIENCE = 10.0  # seconds that a wait in these tests may take at most
 
@@ -212,6 +213,27 @@ async def test_a_prompt_is_as_long_as_there_is_time_to_read_and_the_rest_is_read
     assert short.prompt[-60:] == whole[-60:], "what is nearest to the cursor stays"
     assert (later.prompt, later.max_tokens, later.priority) == (whole, 0, "prefetch")
     assert again.prompt == whole
+
+
+class Busy(ScriptedEngine):
+    """Has no time for what nobody waits for."""
+
+    def begin(self, generation: Generation, cancel: Cancel) -> Script:
+        if not generation.max_tokens:
+            raise Overloaded("others go first")
+        return super().begin(generation, cancel)
+
+
+async def test_a_prompt_that_cannot_be_read_in_the_pause_costs_nobody_an_answer(path: str) -> None:
+    engine = Busy(pace=0.001)
+    engine.gate.set()
+    engine.manifest = msgspec.structs.replace(
+        engine.manifest, shape=msgspec.structs.replace(engine.manifest.shape, context_length=2048)
+    )
+    request = ask(prefix="x = 1\n" * 150, max_tokens=8, deadline_ms=1500)
+    async with served(path, lambda: engine) as client:
+        for _ in range(3):
+            assert (await collect(client, request))[1].finish == "end"
 
 
 async def test_several_texts_come_apart_and_together(path: str, tmp_path: Path) -> None:
