@@ -22,8 +22,11 @@ BLOCK = 32
 REUSE = 256  # tokens of a cached stretch that are moved rather than computed again: the editor plug-in's --cache-reuse
 
 
-def write_model(path: Path, shape: dict[str, Any]) -> None:
-    """A GGUF file of a llama-like network with random weights in Q4_0, the embedding too, without a vocabulary."""
+def write_model(path: Path, shape: dict[str, Any], tokenizer: dict[str, Any] | None = None) -> None:
+    """A GGUF file of a llama-like network with random weights in Q4_0, the embedding too.
+
+    tokenizer: a byte-level tokenizer.json's content, for a server that is asked with text; None for no vocabulary.
+    """
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_vocab_size(shape["vocab_size"])
     writer.add_context_length(shape["context_length"])
@@ -33,9 +36,14 @@ def write_model(path: Path, shape: dict[str, Any]) -> None:
     writer.add_head_count(shape["heads"])
     writer.add_head_count_kv(shape["kv_heads"])
     writer.add_layer_norm_rms_eps(shape["norm_epsilon"])
+    writer.add_key_length(shape["head_size"])
+    writer.add_value_length(shape["head_size"])
     writer.add_rope_dimension_count(shape["head_size"])
     writer.add_rope_freq_base(shape["rope_theta"])
-    writer.add_tokenizer_model("no_vocab")
+    if tokenizer is None:
+        writer.add_tokenizer_model("no_vocab")
+    else:
+        _add_vocabulary(writer, tokenizer)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
     for name, size in _tensors(shape):
         if len(size) == 1:
@@ -46,6 +54,21 @@ def write_model(path: Path, shape: dict[str, Any]) -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def _add_vocabulary(writer: gguf.GGUFWriter, tokenizer: dict[str, Any]) -> None:
+    vocabulary = tokenizer["model"]["vocab"]
+    marked = {one["id"] for one in tokenizer["added_tokens"]}
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(sorted(vocabulary, key=vocabulary.__getitem__))
+    writer.add_token_types(
+        [gguf.TokenType.CONTROL if at in marked else gguf.TokenType.NORMAL for at in range(len(vocabulary))]
+    )
+    writer.add_token_merges([" ".join(pair) for pair in tokenizer["model"]["merges"]])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(0)
+    writer.add_add_bos_token(False)
 
 
 def _tensors(shape: dict[str, Any]) -> list[tuple[str, tuple[int, ...]]]:
@@ -217,7 +240,7 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     path = Path(asked["path"])
     if not path.exists():
-        write_model(path, asked["shape"])
+        write_model(path, asked["shape"], asked.get("tokenizer"))
     began = time.perf_counter()
     context = Context(str(path), asked["threads"], asked["length"], asked["sequences"])
     prefill(context, 1)

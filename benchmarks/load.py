@@ -1,7 +1,9 @@
 """A server under the load of a team: `python -m benchmarks.load --typists 50 --minutes 1 --json`.
 
 Starts `lacuna serve` on a free port of loopback with a token for each typist, or uses --url, or the user's daemon
-(--daemon). The people share the machine with the server, and what they take of it is told as well.
+(--daemon). With --llama PYTHON the same people write once more in front of llama-cpp-python's own server, with a model
+of the same shape and random weights. The people share the machine with the server, and what they take of it is told as
+well.
 
 An answer is in time when text that is more than blanks has come within 300 ms of the key and before the next key.
 Of the suggestions that were due, those count as answered for which any text came; due is one that the typist left alone
@@ -23,7 +25,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import footprint
+from benchmarks import footprint, llama_server
 from benchmarks.crowd import DEADLINE, Asker, Crowd, Request, write
 from benchmarks.samples import PROMPT, spread
 from benchmarks.workspace import copied, package
@@ -175,7 +177,20 @@ async def _by_daemon(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The reports by server."""
+    """The reports by server, and how many times more answers ours gives."""
+    found = _ours(arguments)
+    if arguments.llama is None:
+        return found
+    with (
+        tempfile.TemporaryDirectory(prefix="lacuna-load-") as name,
+        llama_server.serving(arguments.llama, Path(name), os.cpu_count() or 1) as (pid, join),
+    ):
+        theirs = asyncio.run(measure(arguments.typists, arguments.minutes * 60, pid, join, arguments.seed))
+    rate = theirs["answers_per_s"]
+    return found | {"llama": theirs, "ratio": round(found["lacuna"]["answers_per_s"] / rate, 2) if rate else None}
+
+
+def _ours(arguments: argparse.Namespace) -> dict[str, Any]:
     seconds = arguments.minutes * 60
     if arguments.daemon:
         return {"lacuna": asyncio.run(_by_daemon(arguments))}
@@ -201,6 +216,7 @@ def main() -> None:
     parser.add_argument("--deadline", type=float, default=DEADLINE, help="milliseconds (default: %(default).0f)")
     parser.add_argument("--daemon", action="store_true", help="the user's daemon in place of a server")
     parser.add_argument("--url", help="a server that runs; its token is in LACUNA_TOKEN")
+    parser.add_argument("--llama", type=Path, metavar="PYTHON", help="one that has llama-cpp-python's server and gguf")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("serve", nargs="*", help="more options of lacuna serve, after --")
     arguments = parser.parse_args()
@@ -208,8 +224,8 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(report, indent=2))
         return
-    for name, one in report.items():
-        print(f"{name}: {one['answers_per_s']} answers/s within {WITHIN:.0f} ms, {json.dumps(one)}")
+    for name in report.keys() & {"lacuna", "llama"}:
+        print(f"{name}: {report[name]['answers_per_s']} answers/s within {WITHIN:.0f} ms, {json.dumps(report[name])}")
 
 
 if __name__ == "__main__":
