@@ -92,6 +92,19 @@ def unclosed(text: str, quote: str | None = None) -> str:
     return wanted
 
 
+def first_closer(text: str) -> int | None:
+    """Where the first closer stands that closes nothing in the text."""
+    depth = 0
+    quote = None
+    for at, character, after in marks(text):
+        if quote is None and after is None:
+            depth += -1 if character in CLOSERS else 1
+            if depth < 0:
+                return at
+        quote = after
+    return None
+
+
 def balanced(text: str, quote: str | None = None) -> str:
     """The text up to the last place at which nothing it opened is still open."""
     open_brackets = 0

@@ -81,6 +81,9 @@ def _fitting(gap: Gap, found: Suggestion, removed: str, until: float) -> str | N
     length = sound(found.text)
     if length is None or length == len(found.text):
         return None if length is None else found.text
+    if removed:  # without what goes on behind the editor's closers, these stay
+        short = found.text[: lexis.first_closer(found.text)].rstrip()
+        return _fitting(gap, replace(found, text=short, replaces=0), "", until) if short else ""
     missing = lexis.unclosed(found.text)
     if missing and found.whole and "\n" not in found.text and found.text[-1] not in LOOSE:
         closed = found.text + missing
