@@ -20,6 +20,7 @@ import copy
 import json
 import random
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -333,7 +334,10 @@ def _timed(moment: Moment, timing: dict[str, Any] | None) -> Moment:
 
 
 async def measure(packages: Sequence[Package], arguments: argparse.Namespace) -> list[Row]:
-    """One sitting for each package, one after the other, all with one daemon."""
+    """One sitting for each package, one after the other, all with one daemon. Interrupted, it leaves nothing behind."""
+    session = asyncio.current_task()
+    assert session is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, session.cancel)
     rows: list[Row] = []
     each = -(-arguments.n // len(packages))
     with tempfile.TemporaryDirectory(prefix="lacuna-replay-") as name, ended(Path(name) / "run") as runtime:
