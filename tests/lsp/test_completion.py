@@ -268,7 +268,7 @@ async def test_by_hand_the_model_is_asked_though_something_is_on_the_screen(make
     [
         ("call(\n    a,\n    <caret>\n)\n", "b)\n", "b"),
         ("value = <caret>\n", "call(a, b", "call(a, b)"),
-        ("print(<caret>)\n", "a) return b\n", "a"),
+        ("call(<caret>)\n", "a) + = b\n", "a"),
         ("value = 1\n<caret>\n", "return = 2\n", "return"),
         ("value = 1\n<caret>\n", "= 2\n", None),
     ],
