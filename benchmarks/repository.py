@@ -137,7 +137,7 @@ def _record(root: Path, gap: Gap, made: Index, known: NGrams | None, engine: Eng
 def _filled(engine: Engine, prompt: tuple[int, ...], rest: str, known: NGrams | None) -> Try:
     began = time.perf_counter()
     most = min(MOST, engine.tokenizer.count(rest) + SPARE)
-    asked = Generation(prompt, max_tokens=most, max_lines=1, memory=known)
+    asked = Generation(prompt, max_tokens=most, max_lines=1, memory=known, heal=True)
     text = "".join(one.text for one in engine.generate(asked, Cancel()) if isinstance(one, Token))
     return _try(text, rest, began, _nats(engine, prompt, rest, known))
 
