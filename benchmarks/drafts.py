@@ -78,7 +78,7 @@ def measure(directory: Path, described: Manifest, folder: Path, asked: argparse.
     threads = asked.threads or default_threads()
     tokenizer = Tokenizer.load(directory, vocab_size=described.shape.vocab_size, split_lines=described.split_lines)
     backends = [OnnxBackend.open(directory, described, cache=folder, threads=threads) for _ in range(2)]
-    speed = profile.kept(backends[0], described, threads, folder)
+    speed = profile.kept(backends[0], described, str(threads), folder)
     never = Profile(speed.prefill, speed.decode_ms, {})
     believing = described if embedded else msgspec.structs.replace(described, trust=BELIEVED)
     engines = [Engine(believing, tokenizer, *one) for one in zip(backends, (speed, never), strict=True)]

@@ -122,7 +122,11 @@ def in_process(question: Question, settings: Settings) -> Outcome:
 
     began = time.perf_counter()
     engine = Engine.open(
-        settings.model_directory, cache=settings.cache, threads=settings.threads, kv_cache=settings.kv_cache
+        settings.model_directory,
+        cache=settings.cache,
+        threads=settings.threads,
+        kv_cache=settings.kv_cache,
+        provider=settings.provider,
     )
     opened = time.perf_counter()
     try:

@@ -54,6 +54,7 @@ def _places(settings: Settings, environment: Mapping[str, str]) -> Iterator[tupl
     yield settings.cache / "index", "indexes of repositories"
     if settings.cache.is_dir():
         yield from ((path, "a graph made of a model") for path in sorted(settings.cache.glob("prefill-*")))
+        yield from ((path, "a graph made of a model") for path in sorted(settings.cache.glob("device-*")))
         yield from ((path, "how fast a model is here") for path in sorted(settings.cache.glob("profile-*")))
     yield library.folder(environment), "imported models"
     yield configuration.journal(environment), "the journal of suggestions"

@@ -59,7 +59,13 @@ def _serve(settings: Settings, where: Place, held: int, ready: Callable[[], None
     def opener() -> Writer:
         from model_runtime.engine import Engine  # slow to import, so on the engine's thread
 
-        return Engine.open(directory, cache=settings.cache, threads=settings.threads, kv_cache=settings.kv_cache)
+        return Engine.open(
+            directory,
+            cache=settings.cache,
+            threads=settings.threads,
+            kv_cache=settings.kv_cache,
+            provider=settings.provider,
+        )
 
     serving = serve(opener, listener, identity, idle_exit=settings.idle_exit or None, ready=ready)
     try:

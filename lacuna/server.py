@@ -73,7 +73,13 @@ def run(settings: Settings, port: Port, ready: Callable[[str], None]) -> None:
     def opener() -> Writer:
         from model_runtime.engine import Engine  # slow to import, so on the engine's thread
 
-        return Engine.open(directory, cache=settings.cache, threads=settings.threads, kv_cache=kv_cache)
+        return Engine.open(
+            directory,
+            cache=settings.cache,
+            threads=settings.threads,
+            kv_cache=kv_cache,
+            provider=settings.provider,
+        )
 
     def server_of(service: Service) -> Server:
         return gateway.server(service, described, terms)

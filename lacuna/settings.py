@@ -5,13 +5,14 @@ The file is $LACUNA_CONFIG, or config.toml in $XDG_CONFIG_HOME/lacuna (~/.config
     model = "~/models/mine"   # a model directory; without it, the embedded model
     threads = 2               # of the network; without it, chosen by the machine
     kv_cache = 96             # megabytes that the model may remember of what it read
+    provider = "cpu"          # what computes: "cpu", or "cuda" or "tensorrt" with a graphics processor
     server = "https://…:8443" # a team's server, or an engine of another project; and what is needed to reach it:
                               # token_file, ca, client_cert, client_key, engine, engine_model, fim, fallback,
                               # share_memory
     idle_exit = 1800          # seconds without a request after which the daemon ends; 0 never
 
-LACUNA_MODEL, LACUNA_THREADS, LACUNA_KV_CACHE, LACUNA_IDLE_EXIT, LACUNA_SERVER, LACUNA_TOKEN_FILE, LACUNA_CA,
-LACUNA_CLIENT_CERT, LACUNA_CLIENT_KEY, LACUNA_ENGINE, LACUNA_ENGINE_MODEL, LACUNA_FIM, LACUNA_FALLBACK and
+LACUNA_MODEL, LACUNA_THREADS, LACUNA_KV_CACHE, LACUNA_PROVIDER, LACUNA_IDLE_EXIT, LACUNA_SERVER, LACUNA_TOKEN_FILE,
+LACUNA_CA, LACUNA_CLIENT_CERT, LACUNA_CLIENT_KEY, LACUNA_ENGINE, LACUNA_ENGINE_MODEL, LACUNA_FIM, LACUNA_FALLBACK and
 LACUNA_SHARE_MEMORY go before the file. By environment alone: LACUNA_TOKEN, which editors hand over and which so is in
 no file of ours; LACUNA_RUNTIME_DIR (the daemon's socket, lock and log), LACUNA_LOG (the log by itself) and
 LACUNA_CACHE_DIR (derived graphs; else $XDG_CACHE_HOME/lacuna or ~/.cache/lacuna).
@@ -35,6 +36,7 @@ IDLE_EXIT = 1800.0
 
 
 Engine = Literal["lacuna", "openai", "llama.cpp"]
+Provider = Literal["cpu", "cuda", "tensorrt"]
 
 
 class Remote(msgspec.Struct, frozen=True):
@@ -70,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True):
     model: Path | None = None
     threads: int | None = None
     kv_cache: int | None = None
+    provider: Provider = "cpu"
     idle_exit: float = IDLE_EXIT
     runtime: Path | None = None
     log: Path | None = None
@@ -95,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True):
             "LACUNA_MODEL": self.model,
             "LACUNA_THREADS": self.threads,
             "LACUNA_KV_CACHE": self.kv_cache,
+            "LACUNA_PROVIDER": self.provider,
             "LACUNA_IDLE_EXIT": self.idle_exit,
             "LACUNA_RUNTIME_DIR": self.runtime,
             "LACUNA_LOG": self.log,
@@ -108,6 +112,7 @@ class _Options(msgspec.Struct, frozen=True):
     model: str | None = None
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
     kv_cache: Annotated[int, msgspec.Meta(ge=1, le=1 << 20)] | None = None
+    provider: Provider = "cpu"
     idle_exit: Annotated[float, msgspec.Meta(ge=0)] | None = None
     server: Annotated[str, msgspec.Meta(pattern="^https?://[^/ ]+")] | None = None
     token_file: str | None = None
@@ -133,6 +138,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Settings:
         model=None if options.model is None else Path(options.model),
         threads=options.threads,
         kv_cache=options.kv_cache,
+        provider=options.provider,
         idle_exit=IDLE_EXIT if options.idle_exit is None else options.idle_exit,
         runtime=_path(environment, "LACUNA_RUNTIME_DIR"),
         log=_path(environment, "LACUNA_LOG"),

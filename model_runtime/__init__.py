@@ -22,6 +22,8 @@ and caches. Modules, each of which imports only those above it:
     graph          the ONNX graph of every network that a shape can describe
     derived        the graph for long prompts: stored, or derived and kept
     pool           keys and values of all sequences, in one memory
+    providers      what computes: the processor, or a graphics processor
+    device_pool    the same as pool, in a device's memory
     onnx_backend   the network in ONNX Runtime
     scheduler      what the network does next: by priority, fair, in time
     candidates     the likeliest texts that differ from a first one
@@ -47,6 +49,7 @@ and caches. Modules, each of which imports only those above it:
     openai         OpenAI's completions
     llama_cpp      llama.cpp's infills
     door           connections: bounded, timed, encrypted
+    replies        tickets to answers in the protocol of their path
     gateway        the service behind a port, for those who have a token
     client         the other end of that HTTP
     foreign        other projects' engines behind the same client

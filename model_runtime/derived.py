@@ -1,4 +1,4 @@
-"""A model directory in, its prefill graph out: stored beside the weights, or derived from them and kept.
+"""A model directory in, further graphs of the same network out: stored beside the weights, or derived and kept.
 
 Long prompts are computed from a second copy of the weights, in columns (see `quantize`). Some
 models bring it along; for the others it is made at first start and kept in the cache folder,
@@ -15,6 +15,7 @@ import msgspec
 
 from model_runtime import graph
 from model_runtime.manifest import File, Manifest, digest
+from model_runtime.nodes import Precision
 
 _VERSION = 2  # raised when `graph` changes what it derives
 
@@ -23,19 +24,28 @@ def prefill(directory: Path, manifest: Manifest, cache: Path) -> Path | bytes:
     """The prefill graph's file; its bytes where no file can be kept. Raises ModelError."""
     if graph.PREFILL in manifest.files:
         return directory / graph.PREFILL
+    return _derived(directory, manifest, cache, "prefill", "columns")
+
+
+def device(directory: Path, manifest: Manifest, cache: Path) -> Path | bytes:
+    """The same of the graph for a graphics processor, in half precision; 4 bits stay 4 bits. Raises ModelError."""
+    return _derived(directory, manifest, cache, "device", "device4" if manifest.weights == "int4" else "device")
+
+
+def _derived(directory: Path, manifest: Manifest, cache: Path, name: str, precision: Precision) -> Path | bytes:
     stored = manifest.files.get(graph.DATA)
     key = stored.sha256[:16] if stored else digest(directory / graph.DATA).sha256[:16]
-    path = cache / f"prefill-{key}-{_VERSION}.onnx"
+    path = cache / f"{name}-{key}-{_VERSION}.onnx"
     if _is_whole(path):
         return path
     weights = graph.read_weights(directory, manifest.shape)
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix="prefill-") as workshop:
-            graph.write(Path(workshop) / path.name, manifest.shape, weights, "columns")
+        with tempfile.TemporaryDirectory(dir=cache, prefix=f"{name}-") as workshop:
+            graph.write(Path(workshop) / path.name, manifest.shape, weights, precision)
             _keep(Path(workshop), path)
     except OSError:  # no room or no right to keep it: works all the same, and a little slower next time
-        derived: bytes = graph.build(manifest.shape, weights, "columns").SerializeToString()
+        derived: bytes = graph.build(manifest.shape, weights, precision).SerializeToString()
         return derived
     return path
 

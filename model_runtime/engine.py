@@ -20,6 +20,7 @@ from model_runtime.manifest import Manifest
 from model_runtime.onnx_backend import OnnxBackend, default_threads
 from model_runtime.pool import Store
 from model_runtime.profile import Profile
+from model_runtime.providers import Provider
 from model_runtime.sampling import Logits, log_probabilities
 from model_runtime.scheduler import Scheduler
 from model_runtime.sequence import Cancel, Finish, Generation, Reason, Sequence, Token
@@ -27,7 +28,8 @@ from model_runtime.speculation import Chances, Drafter
 from model_runtime.task import Task, Text
 from model_runtime.tokenizer import Tokenizer
 
-CHUNK = 128  # tokens read in one run: what a cancel may lose, and how often the clock is looked at
+CHUNK, LEAST = 128, 32  # tokens read in one run: what a cancel may lose, and how often the clock is looked at
+RUN = 0.06  # seconds that reading a chunk should take at most: less than there is between two keys
 
 Event = Token | Finish
 _NOBODY = Cancel()  # never set: a run for several is not interrupted for one
@@ -53,13 +55,21 @@ class Engine:
         self._tasks: list[Task[Store]] = []
 
     @classmethod
-    def open(cls, directory: Path, *, cache: Path, threads: int | None = None, kv_cache: int | None = None) -> Engine:
+    def open(
+        cls,
+        directory: Path,
+        *,
+        cache: Path,
+        threads: int | None = None,
+        kv_cache: int | None = None,
+        provider: Provider = "cpu",
+    ) -> Engine:
         """Loads a model directory. cache: where derived graphs are kept; kv_cache: megabytes. Raises ModelError."""
         manifest = manifests.read(directory)
         manifests.check_sizes(directory, manifest)
         tokenizer = Tokenizer.load(directory, vocab_size=manifest.shape.vocab_size, split_lines=manifest.split_lines)
-        backend = OnnxBackend.open(directory, manifest, cache=cache, threads=threads)
-        speed = profile.kept(backend, manifest, threads or default_threads(), cache)
+        backend = OnnxBackend.open(directory, manifest, cache=cache, threads=threads, provider=provider)
+        speed = profile.kept(backend, manifest, f"{provider} {threads or default_threads()}", cache)
         return cls(manifest, tokenizer, backend, speed, kv_cache)
 
     @cached_property
@@ -91,7 +101,7 @@ class Engine:
         self._check(generation.prompt, generation.max_tokens)
         prompt, forced = self._spellings.healed(generation.prompt) if generation.heal else (generation.prompt, b"")
         unread = len(prompt) - self._cache.held(prompt, generation.owner)
-        self._scheduler.check(generation, unread, self._tasks)
+        self._scheduler.check(generation, unread, [task for task in self._tasks if not task.cancel.is_set])
         turn = self._scheduler.enter(generation, unread)
         task: Task[Store] = Task(generation, unread, *turn, cancel, prompt, forced)
         self._tasks.append(task)
@@ -201,7 +211,7 @@ class Engine:
             task.place(*found, few=self._backend.few)
         assert task.slot is not None
         start = len(task.slot.tokens)
-        stop = min(start + CHUNK, len(prompt) - 1) if task.many else len(prompt)
+        stop = min(start + self._chunk(), len(prompt) - 1) if task.many else len(prompt)
         logits: Logits | None = None
         if start < len(prompt) - 1:
             began = time.perf_counter()
@@ -224,6 +234,11 @@ class Engine:
             task.texts.append(text := Text(0, self._sequence(task), task.slot, prompt[-1], drafter))
             if logits is not None:
                 yield from self._hear(task, text, logits)
+
+    def _chunk(self) -> int:
+        """Tokens to be read in one run: as many as the model reads before the next key, else no key would find more."""
+        token = self._scheduler.token or 0.0
+        return CHUNK if token * CHUNK <= RUN else max(LEAST, int(RUN / token) // LEAST * LEAST)
 
     def _write(self, texts: list[tuple[Task[Store], Text[Store]]]) -> Iterator[tuple[Task[Store], Event]]:
         """One more token of each text, in one run; several of one text where drafts of them stand."""

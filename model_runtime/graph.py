@@ -9,10 +9,12 @@ caller owns. The precision only chooses how a matrix is stored and multiplied:
     "int8"     MatMulNBits, 8 bits in blocks of 32: storage and decode
     "int4"     MatMulNBits, 4 bits in blocks of 32: storage and decode
     "columns"  DynamicQuantizeMatMul with each row scaled by its own maximum: prefill
+    "device"   all of it in half precision, for graphics processors
+    "device4"  the same, with matrices as in "int4"
 
 Inputs:  tokens int64 [B, T]; rows int64 [R], which of the B·T positions get logits;
          length int32 [B], past + T − 1 of each sequence; total int32 [], the largest past + T;
-         past.{i}.key and past.{i}.value float32 [B, KV, max, head] for each layer i.
+         past.{i}.key and past.{i}.value [B, KV, max, head] for each layer i, float32; float16 for a device.
 Outputs: logits float32 [R, V]; present.{i}.key and .value, bound to the same buffers.
 """
 
@@ -168,7 +170,7 @@ def _build(shape: Shape, weights: Weights, precision: Precision, constants: Cons
     _check_names(shape, weights)
     nodes = Nodes(shape, sizes(shape), weights, precision, constants)
     _wire(shape, nodes)
-    inputs, outputs = _signature(shape)
+    inputs, outputs = _signature(shape, TensorProto.FLOAT16 if nodes.half else TensorProto.FLOAT)
     graph = helper.make_graph(nodes.nodes, "network", inputs, outputs, constants.tensors)
     opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=_IR, producer_name="lacuna")
@@ -195,7 +197,10 @@ def _wire(shape: Shape, nodes: Nodes) -> None:
     flat = nodes.constant("flat", np.array([-1, shape.hidden_size], np.int64))
     picked = nodes.node("Gather", [nodes.node("Reshape", [hidden, flat], "last.flat"), "rows"], "picked", axis=0)
     logits = nodes.linear(nodes.norm(picked, "norm"), "embed" if shape.tied else "head")
-    nodes.node("Identity", [logits], "logits")
+    if nodes.half:
+        nodes.node("Cast", [logits], "logits", to=TensorProto.FLOAT)
+    else:
+        nodes.node("Identity", [logits], "logits")
 
 
 def _attention(shape: Shape, nodes: Nodes, layer: int, normed: str, rotary: list[str]) -> str:
@@ -236,8 +241,8 @@ def _rotary(shape: Shape, nodes: Nodes) -> list[str]:
         frequencies = shape.rope_theta ** (-np.arange(0, size, 2, dtype=np.float64) / size)
     angles = np.arange(shape.context_length)[:, None] * frequencies[None, :]
     return [
-        nodes.constant("rotary.cos", (shape.rope_magnitude * np.cos(angles)).astype(np.float32)),
-        nodes.constant("rotary.sin", (shape.rope_magnitude * np.sin(angles)).astype(np.float32)),
+        nodes.constant("rotary.cos", (shape.rope_magnitude * np.cos(angles)).astype(nodes.kind)),
+        nodes.constant("rotary.sin", (shape.rope_magnitude * np.sin(angles)).astype(nodes.kind)),
     ]
 
 
@@ -254,11 +259,11 @@ def _learned(nodes: Nodes) -> str:
     return nodes.rows("positions.weight", nodes.node("Add", [begin, steps], "positions"), "position.vectors")
 
 
-def _signature(shape: Shape) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
+def _signature(shape: Shape, kind: int) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
     def caches(side: str) -> list[onnx.ValueInfoProto]:
         size: list[int | str | None] = ["B", shape.kv_heads, "max", shape.head_size]
         return [
-            helper.make_tensor_value_info(f"{side}.{layer}.{part}", TensorProto.FLOAT, size)
+            helper.make_tensor_value_info(f"{side}.{layer}.{part}", kind, size)
             for layer in range(shape.layers)
             for part in ("key", "value")
         ]

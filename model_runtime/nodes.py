@@ -18,11 +18,12 @@ from model_runtime.manifest import Shape
 from model_runtime.quantize import BLOCK, Floats, to_blocks, to_columns
 from model_runtime.storage import Array, Constants
 
-Precision = Literal["fp32", "fp16", "int8", "int4", "columns"]
+Precision = Literal["fp32", "fp16", "int8", "int4", "columns", "device", "device4"]
 Weights = Mapping[str, Floats]
 Sizes = Mapping[str, tuple[int, ...]]
 
 MICROSOFT = "com.microsoft"
+DEVICE: tuple[Precision, ...] = ("device", "device4")  # all in half precision, keys and values too
 _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
     "silu": ("QuickGelu", {"alpha": 1.0}),  # x·sigmoid(x)
     "gelu": ("Gelu", {}),
@@ -37,9 +38,15 @@ class Nodes:
         self, shape: Shape, sizes: Sizes, weights: Weights, precision: Precision, constants: Constants
     ) -> None:
         self.shape, self.precision = shape, precision
+        self.half = precision in DEVICE
         self.nodes: list[onnx.NodeProto] = []
         self._sizes, self._weights, self._constants = sizes, weights, constants
         self._even: dict[str, tuple[str, str]] = {}
+
+    @property
+    def kind(self) -> type[np.floating[Any]]:
+        """What is computed with."""
+        return np.float16 if self.half else np.float32
 
     def node(self, kind: str, inputs: Sequence[str], output: str, *others: str, **attributes: Any) -> str:
         """One node of the standard's, or with domain=MICROSOFT of the runtime's own. others: its further outputs."""
@@ -52,8 +59,8 @@ class Nodes:
         return name
 
     def vector(self, name: str) -> str:
-        """A norm's weight or a bias, always in float32."""
-        self._constants.keep([name], lambda: [self._weight(name)])
+        """A norm's weight or a bias, in float32 but for a device."""
+        self._constants.keep([name], lambda: [self._weight(name).astype(self.kind)])
         return name
 
     def linear(self, x: str, name: str) -> str:
@@ -93,7 +100,7 @@ class Nodes:
 
     def embedding(self, tokens: str) -> str:
         """The rows of the embedding: [B, T] → [B, T, H]."""
-        if self.precision in ("fp32", "fp16"):
+        if self.half or self.precision in ("fp32", "fp16"):
             return self.rows("embed.weight", tokens, "embedded")
         bits = 4 if self.precision == "int4" else 8
         codes, scales = self._blocks("embed.weight", bits)  # in blocks a tied head reads the very same data
@@ -111,18 +118,21 @@ class Nodes:
 
     def rows(self, name: str, at: str, output: str) -> str:
         """Rows of a float table, in half precision unless the graph is exact."""
+        if self.half:
+            self._constants.keep([name], lambda: [self._weight(name).astype(np.float16)])
+            return self.node("Gather", [name, at], output)
         half = self.precision != "fp32"
         self._constants.keep([name], lambda: [self._weight(name).astype(np.float16 if half else np.float32)])
         found = self.node("Gather", [name, at], output + ".half" if half else output)
         return self.node("Cast", [found], output, to=TensorProto.FLOAT) if half else found
 
     def _multiply(self, x: str, name: str, output: str) -> str:
-        if self.precision in ("fp32", "fp16"):
+        if self.precision in ("fp32", "fp16", "device"):
             return self.node("MatMul", [x, self._turned(name)], output)
         if self.precision == "columns":
             return self._multiply_columns(x, name, output)
         rows, width = self._sizes[name]
-        bits = 4 if self.precision == "int4" else 8
+        bits = 4 if self.precision in ("int4", "device4") else 8
         return self.node(
             "MatMulNBits",
             [x, *self._blocks(name, bits)],
@@ -132,19 +142,20 @@ class Nodes:
             N=rows,
             bits=bits,
             block_size=BLOCK,
-            accuracy_level=4,
+            accuracy_level=0 if self.half else 4,
         )
 
     def _turned(self, name: str) -> str:
         """The transpose of a float matrix; the embedding's is made of the table that is stored already."""
-        half = self.precision == "fp16"
+        half = self.half or self.precision == "fp16"
         if name == "embed.weight":
             turned = self.node("Transpose", [name], "embed.T", perm=[1, 0])
         else:
             turned = name + ".T"
             kind = np.float16 if half else np.float32
             self._constants.keep([turned], lambda: [np.ascontiguousarray(self._weight(name).T, kind)])
-        return self.node("Cast", [turned], turned + ".whole", to=TensorProto.FLOAT) if half else turned
+        widened = half and not self.half
+        return self.node("Cast", [turned], turned + ".whole", to=TensorProto.FLOAT) if widened else turned
 
     def _multiply_columns(self, x: str, name: str, output: str) -> str:
         """DynamicQuantizeMatMul has one activation scale a call; its rows are first brought to one size."""
@@ -173,7 +184,7 @@ class Nodes:
 
         def make() -> list[Array]:
             blocks = to_blocks(self._weight(name), bits)
-            return [blocks.data, blocks.scales]
+            return [blocks.data, blocks.scales.astype(self.kind)]
 
         if self._sizes[name][1] % BLOCK:
             raise ModelError(

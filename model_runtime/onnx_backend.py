@@ -1,31 +1,35 @@
-"""A model directory in, a Backend out: the network in ONNX Runtime, on the CPU.
+"""A model directory in, a Backend out: the network in ONNX Runtime, on the processor or a graphics processor.
 
 Two sessions share the sequences' keys and values: *generate* (blocks of integers, quick for
-few tokens) and *prefill* (columns of integers, quick for many), see `derived`. Knows nothing
-of text.
+few tokens) and *prefill* (columns of integers, quick for many), see `derived`. On a graphics
+processor one session does both. Knows nothing of text.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from model_runtime import derived, graph
+from model_runtime import derived, graph, providers
+from model_runtime.device_pool import DevicePool
 from model_runtime.errors import Cancelled, ModelError
 from model_runtime.manifest import Manifest, Shape
 from model_runtime.pool import Pool, Store
+from model_runtime.providers import Chosen, Provider
 from model_runtime.sampling import Logits
 from model_runtime.sequence import Cancel
 
 # Attention in tiles saves memory that chunks of a prompt do not need, and takes a quarter longer to read them.
 os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
 
+_CPU: tuple[Chosen, ...] = (("CPUExecutionProvider", {}),)
 _FEW = 12  # tokens up to which the generate kernels beat the prefill kernels
 _CHECKED = 16  # tokens at most that are followed by logits each
 
@@ -44,10 +48,17 @@ class _Step:
 class OnnxBackend:
     """Runs the network once at a time; not to be called from two threads at once."""
 
-    def __init__(self, manifest: Manifest, generate: ort.InferenceSession, prefill: ort.InferenceSession) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        generate: ort.InferenceSession,
+        prefill: ort.InferenceSession,
+        pool: Callable[[int], Pool] | None = None,
+    ) -> None:
         self._shape = manifest.shape
         self._generate, self._prefill = generate, prefill
-        self._pool = Pool(manifest.shape, 1)
+        self._new_pool = pool or partial(Pool, manifest.shape)
+        self._pool = self._new_pool(1)
         self._logits = np.zeros((_CHECKED, self.vocab_size), np.float32)
         self._steps: dict[tuple[int, int], _Step] = {}
         self._many: dict[tuple[int, int, bool], ort.IOBinding] = {}
@@ -55,14 +66,38 @@ class OnnxBackend:
         self._options.add_run_config_entry("gpu_graph_id", "0")  # the default; left out, each run raises and catches
 
     @classmethod
-    def open(cls, directory: Path, manifest: Manifest, *, cache: Path, threads: int | None = None) -> OnnxBackend:
-        """Raises ModelError when the stored graph cannot be loaded. threads: None chooses by the machine."""
+    def open(
+        cls,
+        directory: Path,
+        manifest: Manifest,
+        *,
+        cache: Path,
+        threads: int | None = None,
+        provider: Provider = "cpu",
+    ) -> OnnxBackend:
+        """threads: None chooses by the machine.
+
+        Raises ModelError when the stored graph cannot be loaded or the provider cannot be had.
+        """
         count = threads or default_threads()
+        if provider != "cpu":
+            chosen = providers.chosen(provider, cache)
+            session = _session(derived.device(directory, manifest, cache), count, chosen)
+            providers.check(session, provider)
+            return cls.on_device(manifest, session, "cuda", chosen)
         generate = _session(directory / graph.GRAPH, count)
         _check_inputs(directory, generate, manifest.shape)
         if manifest.prefill == "same" or manifest.weights in ("fp32", "fp16"):
             return cls(manifest, generate, generate)
         return cls(manifest, generate, _session(derived.prefill(directory, manifest, cache), count))
+
+    @classmethod
+    def on_device(
+        cls, manifest: Manifest, session: ort.InferenceSession, device: str, chosen: list[Chosen]
+    ) -> OnnxBackend:
+        """One session in half precision, its keys and values in that device's memory."""
+        pool = partial(DevicePool, manifest.shape, device=device, providers=chosen)
+        return cls(manifest, session, session, pool)
 
     @property
     def vocab_size(self) -> int:
@@ -83,11 +118,12 @@ class OnnxBackend:
     def store_bytes(self) -> int:
         """What a store takes once it is full."""
         shape = self._shape
-        return 2 * shape.layers * shape.kv_heads * shape.context_length * shape.head_size * 4
+        numbers = 2 * shape.layers * shape.kv_heads * shape.context_length * shape.head_size
+        return numbers * (2 if isinstance(self._pool, DevicePool) else 4)
 
     def new_stores(self, count: int) -> list[Store]:
         """See Backend.new_stores."""
-        self._pool = Pool(self._shape, count)
+        self._pool = self._new_pool(count)
         self._logits = np.zeros((max(count, _CHECKED), self.vocab_size), np.float32)  # untouched rows cost nothing
         self._steps, self._many = {}, {}
         return self._pool.stores
@@ -202,14 +238,14 @@ def default_threads() -> int:
     return max(1, min(8, cores if cores <= 2 else cores - 1))
 
 
-def _session(source: Path | bytes, threads: int) -> ort.InferenceSession:
+def _session(source: Path | bytes, threads: int, chosen: Sequence[Chosen] = _CPU) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     options.add_session_config_entry("session.force_spinning_stop", "1")  # two sessions' spinning would fight
     try:
         return ort.InferenceSession(
-            source if isinstance(source, bytes) else str(source), options, providers=["CPUExecutionProvider"]
+            source if isinstance(source, bytes) else str(source), options, providers=list(chosen)
         )
     except Exception as error:  # ONNX Runtime raises bare kinds of its own
         where = "a derived graph" if isinstance(source, bytes) else str(source)

@@ -51,12 +51,12 @@ class Profile(msgspec.Struct, frozen=True):
         return tuple(found)
 
 
-def kept(backend: Backend[Store], manifest: Manifest, threads: int, cache: Path) -> Profile:
-    """The profile of a model on this machine, measured where none is kept.
+def kept(backend: Backend[Store], manifest: Manifest, runs_on: str, cache: Path) -> Profile:
+    """The profile of a model on this machine, measured where none is kept. runs_on: a word for the device and threads.
 
     The backend's stores are made anew by this. Where nothing can be kept it is measured each time.
     """
-    path = cache / f"profile-{_key(manifest, threads)}.json"
+    path = cache / f"profile-{_key(manifest, runs_on)}.json"
     try:
         return msgspec.json.decode(path.read_bytes(), type=Profile)
     except (OSError, msgspec.DecodeError):
@@ -105,7 +105,7 @@ def _milliseconds(run: Callable[[], object], until: float) -> float:
     return min(spent[1:] or spent)
 
 
-def _key(manifest: Manifest, threads: int) -> str:
+def _key(manifest: Manifest, runs_on: str) -> str:
     """A word for all that decides on speed: the model, whose files the manifest names by their digests, and the
     machine."""
     try:
@@ -113,5 +113,5 @@ def _key(manifest: Manifest, threads: int) -> str:
         name = next(line for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         name = platform.processor()
-    machine = f"{_VERSION} {platform.machine()} {name} {os.cpu_count()} {threads} "
+    machine = f"{_VERSION} {platform.machine()} {name} {os.cpu_count()} {runs_on} "
     return sha256(machine.encode() + msgspec.json.encode(manifest)).hexdigest()[:16]

@@ -69,10 +69,11 @@ def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("modle = 1", r"config\.toml sets 'modle'.*there are model, threads, kv_cache, idle_exit"),
+        ("modle = 1", r"config\.toml sets 'modle'.*there are model, threads, kv_cache, provider, idle_exit"),
         ("threads = 0", r"config\.toml cannot be used.*threads"),
         ('threads = "two"', r"threads"),
         ("kv_cache = 0", r"kv_cache"),
+        ('provider = "gpu"', r"provider"),
         ("idle_exit = -1", r"idle_exit"),
         ("model = ", r"is not TOML"),
         ("\x00", r"is not TOML"),

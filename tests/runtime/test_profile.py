@@ -32,29 +32,29 @@ def backend(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> Iterator
 
 
 def test_what_was_measured_is_kept(backend: OnnxBackend, tmp_path: Path) -> None:
-    first = profile.kept(backend, manifest(), 1, tmp_path)
+    first = profile.kept(backend, manifest(), "1", tmp_path)
     assert min(first.prefill, first.decode_ms, *first.verify_ms.values()) > 0
-    assert profile.kept(backend, manifest(), 1, tmp_path) == first
+    assert profile.kept(backend, manifest(), "1", tmp_path) == first
 
 
 def test_another_model_or_number_of_threads_has_a_profile_of_its_own(backend: OnnxBackend, tmp_path: Path) -> None:
-    for model, threads in (("one", 1), ("two", 1), ("one", 2)):
-        profile.kept(backend, manifest(model), threads, tmp_path)
+    for model, runs_on in (("one", "1"), ("two", "1"), ("one", "2")):
+        profile.kept(backend, manifest(model), runs_on, tmp_path)
     assert len(list(tmp_path.glob("profile-*.json"))) == 3
 
 
 def test_a_damaged_profile_is_measured_again(backend: OnnxBackend, tmp_path: Path) -> None:
-    profile.kept(backend, manifest(), 1, tmp_path)
+    profile.kept(backend, manifest(), "1", tmp_path)
     (kept,) = tmp_path.glob("profile-*.json")
     kept.write_bytes(msgspec.json.encode(KNOWN))
-    assert profile.kept(backend, manifest(), 1, tmp_path) == KNOWN
+    assert profile.kept(backend, manifest(), "1", tmp_path) == KNOWN
     kept.write_bytes(b'{"prefill": 3')
-    assert profile.kept(backend, manifest(), 1, tmp_path) != KNOWN
+    assert profile.kept(backend, manifest(), "1", tmp_path) != KNOWN
 
 
 def test_where_nothing_can_be_kept_it_is_measured_all_the_same(backend: OnnxBackend, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    assert profile.kept(backend, manifest(), 1, tmp_path / "file").decode_ms > 0
+    assert profile.kept(backend, manifest(), "1", tmp_path / "file").decode_ms > 0
 
 
 def test_a_slow_model_is_asked_for_one_token_only(backend: OnnxBackend, monkeypatch: pytest.MonkeyPatch) -> None:
