@@ -360,6 +360,25 @@ def test_who_would_come_too_late_behind_the_others_is_refused_at_once(engine: En
         engine.drop(task)
 
 
+def test_who_was_given_up_is_in_nobodys_way(engine: Engine) -> None:
+    gone = Cancel()
+    for prompt in prompts(5):
+        engine.begin(Generation((7, *prompt), max_tokens=99), gone)
+    gone.set()
+    speed = engine._scheduler.token
+    assert speed is not None
+    engine.begin(Generation((8, *PROMPT), deadline=time.monotonic() + 2 * 201 * speed), Cancel())
+
+
+@pytest.mark.parametrize(("seconds", "chunk"), [(1e-5, 128), (1e-3, 32), (6e-4, 96), (1.0, 32)])
+def test_a_slow_model_reads_in_short_runs(engine: Engine, seconds: float, chunk: int) -> None:
+    engine._scheduler.token = seconds
+    task = engine.begin(Generation(PROMPT, max_tokens=1), Cancel())
+    engine.step()
+    assert task.prefilled == chunk
+    engine.drop(task)
+
+
 def test_several_texts_of_one_prompt_differ_and_the_first_is_the_best(engine: Engine) -> None:
     alone, _ = run(engine, Generation(PROMPT, max_tokens=12))
     tokens, finish = run(engine, Generation(PROMPT, max_tokens=12, n=3))
