@@ -220,8 +220,16 @@ class Replay:
     def settled(self) -> list[Row]:
         """Everything that was seen, with what the server said of it."""
         rows = [_timed(row, self.timings.get(row.id)) if isinstance(row, Moment) else row for row in self.rows]
-        asked = [{self.timings.get(one, {}).get("request") for one in through} - {None} for through in self.through]
-        return [*rows, *(Through(len(one)) for one in asked)]
+        return [*rows, *(Through(self._asked(through)) for through in self.through)]
+
+    def _asked(self, requests: Sequence[int]) -> int:
+        """How many requests to the model the answers to these took."""
+        asked: dict[int, int] = {}
+        for one in requests:
+            timing = self.timings.get(one, {})
+            if (number := timing.get("generation")) is not None:
+                asked[number] = max(asked.get(number, 0), timing["asked"])
+        return sum(asked.values())
 
 
 async def write(replay: Replay, workspace: Workspace) -> None:

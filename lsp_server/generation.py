@@ -26,8 +26,9 @@ _numbers = itertools.count(1)
 class Generation:
     """A middle while it is written, and afterwards. It outlives the answer it was begun for.
 
-    number: of the request, from 1. frame, at: where it begins; wanted: how much is wanted; enough: whether a text is
-    all that can be used; more: what is wanted beyond a text that ended as asked, if anything.
+    number: of the generation, from 1; asked: requests to the model so far, more than one where it went on.
+    frame, at: where it begins; wanted: how much is wanted; enough: whether a text is all that can be used; more: what
+    is wanted beyond a text that ended as asked, if anything.
     text has \\n as its only line ending; pieces: the length and log-probability of each token of it.
     others, ends: other texts, if the request wants several, and why they ended.
     shown, offered: what of it and of the others was on the screen, from the beginning on; settled: no more of it will.
@@ -46,6 +47,7 @@ class Generation:
         more: Callable[[Generation], Plan | None] = lambda _: None,
     ) -> None:
         self.number = next(_numbers)
+        self.asked = 0
         self.request, self.frame, self.at, self.wanted = request, frame, at, wanted
         self._enough, self._more = enough, more
         self.text = ""
@@ -143,6 +145,7 @@ class Generation:
 
     async def _write(self, link: Link, request: InfillRequest) -> Reason:
         """Add what the model says to one request."""
+        self.asked += 1
         async with aclosing(link.middle(request)) as events:
             async for event in events:
                 if isinstance(event, Done):

@@ -17,7 +17,8 @@ class Timing(msgspec.Struct, frozen=True):
     total_ms: from the request's last byte read to the reply's last byte written. outside_ms: of that, what was
     neither spent in the network nor waiting in its queue nor for another key; layout, sampling and the way to the
     service and back are in it. What only the service knows is None until it said so, or when it was cut off.
-    request: the number of the model's request that the answer is from, the same for all that one request answers.
+    generation: the number of the generation that the answer is from; asked: how many requests to the model that has
+    taken so far.
     signs: what the gate went by, None where there was nothing to decide.
     """
 
@@ -31,7 +32,8 @@ class Timing(msgspec.Struct, frozen=True):
     total_ms: float
     outside_ms: float | None
     debounce_ms: float
-    request: int | None = None
+    generation: int | None = None
+    asked: int | None = None
     signs: dict[str, float] | None = None
     queue_ms: float | None = None
     layout_ms: float | None = None
@@ -59,7 +61,8 @@ def measure(answer: Answer, *, identifier: int | str, version: int, received: fl
         total_ms=_ms(total),
         outside_ms=None if answer.source == "model" or answer is SUPERSEDED else _ms(ours),
         debounce_ms=_ms(answer.debounce),
-        request=None if answer.generation is None else answer.generation.number,
+        generation=None if answer.generation is None else answer.generation.number,
+        asked=None if answer.generation is None else answer.generation.asked,
         signs=dict(answer.signs) or None,
     )
     generation = answer.generation
