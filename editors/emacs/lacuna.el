@@ -1,10 +1,10 @@
 ;;; lacuna.el --- Code completion as ghost text, by a model on your own machine -*- lexical-binding: t; -*-
 
-;; Package-Requires: ((emacs "28.1") (lsp-mode "9.0.1"))
+;; Package-Requires: ((emacs "28.1") (lsp-mode "10.0.0"))
 
 ;;; Commentary:
 
-;; Needs the program `lacuna' on the path and an lsp-mode with `lsp-inline-completion-mode' (after 9.0.0).
+;; Needs the program `lacuna' on the path and an lsp-mode with `lsp-inline-completion-mode' (10.0.0).
 ;;
 ;;     (use-package lacuna :load-path "~/src/lacuna/editors/emacs" :hook (prog-mode . lacuna-mode))
 ;;
