@@ -45,6 +45,7 @@ from retrieval import languages
 
 TASTE = 0.8  # share of right suggestions that are taken
 STRETCH = (2, 6)  # lines written before the next jump
+UNHURRIED = {"debounce": 0, "deadline": 5000}  # for who waits: a busy machine changes when something comes, not what
 PATIENCE = 10.0  # seconds for one answer
 READY = 60.0  # seconds for the daemon and the index
 AROUND = 120  # characters kept on either side of a suggestion with a flaw
@@ -364,7 +365,7 @@ async def _sit(
     package: Package, count: int, folder: Path, own: dict[str, str], arguments: argparse.Namespace
 ) -> list[Row]:
     workspace = gaps.taken(package, folder / "workspaces", count, arguments.seed)
-    options = {"timings": True, "status": True, **({} if arguments.pace else {"debounce": 0}), **arguments.options}
+    options = {"timings": True, "status": True, **({} if arguments.pace else UNHURRIED), **arguments.options}
     heard: list[tuple[str, Any]] = []
     client = await lsp_client.start(
         shlex.split(arguments.server),
