@@ -143,7 +143,8 @@ async function make(
 			throw new SetUpError('Setting up Lacuna was cancelled. “Lacuna: Set Up” begins again.');
 		}
 		if (ended.failure !== null || ended.code !== 0) {
-			throw new SetUpError(explanation(ended.stdout + ended.stderr, ended.failure ?? '', storageOf(environment)));
+			const full = (await isFull(storageOf(environment))) ? 'No space left on device' : ''; // venv keeps that to itself
+			throw new SetUpError(explanation(ended.stdout + ended.stderr, ended.failure ?? full, storageOf(environment)));
 		}
 	};
 	tell(`making an environment with Python ${interpreter.version}`, 0);
@@ -208,6 +209,11 @@ export function explanation(output: string, failure: string, storage: string): s
 async function environments(storage: string): Promise<string[]> {
 	const names = await fs.readdir(storage).catch(() => []);
 	return names.filter((name) => name.startsWith('environment-'));
+}
+
+async function isFull(folder: string): Promise<boolean> {
+	const { bavail, bsize } = await fs.statfs(folder);
+	return bavail * bsize < 10_000_000;
 }
 
 function storageOf(environment: Environment): string {

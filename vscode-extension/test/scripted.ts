@@ -39,3 +39,9 @@ export function startedWith(folder: string): readonly string[] {
 export function forget(folder: string): Promise<void> {
 	return fs.rm(path.join(folder, 'scripted', 'environment'));
 }
+
+/** The messages with this method that the editor has sent. */
+export async function messages(folder: string, method: string): Promise<unknown[]> {
+	const lines = (await fs.readFile(path.join(folder, 'scripted', 'log'), 'utf8')).split('\n').filter((line) => line !== '');
+	return lines.map((line) => JSON.parse(line) as { method?: string }).filter((message) => message.method === method);
+}

@@ -26,6 +26,8 @@ const PROFILE = {
 	'workbench.secondarySideBar.defaultVisibility': 'hidden',
 	'workbench.startupEditor': 'none',
 	'editor.minimap.enabled': false,
+	'editor.scrollBeyondLastLine': false,
+	'diffEditor.useInlineViewWhenSpaceIsLimited': false,
 	'editor.fontSize': 15,
 	'workbench.colorTheme': 'Default Dark Modern',
 };
@@ -40,10 +42,12 @@ export interface Setting {
 	readonly variables?: NodeJS.ProcessEnv;
 	/** The machine's settings, made from the folder that everything is written in. */
 	readonly settings?: (home: string) => object | Promise<object>;
+	/** The user's keybindings. */
+	readonly keys?: readonly { readonly key: string; readonly command: string }[];
 	/** Does to the project what has to be done before it is opened. Gives what to open, the project if nothing. */
 	readonly prepare?: (folder: string) => void | string | Promise<void | string>;
-	/** Whether the workbench asks if the project can be trusted. */
-	readonly asksForTrust?: boolean;
+	/** Whether the project counts as one that is not trusted. */
+	readonly untrusted?: boolean;
 	/** A program with arguments that the workbench runs in. */
 	readonly within?: (home: string) => readonly string[];
 }
@@ -70,6 +74,7 @@ export class Stage {
 		});
 		await fs.mkdir(path.join(home, 'run'), { mode: 0o700 });
 		await written(path.join(home, 'data', 'User', 'settings.json'), PROFILE);
+		await written(path.join(home, 'data', 'User', 'keybindings.json'), setting.keys ?? []);
 		await written(path.join(home, 'data', 'Machine', 'settings.json'), (await setting.settings?.(home)) ?? {});
 		const opened = (await setting.prepare?.(folder)) ?? folder;
 		const port = await freePort();
@@ -80,7 +85,7 @@ export class Stage {
 			...['--config', path.join(home, 'config.yaml'), '--auth', 'none', '--bind-addr', `127.0.0.1:${port}`],
 			...['--user-data-dir', path.join(home, 'data'), '--extensions-dir', path.join(home, 'extensions')],
 			...['--disable-telemetry', '--disable-update-check', '--disable-getting-started-override', '--disable-proxy'],
-			...(setting.asksForTrust === true ? [] : ['--disable-workspace-trust']),
+			...(setting.untrusted === true ? [] : ['--disable-workspace-trust']),
 		];
 		execFileSync(node, [...common, '--install-extension', vsix], { env: environment, stdio: 'pipe', timeout: LATE });
 		const [program = node, ...args] = [...(setting.within?.(home) ?? []), node, ...common];
@@ -152,8 +157,7 @@ export class Stage {
 		const input = this.page.locator('.quick-input-widget input.input');
 		await input.waitFor({ state: 'visible' });
 		await input.fill(`>${name}`);
-		await this.row(name).waitFor();
-		await this.page.keyboard.press('Enter');
+		await this.row(name).click(); // the first line may be another command that fits as well
 	}
 
 	/** A line of the quick pick or palette that is open. */
@@ -161,8 +165,8 @@ export class Stage {
 		return this.page.locator('.quick-input-list .monaco-list-row', { hasText: label }).first();
 	}
 
-	/** Opens a file of the project, with the cursor at its end. */
-	async file(name: string): Promise<void> {
+	/** Opens a file of the project in whatever editor it has. */
+	async quickOpen(name: string): Promise<void> {
 		await this.page.keyboard.press('Control+p');
 		const input = this.page.locator('.quick-input-widget input.input');
 		await input.waitFor({ state: 'visible' });
@@ -170,6 +174,11 @@ export class Stage {
 		await this.row(path.basename(name)).waitFor();
 		await this.page.keyboard.press('Enter');
 		await this.page.locator(`.tab.active[data-resource-name="${path.basename(name)}"]`).waitFor();
+	}
+
+	/** Opens a file of the project in the text editor, with the cursor at its end. */
+	async file(name: string): Promise<void> {
+		await this.quickOpen(name);
 		await this.page.locator('.editor-instance .view-lines').first().click();
 		await this.page.keyboard.press('Control+End');
 	}
@@ -213,6 +222,11 @@ export class Stage {
 		}
 		await this.picture('no-suggestion');
 		assert.fail(`no suggestion after ${JSON.stringify(pieces)}; the status bar says “${await this.status()}”`);
+	}
+
+	/** Waits until the grey text is like this. */
+	async ghosts(pattern: RegExp): Promise<void> {
+		await until(async () => pattern.test(await this.ghost()), SOON, async () => `the grey text is “${await this.ghost()}” and not ${String(pattern)}`);
 	}
 
 	/** Waits until the grey text is gone. */
