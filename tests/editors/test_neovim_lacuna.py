@@ -16,12 +16,14 @@ import lacuna
 from benchmarks import workspace
 from lacuna import lock
 from lacuna.settings import Settings
+from lsp_server import journal
+from lsp_server.journal import Outcome
 from model_runtime import manifest
 from tests import daemons
 from tests.editors.neovim import Neovim, alive
 
 COMMAND = [sys.executable, str(Path(lacuna.__file__).with_name("__main__.py")), "--stdio"]
-SETUP = f"{{ cmd = {{ {str(COMMAND)[1:-1]} }}, builtin = false }}"
+SETUP = f"{{ cmd = {{ {str(COMMAND)[1:-1]} }}, builtin = false, settings = {{ journal = 'on' }} }}"
 WINDOWS = 10
 LIFE = 240.0  # seconds for everything at most, on a machine that is busy with other things
 pytestmark = pytest.mark.timeout(LIFE + 30)
@@ -85,6 +87,8 @@ def test_a_ghost_appears_in_a_real_file_is_taken_with_a_key_and_dismissed_with_a
         assert editor.lines()[row - 1] == before + ghost.split("\n")[0].rstrip()
         assert len(editor.lines()) == count + ghost.count("\n")
         assert editor.lua("return require('lacuna.client').of(0) ~= nil")
+        kept = Path(editor.env["XDG_DATA_HOME"]) / "lacuna" / "journal"
+        editor.wait_for(lambda: "accepted" in [one.fate for one in journal.read(kept) if isinstance(one, Outcome)])
 
 
 def test_the_key_after_the_daemon_was_killed_in_mid_request_gets_its_answer(
