@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -285,6 +286,31 @@ async def test_no_answer_waits_for_a_tree(make: Make, monkeypatch: pytest.Monkey
     monkeypatch.setattr(soundness, "BUDGET", 0.0)
     typing = make("value = 1\n<caret>\n", {"before": "", "text": "return = 2\n"})
     assert await typing.ghost() == "return = 2"
+
+
+SAID = ["left", "(", ")", "[", "]", "{", "}", ", ", " = ", "'", ".", "right", "\n    ", ":", "if "]
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("place", [RETURN, "print(<caret>)\n", "x = [<caret>]\n", "def f(a):\n    <caret>\n\nf(1)\n"])
+async def test_nothing_flickers_while_a_suggestion_is_typed(make: Make, place: str, seed: int) -> None:
+    """Whatever was said: each key leaves the rest of what was on the screen, or more, but for closers that came."""
+    draw = random.Random(seed)
+    text = "".join(draw.choices(SAID, k=draw.randint(1, 12)))
+    typing = make(place, {"before": "", "text": text})
+    shown = await typing.ghost()
+    closers = draw.random() < 0.5
+    while shown and not shown.startswith("\n"):
+        key, rest = shown[0], shown[1:]
+        typing.type(key, {"(": ")", "[": "]", "{": "}"}.get(key, "") if closers else "")
+        now = await typing.ghost() or ""
+        if closers and key in "([{":
+            assert now[: len(rest)].rstrip() == rest[: len(now)].rstrip()
+            assert not now or len(now.rstrip()) >= len(rest.rstrip(" )]}")) - 1
+        else:
+            assert now == rest or (not now and not rest.strip())
+        shown = now
+    assert len({request.prefix + request.typed for request in typing.asked}) == len(typing.asked)
 
 
 # Right of the cursor
