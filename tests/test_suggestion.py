@@ -41,6 +41,9 @@ def check(text: str, raw: str, expected: str | None, finish: str | None = "end")
         "x = [\n    <caret>\n]\n",
         "call(\n    <caret>\n)\n",
         "const f = () => {\n  <caret>\n}\n",
+        "if (x) {<caret>}\n",
+        "items = [\n    1,\n]\ncall(\n    <caret>\n)\n",
+        'def f():\n    """<caret>\n',
     ],
 )
 def test_a_block_is_wanted_where_one_was_opened(text: str) -> None:
@@ -57,6 +60,10 @@ def test_a_block_is_wanted_where_one_was_opened(text: str) -> None:
         "d = {'a':<caret>}\n",
         "x = y[1:<caret>",
         "a = 1\n<caret>\n",
+        "def f():  # returns: <caret>\n",
+        "# for each of these:\n<caret>\n",
+        'def f():\n    """The sum of:\n    <caret>\n    """\n',
+        "x = '{<caret>'\n",
     ],
 )
 def test_elsewhere_the_rest_of_the_line_is_wanted(text: str) -> None:

@@ -173,6 +173,16 @@ async def test_an_edit_elsewhere_takes_what_it_may_affect_off_the_screen(make: M
     assert (await typing.answer()).source == "model"
 
 
+async def test_an_edit_that_cannot_affect_a_suggestion_leaves_it_in_memory(make: Make) -> None:
+    far = "".join(f"value_{at} = {at}\n" for at in range(200))
+    typing = make(RETURN + "\n" * 40 + far, SUM)
+    await typing.ghost()
+    typing.edit(Position(200, 0), Position(200, 5), "other")
+    answer = await typing.answer()
+    assert (answer.text, answer.source) == ("left + right", "memory")
+    assert len(typing.asked) == 1
+
+
 async def test_what_was_shown_is_not_taken_back_by_what_comes_later(make: Make) -> None:
     typing = make(RETURN, {"before": "return ", "text": "first + second + other_names\n", "each": 0.02})
     begun = (await typing.answer(received=LONG_AGO)).generation

@@ -1,5 +1,6 @@
 /**
- * VS Code's selections in, `lacuna/cursor` out: where the cursor rests when nothing is typed, so that the server reads ahead.
+ * VS Code's selections in, `lacuna/cursor` out: where the cursor rests when nothing is typed, so that the server reads
+ * ahead, and whether text is selected, so that it stays quiet.
  */
 import * as vscode from 'vscode';
 import type { LanguageClient } from 'vscode-languageclient/node';
@@ -17,7 +18,7 @@ export function cursorTold(
 		}
 		const { document, selection } = editor;
 		const [before, now] = [last, `${document.uri.toString()} ${document.version}`];
-		const row = `${now} ${selection.active.line}`;
+		const row = `${now} ${selection.active.line} ${selection.isEmpty}`;
 		last = row;
 		if (row === before || (before.startsWith(document.uri.toString()) && !before.startsWith(`${now} `))) {
 			return; // the same row again, or something was typed, which the server knows by itself
@@ -27,6 +28,7 @@ export function cursorTold(
 			.sendNotification('lacuna/cursor', {
 				textDocument: converter.asTextDocumentIdentifier(document),
 				position: converter.asPosition(selection.active),
+				selecting: !selection.isEmpty,
 			})
 			.catch(() => undefined); // the server is on its way out
 	};
