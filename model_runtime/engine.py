@@ -118,7 +118,8 @@ class Engine:
             if reader is not None:
                 events += self._read(reader, contended=bool(writing))
             elif writing:
-                events += self._write([(task, text) for task in writing for text in task.growing])
+                awaited = [task for task in writing if not task.is_prefetch]
+                events += self._write([(task, text) for task in awaited or writing for text in task.growing])
         except BaseException:
             for task in self._tasks[:]:
                 self.drop(task)

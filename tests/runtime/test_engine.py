@@ -330,6 +330,23 @@ def test_a_prefetch_gives_its_slot_to_who_waits_and_goes_on_later(
     assert run(engine, Generation((*ahead, 9), max_tokens=1))[1].usage.prefilled == 1
 
 
+def test_what_nobody_waits_for_is_not_written_beside_what_somebody_does(engine: Engine) -> None:
+    ahead, asked = prompts(2)
+    prefetch = Generation(ahead, max_tokens=6, priority="prefetch")
+    found = together(engine, prefetch, Generation(asked, max_tokens=12, client="one"))
+    assert [at for at, event in found if isinstance(event, Finish)] == [1, 0]
+    texts = [at for at, event in found if isinstance(event, Token)]
+    assert texts == sorted(texts, reverse=True)
+
+
+def test_a_changed_context_is_read_beside_the_one_that_answers(engine: Engine) -> None:
+    changed = (*PROMPT[:120], *prompts(1)[0][:80])
+    run(engine, Generation(PROMPT, max_tokens=2))
+    run(engine, Generation(changed, max_tokens=0, priority="prefetch"))
+    assert run(engine, Generation((*PROMPT, 9), max_tokens=1))[1].usage.prefilled == 1
+    assert run(engine, Generation((*changed, 9), max_tokens=1))[1].usage.prefilled == 1
+
+
 def test_cancel_frees_every_slot_at_the_next_step(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     engine = Engine.open(tiny_model("int8"), cache=tmp_path, kv_cache=2)
     slots, cancels = engine.free_slots, [Cancel() for _ in range(6)]
