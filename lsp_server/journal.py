@@ -18,13 +18,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 DAYS = 180  # files that are kept
 FOLDER_BYTES = 64 << 20  # of all of them
 DAY_BYTES = 8 << 20  # of one of them: a day beyond it keeps its outcomes and no more answers
+
+Moment = Annotated[float, msgspec.Meta(ge=0, lt=1e10)]  # seconds of the epoch
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 
 Fate = Literal["accepted", "partly", "typed", "overtyped", "dismissed", "replaced"]
 """accepted: taken to its end. partly: some of it at once, and then no more. typed: written by hand, key by key.
@@ -38,7 +42,7 @@ class Answered(msgspec.Struct, frozen=True, tag="answer", omit_defaults=True):
     source: "model", "memory" or "skip". reason: why nothing was shown, None when something was.
     """
 
-    at: float
+    at: Moment
     language: str
     source: str
     reason: str | None = None
@@ -60,12 +64,12 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome", omit_defaults=True):
     """
 
     suggestion: str
-    at: float
+    at: Moment
     language: str
     fate: Fate
-    characters: int
-    taken: int = 0
-    lines: int = 1
+    characters: Count
+    taken: Count = 0
+    lines: Count = 1
     visible: float = 0.0
     by_hand: bool = False
     evidence: Mapping[str, float] = {}
@@ -76,9 +80,9 @@ class Kept(msgspec.Struct, frozen=True, tag="kept"):
     """after: seconds since the acceptance. share: of the accepted characters, those that are still there, 0 to 1."""
 
     suggestion: str
-    at: float
-    after: int
-    share: float
+    at: Moment
+    after: Count
+    share: Share
 
 
 Record = Answered | Outcome | Kept
@@ -93,18 +97,15 @@ class Journal:
         self.folder = folder
         self._day: date | None = None
         self._file: int | None = None
-        self._full = False
 
     def write(self, record: Record) -> None:
         """Adds a line. Raises OSError when it cannot."""
         today = date.today()
-        if today != self._day or self._file is None:
+        if today != self._day or self._file is None or os.fstat(self._file).st_nlink == 0:  # `lacuna purge` took it
             self._turn(today)
         assert self._file is not None
-        if isinstance(record, Answered) and self._full:
-            return
-        os.write(self._file, msgspec.json.encode(record) + b"\n")
-        self._full = os.fstat(self._file).st_size > DAY_BYTES
+        if isinstance(record, Outcome | Kept) or os.fstat(self._file).st_size < DAY_BYTES:
+            os.write(self._file, msgspec.json.encode(record) + b"\n")
 
     def close(self) -> None:
         """Gives the file back; the next line opens it again."""
@@ -118,7 +119,7 @@ class Journal:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
         self._file = os.open(self.folder / f"{today.isoformat()}.jsonl", flags, 0o600)
-        self._day, self._full = today, os.fstat(self._file).st_size > DAY_BYTES
+        self._day = today
         prune(self.folder)
 
 
@@ -130,14 +131,15 @@ def files(folder: Path) -> list[Path]:
 def prune(folder: Path) -> None:
     """Removes the oldest files until there are few and small enough; the newest stays in any case."""
     found = files(folder)
-    sizes = {path: path.stat().st_size for path in found if path.exists()}
-    left = sum(sizes.values())
+    sizes = {}
+    for path in found:
+        with suppress(FileNotFoundError):  # another editor's server was quicker
+            sizes[path] = path.stat().st_size
     for path in found[:-1]:
-        if len(sizes) <= DAYS and left <= FOLDER_BYTES:
+        if len(sizes) <= DAYS and sum(sizes.values()) <= FOLDER_BYTES:
             return
-        left -= sizes.pop(path, 0)
-        with suppress(OSError):  # another editor's server was quicker
-            path.unlink()
+        sizes.pop(path, None)
+        path.unlink(missing_ok=True)
 
 
 def read(folder: Path, since: date | None = None) -> Iterator[Record]:

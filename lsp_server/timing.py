@@ -93,7 +93,7 @@ def answered(timing: Timing, language: str) -> Answered:
         at=round(time.time(), 3),
         language=language,
         source=timing.source,
-        reason=timing.reason,
+        reason=timing.reason and timing.reason[:80],
         total=round(timing.total_ms, 1),
         debounce=round(timing.debounce_ms, 1),
         outside=_rounded(timing.outside_ms),

@@ -41,11 +41,25 @@ def test_nobody_else_may_read_it(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_costs_itself_only(tmp_path: Path) -> None:
-    lines = b'{"type":"outcome","sugg\n{"type":"later"}\n\xff\n\n' + journal.msgspec.json.encode(OUTCOME) + b"\n{"
+    wrong = b'{"type":"kept","suggestion":"s","at":1e300,"after":30,"share":0.5}\n'
+    lines = (
+        wrong + b'{"type":"outcome","sugg\n{"type":"later"}\n\xff\n\n' + journal.msgspec.json.encode(OUTCOME) + b"\n{"
+    )
     (tmp_path / "2026-11-21.jsonl").write_bytes(lines)
     (tmp_path / "notes.txt").write_text("not of the journal")
     assert list(journal.read(tmp_path)) == [OUTCOME]
     assert list(journal.read(tmp_path / "none")) == []
+
+
+def test_after_a_purge_it_begins_anew(tmp_path: Path) -> None:
+    one = Journal(tmp_path / "journal")
+    one.write(OUTCOME)
+    (file,) = journal.files(one.folder)
+    file.unlink()
+    one.folder.rmdir()
+    one.write(OUTCOME)
+    one.close()
+    assert list(journal.read(one.folder)) == [OUTCOME]
 
 
 def test_only_days_asked_for_are_read(tmp_path: Path) -> None:
