@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before } from 'node:test';
-import { scene as one, Stage } from './stage';
+import { scene as one, Stage, until } from './stage';
 
 const FILE = 'httpx/_models.py';
 const CODE = [
@@ -86,6 +86,38 @@ scene('Escape sends it away and leaves the text alone', 3, async () => {
 	assert.equal(await stage.saved(FILE), before);
 });
 
+scene('by hand there are several, and Alt+] and Alt+[ go through them', 4, async () => {
+	const { keyboard } = stage.page;
+	await paragraph();
+	await stage.type('def names(values: list[int]) -> list[str]:\nresult = []\nfor value in values:\nresult.');
+	await keyboard.press('Escape');
+	await keyboard.press('Alt+\\');
+	const first = await stage.suggestion(20_000);
+	assert.notEqual(first, null, 'nothing came by hand');
+	await keyboard.press('Alt+]');
+	await until(async () => !['', first].includes(await stage.ghost()), 10_000, () => Promise.resolve(`there is only ${first}`));
+	await stage.picture('several-by-hand');
+	await keyboard.press('Alt+[');
+	await until(async () => (await stage.ghost()) === first, 10_000, () => Promise.resolve('the first does not come back'));
+	await keyboard.press('Escape');
+});
+
+scene('where nothing is shown, the status bar says why', 2, async () => {
+	await paragraph();
+	await stage.type('response');
+	for (const key of ['Escape', 'Home', 'Home', 'x']) {
+		await stage.page.keyboard.press(key);
+	}
+	await stage.says(/Nothing shown just now: inside a word/);
+});
+
+scene('what the model is given from elsewhere is shown beside', 2, async () => {
+	await stage.command('Lacuna: Show the Context');
+	await stage.page.locator('.view-lines', { hasText: 'the model is given' }).waitFor();
+	await stage.picture('context');
+	await stage.command('View: Close Editors in Other Groups');
+});
+
 scene('off is off, and on is on again', 4, async () => {
 	await stage.command('Lacuna: Turn Suggestions On or Off');
 	await stage.says(/off here.*switched off/);
@@ -145,6 +177,14 @@ scene('the doctor finds everything well', 4, async () => {
 	await stage.picture('8-doctor');
 	await stage.clear();
 	await stage.command('View: Close Panel').catch(() => undefined);
+});
+
+scene('the statistics are a page', 2, async () => {
+	await stage.command('Lacuna: Show Statistics');
+	const inside = stage.page.frameLocator('iframe.webview.ready').frameLocator('iframe#active-frame');
+	await inside.locator('h1').first().waitFor({ timeout: 60_000 });
+	await stage.picture('statistics');
+	await stage.command('View: Close Editor');
 });
 
 scene('the first steps are there', 2, async () => {
