@@ -73,14 +73,10 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
         recall = Recall(desks.begin(snapshot, frame, desk), "")
 
     began, parsed = time.monotonic(), desk.soundness.begin(snapshot)
-    outcome = await _best(recall, frame, snapshot, received)
-    if outcome is None:  # what was being written goes on otherwise than the user did
-        recall = Recall(desks.begin(snapshot, frame, desk), "")
-        outcome = await _best(recall, frame, snapshot, received) or Nothing("no suggestion in time", whole=False)
+    recall, outcome = await _written(recall, frame, snapshot, desk, received)
     waited = time.monotonic() - began
     if source == "model" and isinstance(outcome, Suggestion):
         desk.heard(waited)
-
     if isinstance(outcome, Suggestion):
         outcome = await desk.soundness.sound(outcome, parsed, snapshot)
     outcome = _steady(outcome, recall, frame)
@@ -188,6 +184,17 @@ async def _anchored(snapshot: Snapshot, frame: Frame, desk: Desk, patience: floa
         frame = window.settled(frame, context.snippets)
         desk.place(frame.anchor, lacking=context.late)
     return frame
+
+
+async def _written(
+    recall: Recall, frame: Frame, snapshot: Snapshot, desk: Desk, received: float
+) -> tuple[Recall, Suggestion | Nothing]:
+    """What the model says, and what that is from: it is asked anew if it went on otherwise than the user did."""
+    outcome = await _best(recall, frame, snapshot, received)
+    if outcome is None:
+        recall = Recall(desks.begin(snapshot, frame, desk), "")
+        outcome = await _best(recall, frame, snapshot, received) or Nothing("no suggestion in time", whole=False)
+    return recall, outcome
 
 
 async def _best(recall: Recall, frame: Frame, snapshot: Snapshot, received: float) -> Suggestion | Nothing | None:
