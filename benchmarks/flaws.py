@@ -156,8 +156,8 @@ def _brackets(node: Any) -> Iterator[str]:
     cursor = node.walk()
     while True:
         one = cursor.node
-        if one.child_count == 0 and one.type in "()[]{}" and len(one.type) == 1 and not one.is_missing:
-            yield one.type
+        if one.child_count == 0 and not one.is_named and not one.is_missing:
+            yield from (mark for mark in one.type if mark in "()[]{}")  # `${` opens as well
         if cursor.goto_first_child() or cursor.goto_next_sibling():
             continue
         while cursor.goto_parent():

@@ -5,6 +5,7 @@ Fetches an archive once, with the ordinary package client, into a cache folder. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ JUDGED = (
     "click", "httpx", "immer", "golang-github-gin-gonic-gin-dev", "librust-tower-dev", "libhiredis-dev",
     "nlohmann-json3-dev",
 )  # fmt: skip
+
+_BUILT = re.compile(r"(^|/)(?:dist|build)/|\.min\.")  # says again what the sources say
 
 
 @dataclass(frozen=True)
@@ -41,5 +44,6 @@ def packages(names: Sequence[str], cache: Path = CACHE) -> list[Package]:
     found = []
     for name in names:
         pin = sources.fetch(listed[name], cache, pins[name])
-        found.append(Package(name, {file.path: file.text for file in sources.files(pin, cache)}))
+        files = {file.path: file.text for file in sources.files(pin, cache) if not _BUILT.search(file.path)}
+        found.append(Package(name, files))
     return found
