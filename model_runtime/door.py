@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import socket
 import ssl
 import time
@@ -26,15 +25,14 @@ STRANGER_SECONDS = 10.0
 HEAD_BYTES = 16 * 1024  # of a request's line and headers
 _BREATH = 0.05  # seconds to wait when the system has no descriptor left
 
-Address = tuple[str, int]
-log = logging.getLogger(__name__)
+STATE = "visit"  # under which a request's scope knows, in its state, whose visit it is part of
 
 
-@dataclass
-class _Visit:
+@dataclass(eq=False)
+class Visit:
     """One connection. transport: None until the handshake is over; known: has asked for something it may ask for."""
 
-    came: asyncio.Task[None]
+    came: asyncio.Task[None] | None = None
     transport: asyncio.Transport | None = None
     known: bool = False
     busy: int = 0
@@ -47,7 +45,7 @@ class Door:
 
     def __init__(self, context: Callable[[], ssl.SSLContext | None] = lambda: None, most: int = MOST) -> None:
         self._context, self._most = context, most
-        self._visits: dict[Address, _Visit] = {}
+        self._visits: dict[Visit, None] = {}  # a set in the order they came
         self._accepting: asyncio.Task[None] | None = None
 
     @property
@@ -64,20 +62,16 @@ class Door:
         """Let nobody in any more; who is inside may finish, who has not come in yet may not."""
         if self._accepting is not None:
             self._accepting.cancel()
-        for visit in self._visits.values():
-            if visit.transport is None:
+        for visit in self._visits:
+            if visit.transport is None and visit.came is not None:
                 visit.came.cancel()
 
     async def wait_closed(self) -> None:
         """Nothing to wait for: the server waits for its connections itself."""
 
     @contextlib.contextmanager
-    def welcome(self, address: Address | None) -> Iterator[None]:
+    def welcome(self, visit: Visit) -> Iterator[None]:
         """Somebody asks for something they may ask for: they are not shown out while it lasts, nor at once after."""
-        visit = self._visits.get(address) if address is not None else None
-        if visit is None:  # gone already, or no such connection
-            yield
-            return
         visit.known = True
         visit.busy += 1
         try:
@@ -86,89 +80,82 @@ class Door:
             visit.busy -= 1
             visit.rests_since = time.monotonic()
 
-    def entered(self, address: Address, transport: asyncio.Transport) -> None:
-        """The handshake is over."""
-        if (visit := self._visits.get(address)) is not None:
-            visit.transport = transport
-
-    def left(self, address: Address) -> None:
+    def left(self, visit: Visit) -> None:
         """The connection is over."""
-        visit = self._visits.pop(address, None)
-        if visit is not None and visit.timer is not None:
+        self._visits.pop(visit, None)
+        if visit.timer is not None:
             visit.timer.cancel()
 
     async def _accept(self, listener: socket.socket, config: uvicorn.Config, state: ServerState) -> None:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                connection, peer = await loop.sock_accept(listener)
+                connection, _ = await loop.sock_accept(listener)
             except OSError:  # no descriptor left, or the other side is gone already
                 self._make_room(0)
                 await asyncio.sleep(_BREATH)
                 continue
-            address = (str(peer[0]), int(peer[1]))
             if not self._make_room(self._most - 1):
                 connection.close()
                 continue
-            came = asyncio.create_task(self._let_in(connection, address, config, state))
-            visit = self._visits[address] = _Visit(came)
-            visit.timer = loop.call_later(STRANGER_SECONDS, self._show_out_stranger, address)
+            visit = Visit()
+            self._visits[visit] = None
+            visit.timer = loop.call_later(STRANGER_SECONDS, self._show_out_stranger, visit)
+            visit.came = asyncio.create_task(self._let_in(connection, visit, config, state))
 
     async def _let_in(
-        self, connection: socket.socket, address: Address, config: uvicorn.Config, state: ServerState
+        self, connection: socket.socket, visit: Visit, config: uvicorn.Config, state: ServerState
     ) -> None:
         """The handshake, which `_show_out` cancels when it takes too long."""
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(
-                lambda: _Protocol(self, address, config, state), connection, ssl=self._context()
+                lambda: _Protocol(self, visit, config, state), connection, ssl=self._context()
             )
         except (OSError, ssl.SSLError, asyncio.CancelledError):
             connection.close()
-            self.left(address)
+            self.left(visit)
 
     def _make_room(self, most: int) -> bool:
         """Whether there are at most so many connections, once the least welcome was shown out if there were more."""
         if len(self._visits) <= most:
             return True
-        strangers = (address for address, visit in self._visits.items() if not visit.known)
-        resting = ((v.rests_since, address) for address, v in self._visits.items() if v.known and not v.busy)
-        least = next(strangers, None) or min(resting, default=(0.0, None))[1]
+        stranger = next((visit for visit in self._visits if not visit.known), None)
+        resting = (visit for visit in self._visits if visit.known and not visit.busy)
+        least = stranger or min(resting, key=lambda visit: visit.rests_since, default=None)
         if least is not None:
             self._show_out(least)
         return least is not None
 
-    def _show_out_stranger(self, address: Address) -> None:
-        visit = self._visits.get(address)
-        if visit is not None and not visit.known:
-            self._show_out(address)
+    def _show_out_stranger(self, visit: Visit) -> None:
+        if not visit.known:
+            self._show_out(visit)
 
-    def _show_out(self, address: Address) -> None:
-        visit = self._visits[address]
-        self.left(address)
-        if visit.transport is None:
-            visit.came.cancel()
-        else:
+    def _show_out(self, visit: Visit) -> None:
+        self.left(visit)
+        if visit.transport is not None:
             visit.transport.abort()
+        elif visit.came is not None:
+            visit.came.cancel()
 
 
 class _Protocol(HttpToolsProtocol):
     """uvicorn's HTTP, with an end to how long a request's head may be."""
 
-    def __init__(self, door: Door, address: Address, config: uvicorn.Config, state: ServerState) -> None:
-        super().__init__(config=config, server_state=state, app_state={})
-        self._door, self._address = door, address
+    def __init__(self, door: Door, visit: Visit, config: uvicorn.Config, state: ServerState) -> None:
+        super().__init__(config=config, server_state=state, app_state={STATE: visit})
+        self._door, self._visit = door, visit
         self._in_head, self._head = True, 0
 
     def connection_made(self, transport: Any) -> None:
         """The handshake is over."""
         super().connection_made(transport)
-        self._door.entered(self._address, transport)
+        self._visit.transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over."""
         super().connection_lost(exc)
-        self._door.left(self._address)
+        self._door.left(self._visit)
 
     def data_received(self, data: bytes) -> None:
         """Some bytes: those of a head are counted, for the parser keeps them all."""

@@ -15,13 +15,12 @@ records are kept.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -33,15 +32,16 @@ from starlette.routing import Mount, Route
 from starlette.types import Message, Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from model_runtime import dialect, llama_cpp, openai, service
-from model_runtime.access import OPEN, Access, Grant, Scope
-from model_runtime.dialect import Asked, Choice, Reply, Unfit
-from model_runtime.door import HEAD_BYTES, Door
+from model_runtime import llama_cpp, openai, service
+from model_runtime.access import Access, Scope
+from model_runtime.dialect import Asked, Unfit
+from model_runtime.door import HEAD_BYTES, STATE, Door
 from model_runtime.errors import Denied, Limited
 from model_runtime.lane import Ticket
 from model_runtime.manifest import Manifest
-from model_runtime.protocol import Answer, Chunk, Done, Fault, Problem
-from model_runtime.service import STATUS, Service
+from model_runtime.protocol import Problem
+from model_runtime.replies import problem, refusal, streamed, whole
+from model_runtime.service import RETRY_AFTER, Service
 
 BODY_SECONDS = 20.0  # for a request's body to come
 REQUEST_SECONDS = 150.0  # for all of a request; the longest deadline and some more
@@ -99,50 +99,44 @@ class Gateway:
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Settle who asks, have it answered, and record it."""
-        began, status = time.monotonic(), 0
-        grant = OPEN
+        began = time.monotonic()
+        scope["spent"], scope["grant"], scope["status"] = [], None, 0
 
         async def noting(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                scope["status"] = message["status"]
             await send(message)
 
-        scope["spent"] = []
         try:
-            grant = await self._answer(scope, receive, noting)
+            await self._answer(scope, receive, noting)
         finally:
-            peer, spent = scope["client"], scope["spent"]
+            peer, spent, grant = scope["client"], scope["spent"], scope["grant"]
             self._terms.audit(
                 Record(
                     time=round(time.time(), 3),
                     peer=peer[0] if peer else "",
                     method=scope["method"],
                     path=_recorded(scope["path"]),
-                    status=status,
+                    status=scope["status"],
                     ms=round((time.monotonic() - began) * 1000, 1),
-                    token=grant.id,
-                    name=grant.name,
+                    token="" if grant is None else grant.id,
+                    name="" if grant is None else grant.name,
                     prompt=sum(usage.prompt_tokens for usage in spent),
                     written=sum(usage.generated for usage in spent),
                 )
             )
 
-    async def _answer(self, scope: AsgiScope, receive: Receive, send: Send) -> Grant:
-        """Answers, and says whose request it was."""
-        path, grant = scope["path"], OPEN
-        headers = scope["headers"]
+    async def _answer(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        path, headers = scope["path"], scope["headers"]
         if sum(len(name) + len(value) for name, value in headers) > HEAD_BYTES:
-            await refusal(path, 431, f"headers have at most {HEAD_BYTES} bytes here")(scope, receive, send)
-            return grant
+            return await refusal(path, 431, f"headers have at most {HEAD_BYTES} bytes here")(scope, receive, send)
         if path in _OPEN_PATHS:
-            await self._routes(scope, receive, send)
-            return grant
+            return await self._routes(scope, receive, send)
         try:
             given = next((value.decode("latin-1") for name, value in headers if name == b"authorization"), None)
-            grant = self._terms.access.identify(given)
+            scope["grant"] = grant = self._terms.access.identify(given)
             wanted: Scope = "metrics" if path == "/metrics" else "complete"
-            with self._terms.access.visit(grant, wanted), self._door.welcome(scope["client"]):
+            with self._terms.access.visit(grant, wanted), self._door.welcome(scope["state"][STATE]):
                 scope["owner"] = grant.id or None
                 async with asyncio.timeout(REQUEST_SECONDS):
                     await self._routes(scope, _timely(receive), send)
@@ -150,9 +144,10 @@ class Gateway:
             await refusal(path, 403 if error.forbidden else 401, str(error))(scope, receive, send)
         except Limited as error:
             await refusal(path, 429, str(error), after=error.after)(scope, receive, send)
-        except TimeoutError:  # what was not sent by now nobody waits for; the connection ends
+        except TimeoutError:
             log.warning("a request took longer than %.0f s", REQUEST_SECONDS)
-        return grant
+            if not scope["status"]:  # else what was not sent by now nobody waits for, and the connection ends
+                await refusal(path, 503, "this took too long; try again", after=RETRY_AFTER)(scope, receive, send)
 
     async def answer(self, asked: Asked, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Have it written, as one answer or as a stream of events."""
@@ -164,11 +159,11 @@ class Gateway:
             if isinstance(ticket, Problem):
                 for other in tickets:
                     self._service.lane.abandon(other)
-                await _problem(scope["path"], ticket)(scope, receive, send)
+                await problem(scope["path"], ticket)(scope, receive, send)
                 return
             tickets.append(ticket)
         async with self._service.watched(tickets, receive):
-            choices = await (_streamed if asked.stream else _whole)(tickets, asked.reply, scope, receive, send)
+            choices = await (streamed if asked.stream else whole)(tickets, asked.reply, scope, receive, send)
         scope["spent"] += [done.usage for _, done in choices]
 
     @property
@@ -203,7 +198,7 @@ class _Dialect:
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         body = await service.read_body(receive)
         if isinstance(body, Problem):
-            return await _problem(scope["path"], body)(scope, receive, send)
+            return await problem(scope["path"], body)(scope, receive, send)
         try:
             asked = self._read(body, self._gateway.manifest)
         except Unfit as error:
@@ -212,97 +207,11 @@ class _Dialect:
         await self._gateway.answer(asked, scope, receive, send)
 
 
-_FAULTS: dict[int, Fault] = {code: fault for fault, code in STATUS.items()} | {403: "denied"}
-
-
-def refusal(path: str, status: int, message: str, *, param: str | None = None, after: int | None = None) -> Response:
-    """A no, in the shape of the protocol that the path belongs to. The connection ends with it."""
-    if path.startswith("/lacuna/"):
-        body = msgspec.json.encode(Answer(Problem(_FAULTS.get(status, "bad_request"), message)))
-    elif path == "/infill":
-        body = llama_cpp.error(status, message)
-    else:
-        body = openai.error(status, message, param=param)
-    headers = {"connection": "close"} if status in (400, 401, 408, 413, 431) else {}
-    if status == 401:
-        headers["www-authenticate"] = "Bearer"
-    if after is not None:
-        headers["retry-after"] = str(after)
-    return Response(body, status, headers, "application/json")
-
-
-def _problem(path: str, problem: Problem) -> Response:
-    status = STATUS[problem.type]
-    return refusal(path, status, problem.message, after=1 if status in (429, 503) else None)
-
-
 async def _answer_lost(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
     if status == 405:
         return refusal(request.url.path, 405, "this path takes another method; see docs/server.md")
     return refusal(request.url.path, 404, "there is no such path here; see docs/server.md")
-
-
-async def _whole(
-    tickets: Sequence[Ticket], reply: Reply, scope: AsgiScope, receive: Receive, send: Send
-) -> list[Choice]:
-    choices: list[Choice] = []
-    for ticket in tickets:
-        chunks: list[Chunk] = []
-        async for batch in ticket.batches():
-            chunks += [event for event in batch if isinstance(event, Chunk)]
-            last = batch[-1]
-        if isinstance(last, Problem):
-            await _problem(scope["path"], last)(scope, receive, send)
-            return choices
-        assert isinstance(last, Done)
-        choices.append((chunks, last))
-    await Response(reply.whole(choices), media_type="application/json")(scope, receive, send)
-    return choices
-
-
-async def _streamed(
-    tickets: Sequence[Ticket], reply: Reply, scope: AsgiScope, receive: Receive, send: Send
-) -> list[Choice]:
-    """Events as they come, those of several candidates as each comes. A fault after the first is an event as well."""
-    choices: list[Choice] = []
-    started = False
-    async for index, batch in _merged(tickets):
-        chunks = [event for event in batch if isinstance(event, Chunk)]
-        last = batch[-1]
-        if not started and isinstance(last, Problem):
-            await _problem(scope["path"], last)(scope, receive, send)
-            return choices
-        if not started:
-            headers = [(b"content-type", b"text/event-stream"), (b"cache-control", b"no-store")]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            started = True
-        body = reply.part(index, chunks) if chunks else b""
-        if isinstance(last, Problem):
-            body += dialect.event(msgspec.Raw(_problem(scope["path"], last).body))
-        elif isinstance(last, Done):
-            body += reply.end(index, last)
-            choices.append(((), last))
-        await send({"type": "http.response.body", "body": body, "more_body": True})
-    await send({"type": "http.response.body", "body": reply.close(choices), "more_body": False})
-    return choices
-
-
-async def _merged(tickets: Sequence[Ticket]) -> AsyncIterator[tuple[int, list[Chunk | Done | Problem]]]:
-    """The batches of several tickets as they come, each with the number of its ticket."""
-    batches = [ticket.batches() for ticket in tickets]
-    coming = {asyncio.ensure_future(anext(one)): at for at, one in enumerate(batches)}
-    try:
-        while coming:
-            done, _ = await asyncio.wait(coming, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                at = coming.pop(task)
-                with contextlib.suppress(StopAsyncIteration):
-                    yield at, task.result()
-                    coming[asyncio.ensure_future(anext(batches[at]))] = at
-    finally:
-        for task in coming:
-            task.cancel()
 
 
 def _timely(receive: Receive) -> Receive:

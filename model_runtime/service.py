@@ -31,6 +31,7 @@ from model_runtime.lane import Lane, Ticket, Writer
 from model_runtime.protocol import Answer, Chunk, Done, Fault, Health, InfillRequest, Learnt, Lesson, Problem, State
 
 DRAIN_SECONDS = 5  # what still runs this long after a drain began is cancelled
+RETRY_AFTER = 1  # seconds: a queue is shorter by then, and a server that drains has made room for another
 STATUS: dict[Fault, int] = {
     "bad_request": 400,
     "denied": 401,
@@ -241,6 +242,8 @@ def no(problem: Problem) -> Response:
     answer = _json(Answer(problem), STATUS[problem.type])
     if problem.type == "bad_request":
         answer.headers["connection"] = "close"
+    if answer.status_code in (429, 503):
+        answer.headers["retry-after"] = str(RETRY_AFTER)
     return answer
 
 

@@ -40,7 +40,7 @@ HOMES = {
     "onnx": {"model_runtime", "training"},
     "tokenizers": {"model_runtime", "training"},
     "httpx": {"model_runtime.client"},
-    "starlette": {"model_runtime.service", "model_runtime.gateway"},
+    "starlette": {"model_runtime.service", "model_runtime.replies", "model_runtime.gateway"},
     "uvicorn": {"model_runtime.service", "model_runtime.door", "model_runtime.gateway", "lacuna"},
     "faiss": {"retrieval"},
     "tree_sitter": {"retrieval"},
