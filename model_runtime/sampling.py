@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from model_runtime.errors import ModelError
+
 Logits = NDArray[np.float32]
 
 
@@ -25,8 +27,14 @@ class Sampling:
 
 
 def log_probabilities(logits: Logits) -> Logits:
-    """Natural logarithms of softmax(logits); logits: [V]."""
-    shifted = logits - logits.max()
+    """Natural logarithms of softmax(logits); logits: [V]. Raises ModelError when one is no number."""
+    highest = logits.max()
+    if not np.isfinite(highest):
+        raise ModelError(
+            "the network gives values that are no numbers, so its weights are damaged; "
+            "run: lacuna model verify, and restore the model directory or import it again"
+        )
+    shifted = logits - highest
     found: Logits = shifted - np.log(np.exp(shifted).sum())
     return found
 

@@ -232,6 +232,18 @@ def test_a_harmed_model_names_the_file_and_the_cure(
     assert "restore" in str(caught.value) or "upgrade" in str(caught.value) or "--model" in str(caught.value)
 
 
+def test_weights_that_became_no_numbers_are_told_and_not_written_from(
+    tiny_model: Callable[[Precision], Path], tmp_path: Path
+) -> None:
+    directory = tmp_path / "model"
+    shutil.copytree(tiny_model("fp32"), directory)
+    np.memmap(directory / graph.DATA, np.float32, "r+")[:5000] = np.nan
+    engine = Engine.open(directory, cache=tmp_path / "cache")
+    with pytest.raises(ModelError, match=r"no numbers.*lacuna model verify"):
+        run(engine, Generation(PROMPT, max_tokens=4))
+    assert not engine.busy
+
+
 def test_a_harmed_derived_graph_is_made_anew(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     expected, _ = run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=4))
     (derived,) = tmp_path.glob("prefill-*.onnx")
