@@ -121,7 +121,8 @@ def begin(snapshot: Snapshot, frame: Frame, desk: Desk, *, lines: int | None = N
 
     lines: how many may be written of what is wanted as one, for more than what is shown now.
     """
-    wanted = extent.plan(frame, snapshot.settings.max_lines)
+    most = snapshot.settings.max_lines  # the functions below outlive the snapshot, which holds the whole text
+    wanted = extent.plan(frame, most)
     tokens = LINE_TOKENS if wanted.floor is None else BLOCK_TOKENS
     seconds = snapshot.settings.patience(snapshot.by_hand) + AFTER
     request = infill(frame, desk, tokens=tokens, lines=lines or wanted.lines, seconds=seconds)
@@ -138,7 +139,7 @@ def begin(snapshot: Snapshot, frame: Frame, desk: Desk, *, lines: int | None = N
     def more(generation: Generation) -> Plan | None:
         if generation.wanted.floor is not None or lines is not None:
             return None
-        further = extent.goes_on(generation.text, frame, snapshot.settings.max_lines)
+        further = extent.goes_on(generation.text, frame, most)
         opens = not lexis.depth(generation.text)  # a block, which may as well be left to the next suggestion
         return None if opens and generation.confidence() < CONFIDENT else further
 

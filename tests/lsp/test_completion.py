@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from lsp_server import ahead, completion, context, soundness, window
-from lsp_server.completion import Answer
+from lsp_server.completion import Answer, complete
 from lsp_server.context import Retrieved
 from lsp_server.document import Position
 from lsp_server.options import Settings
@@ -688,6 +690,17 @@ async def test_reading_ahead_without_a_service_says_so(make: Make) -> None:
     typing.services.refusals = [Unreachable("nobody there")]
     with pytest.raises(LacunaRuntimeError, match="nobody there"):
         await ahead.prepare(typing.snapshot(), typing.desk)
+
+
+async def test_what_is_remembered_holds_no_whole_text(make: Make) -> None:
+    typing = make(RETURN, SUM)
+    snapshot = typing.snapshot()
+    lines = weakref.ref(snapshot)
+    async with asyncio.timeout(15):
+        await complete(snapshot, typing.desk, time.monotonic())
+    del snapshot
+    await until(lambda: gc.collect() >= 0 and lines() is None)
+    assert len(typing.desk.memory) == 1
 
 
 async def test_fifty_thousand_lines_cost_the_model_no_more(make: Make) -> None:
