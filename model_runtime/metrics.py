@@ -19,7 +19,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._requests = Counter("lacuna_requests", "Infills by how they ended", ["finish"], registry=self._registry)
         self._tokens = Counter("lacuna_tokens", "Tokens by what was done", ["stage"], registry=self._registry)
-        self._waiting = Gauge("lacuna_waiting", "Infills in the queue", registry=self._registry)
+        self._waiting = Gauge("lacuna_waiting", "Infills taken and not ended", registry=self._registry)
         self._stages = Histogram(
             "lacuna_stage_seconds", "Seconds by stage", ["stage"], buckets=_SECONDS, registry=self._registry
         )
@@ -30,7 +30,7 @@ class Metrics:
         self.taken += 1
 
     def wait(self, length: int) -> None:
-        """The queue has this length now."""
+        """So many infills are under way."""
         self._waiting.set(length)
 
     def finish(self, outcome: Done | Problem) -> None:

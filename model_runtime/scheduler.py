@@ -55,10 +55,9 @@ class Scheduler:
     def enter(self, generation: Generation, unread: int) -> tuple[float, int]:
         """Tag and number of a new task's turn."""
         client = generation.owner or generation.client  # one user does not get more turns by many names
-        tag = max(self._now, self._after.get(client, 0.0)) if client else self._now
-        if client:
-            self._after = {one: at for one, at in self._after.items() if at > self._now}
-            self._after[client] = tag + unread * (self.token or 0.0) + generation.max_tokens * (self.step or 0.0)
+        self._after = {one: at for one, at in self._after.items() if at > self._now}
+        tag = self._after.get(client, self._now)
+        self._after[client] = tag + unread * (self.token or 0.0) + generation.max_tokens * (self.step or 0.0)
         self._taken += 1
         return tag, self._taken
 

@@ -35,6 +35,26 @@ def test_clients_take_turns_however_much_one_of_them_asks() -> None:
     assert served == ["greedy", "modest", "greedy", "modest", "greedy", "greedy"]
 
 
+def test_who_gives_no_name_takes_turns_with_all_who_give_none() -> None:
+    scheduler = measured()
+    flood = [enter(scheduler, "") for _ in range(5)]
+    assert scheduler.next(flood, []) is flood[0]
+    named = enter(scheduler, "named")
+    assert scheduler.next([*flood[1:], named], []) is named
+
+
+def test_a_user_of_many_names_gets_one_users_turns() -> None:
+    scheduler = measured()
+    waiting = [enter(scheduler, f"anna/{at}") for at in range(4)] + [enter(scheduler, "bert/0") for _ in range(2)]
+    served = []
+    while waiting:
+        turn = scheduler.next(waiting, [])
+        assert turn is not None
+        waiting.remove(turn)
+        served.append(turn.generation.owner)
+    assert served == ["anna", "bert", "anna", "bert", "anna", "anna"]
+
+
 def test_a_client_that_was_away_gets_no_credit_for_it() -> None:
     scheduler = measured()
     for _ in range(5):
