@@ -14,10 +14,10 @@ from pathlib import Path
 import msgspec
 
 from model_runtime import graph
-from model_runtime.manifest import File, Manifest, digest
+from model_runtime.manifest import Manifest, digest
 from model_runtime.nodes import Precision
 
-_VERSION = 2  # raised when `graph` changes what it derives
+_VERSION = 3  # raised when `graph` changes what it derives
 
 
 def prefill(directory: Path, manifest: Manifest, cache: Path) -> Path | bytes:
@@ -50,15 +50,27 @@ def _derived(directory: Path, manifest: Manifest, cache: Path, name: str, precis
     return path
 
 
+class _Stamp(msgspec.Struct, frozen=True):
+    """bytes: a file's size; modified: when it was last written to, in nanoseconds."""
+
+    bytes: int
+    modified: int
+
+
+def _stamp(path: Path) -> _Stamp:
+    found = path.stat()
+    return _Stamp(found.st_size, found.st_mtime_ns)
+
+
 def _seal(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the graph and its data are the ones that were sealed."""
+    """Whether the graph and its data are the ones that were sealed, as far as can be told without reading them."""
     try:
-        sealed = msgspec.json.decode(_seal(path).read_bytes(), type=dict[str, File])
-        return bool(sealed) and all(digest(path.with_name(name)) == file for name, file in sealed.items())
+        sealed = msgspec.json.decode(_seal(path).read_bytes(), type=dict[str, _Stamp])
+        return bool(sealed) and all(_stamp(path.with_name(name)) == stamp for name, stamp in sealed.items())
     except (OSError, msgspec.DecodeError):
         return False
 
@@ -66,7 +78,7 @@ def _is_whole(path: Path) -> bool:
 def _keep(workshop: Path, path: Path) -> None:
     """Moves a graph and its data into the cache; the seal comes last."""
     parts = [graph.data_of(path), path]
-    sealed = {part.name: digest(workshop / part.name) for part in parts}
+    sealed = {part.name: _stamp(workshop / part.name) for part in parts}
     _seal(path).unlink(missing_ok=True)
     (workshop / "seal").write_bytes(msgspec.json.encode(sealed))
     for made, kept in [*((part.name, part) for part in parts), ("seal", _seal(path))]:
