@@ -112,8 +112,9 @@ class Index:
         return tuple(dict.fromkeys((*open_ones, *self.store.called(name))))
 
     def mentioning(self, words: Mapping[str, float], most: int, without: str) -> tuple[Found, ...]:
-        """The chunks that mention the words, best first; none of the file `without`."""
-        return tuple(found for found in self.store.mentioning(words, most, without) if found.path not in self.buffers)
+        """The chunks that mention the words, those of open buffers as they are now, best first; none of `without`."""
+        unsaved = [(path, one) for path, entry in self.buffers.items() if path != without for one in entry.chunks]
+        return self.store.mentioning(words, most, (without, *self.buffers), unsaved)
 
     def like(self, text: str, most: int, without: str) -> tuple[Found, ...]:
         """The chunks whose vectors are nearest to a text's, best first; none of the file `without`."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 import heapq
 import math
 import posixpath
+import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -59,6 +61,7 @@ create index files_by_package on files (package) where package is not null;
 MOST_MENTIONS = 300
 _BATCH = 500  # names asked for at once; SQLite allows some hundred variables in a statement
 _WORDS = 40  # words of one search
+_WORD = re.compile(r"\w+")
 _KEPT = 20_000  # names whose definitions are remembered
 _COMMON = 4  # times the most: a name this common is not counted again
 _KNOWN = "select f.path, d.name, d.kind, d.parent, d.first, d.last, d.signature, d.doc from definitions d"
@@ -235,13 +238,22 @@ class Store:
         )
         return tuple(Import(module, name, alias, line, bool(again)) for module, name, alias, line, again in rows)
 
-    def mentioning(self, words: Mapping[str, float], most: int, without: str = "") -> tuple[Found, ...]:
+    def mentioning(
+        self,
+        words: Mapping[str, float],
+        most: int,
+        without: Collection[str] = (),
+        more: Sequence[tuple[str, Chunk]] = (),
+    ) -> tuple[Found, ...]:
         """The chunks that mention the words, each word weighted by its value and its rarity; best first.
 
         A word in more than MOST_MENTIONS chunks says nothing and is passed over, which bounds the
-        time however large the store. Chunks of the file `without` are left out.
+        time however large the store. Chunks of the files `without` are left out. more: paths and
+        chunks that are looked at besides.
         """
         scores: dict[int, float] = {}
+        others = [0.0] * len(more)
+        named = [_lowered(chunk.text) for _, chunk in more]
         total = math.log(2 + self.last_chunk())
         asked = [word for word in sorted(words, key=lambda one: -words[one]) if word not in self._everywhere]
         for word in asked[:_WORDS]:
@@ -254,11 +266,17 @@ class Store:
             worth = words[word] * (total - math.log(1 + len(rows)))
             for (chunk,) in rows:
                 scores[chunk] = scores.get(chunk, 0.0) + worth
+            for at, names in enumerate(named):
+                if word.lower() in names:
+                    others[at] += worth
         own = "select c.id from chunks c join files f on f.id = c.file where f.path = ?"
-        for (chunk,) in self._db.execute(own, (without,)):
-            scores.pop(chunk, None)
+        for path in without:
+            for (chunk,) in self._db.execute(own, (path,)):
+                scores.pop(chunk, None)
         best = heapq.nsmallest(most, scores, key=lambda one: (-scores[one], one))
-        return tuple(found for one in best if (found := self.chunk(one, scores[one])) is not None)
+        found = [one for number in best if (one := self.chunk(number, scores[number])) is not None]
+        found += [Found(path, chunk, score) for (path, chunk), score in zip(more, others, strict=True) if score > 0]
+        return tuple(sorted(found, key=lambda one: -one.score)[:most])
 
     def in_package(self, package: str) -> tuple[str, ...]:
         """The files that say they belong to a package or namespace."""
@@ -435,6 +453,12 @@ def _sound(store: Store, path: Path) -> Store:
         return store
     store.close()
     raise StoreBroken(f"the index {path} is damaged ({fault}); it has to be built again")
+
+
+@lru_cache(maxsize=4096)
+def _lowered(text: str) -> frozenset[str]:
+    """The words of a text as the table of words has them."""
+    return frozenset(_WORD.findall(text.lower()))
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -170,3 +170,21 @@ def test_an_edit_of_the_file_itself_is_not_shown_and_one_over_another_replaces_i
     made = index.with_buffer(made, "b.py", "y = 3\n", before="y = 2\n")
     made = index.with_buffer(made, "b.py", "y = 4\n", before="y = 3\n")
     assert [one.text for one in search.rank(query, made) if one.source == "edit"] == ["y = 4\n"]
+
+
+def test_code_like_the_cursors_is_found_in_open_tabs_as_it_is_now() -> None:
+    here, made = opened(
+        """
+        === tab.py
+        alpha = invoice + payment
+        === here.py
+        def settle(invoice, currency):
+            payment = invoice + currency
+            ▮
+        """
+    )
+    tab = "def pay(invoice, currency):\n    payment = invoice * currency\n    ledger(payment)\n"
+    found = [one.text for one in search.rank(here, index.with_buffer(made, "tab.py", tab)) if one.source == "code"]
+    assert found == [tab]
+    changed = index.with_buffer(made, "tab.py", "alpha = beta\n")
+    assert not [one for one in search.rank(here, changed) if one.source == "code"]
