@@ -62,8 +62,11 @@ def rest(text: str, right: str, replaces: int, frame: Frame) -> Suggestion | Non
     added = frame.right[: len(frame.right) - len(right)]
     if not frame.right.endswith(right) or not added or added.strip(mending.CLOSERS):
         return None
+    inner = mending.before_closer(text, replace(frame, right=added))
+    if text.startswith(added, len(inner)) and text[len(inner) + len(added) :].strip():  # it has them, and goes on
+        return Suggestion(text, True, replaces + len(added))
     if "\n" in text:
-        return Suggestion(mending.before_closer(text, replace(frame, right=added)), True)
+        return Suggestion(inner, True)
     found = _fitted(text, replace(frame, right=added, inserted=added), ended=True)
     return replace(found, replaces=found.replaces + replaces) if found.replaces == len(added) else found
 

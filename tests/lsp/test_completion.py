@@ -340,6 +340,20 @@ async def test_a_bracket_that_is_typed_without_a_closer_keeps_the_suggested_one(
     assert len(typing.asked) == 1
 
 
+async def test_what_goes_on_behind_a_closer_that_the_editor_inserts_stays(make: Make) -> None:
+    whole = "call(a) == other"
+    typing = make(RETURN, {"before": "return ", "text": whole + "\n"})
+    assert await typing.ghost() == whole
+    typing.type("call")
+    typing.type("(", ")")
+    answer = await typing.answer()
+    assert (answer.text, answer.replaces) == (whole[5:], 1)
+    typing.type("a")
+    answer = await typing.answer()
+    assert (answer.text, answer.replaces) == (whole[6:], 1)
+    assert len(typing.asked) == 1
+
+
 async def test_a_suggestion_over_a_closer_is_typed_through_and_past_it(make: Make) -> None:
     typing = make("print(<caret>)\n", {"before": "print(", "text": "a) + other(b)\n"})
     first = await typing.answer()
