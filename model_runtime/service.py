@@ -107,8 +107,12 @@ class Service:
             return Problem("bad_request", f"the request is not an infill: {error}")
         if owner == "":
             return request
-        workspace = owned(request.workspace, owner) if owner else ""
-        return msgspec.structs.replace(request, client=owned(request.client, owner), workspace=workspace)
+        return msgspec.structs.replace(
+            request,
+            client=owned(request.client, owner),
+            workspace=owned(request.workspace, owner) if owner else "",
+            priority="automatic" if request.priority == "hand" else request.priority,  # nobody goes before the others
+        )
 
     def submit(self, request: InfillRequest) -> Ticket | Problem:
         """The ticket of a request, or why there is none."""

@@ -171,7 +171,7 @@ async def test_one_tokens_requests_neither_end_nor_teach_anothers() -> None:
     (one, a), (two, b) = granted(), granted()
     async with served(engine, grants(a, b)) as here:
         ours, theirs = Client(Endpoint(url=here.url, token=one)), Client(Endpoint(url=here.url, token=two))
-        request = msgspec.convert({**INFILL, "workspace": "shop"}, InfillRequest)
+        request = msgspec.convert({**INFILL, "workspace": "shop", "priority": "hand"}, InfillRequest)
         assert (await ours.learn(Lesson("shop", {"a.py": "quick brown fox\n" * 9}))).tokens > 0
 
         async def ask(client: Client) -> Any:
@@ -191,6 +191,7 @@ async def test_one_tokens_requests_neither_end_nor_teach_anothers() -> None:
         await theirs.close()
     assert [call.memory is not None for call in engine.calls] == [True, False]
     assert [call.owner for call in engine.calls] == [a.id, b.id]  # each has KV slots and turns of its own
+    assert {call.priority for call in engine.calls} == {"automatic"}  # and nobody goes before the other
 
 
 async def test_the_same_prompt_of_two_tokens_is_read_twice(tmp_path: Path) -> None:
