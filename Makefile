@@ -6,7 +6,7 @@ PARITY_IN    = .venv-parity/bin/python -I -m
 NODE_MODULES = vscode-extension/node_modules/.package-lock.json
 OUT_OF_TEST  = not training and not parity and not vscode and not gpu and not soak
 
-.PHONY: help demo test test-soak test-training test-neovim test-vscode test-vscode-offline test-parity check check-vscode bench vsix vsix-offline format lock clean
+.PHONY: help demo test soak test-training test-neovim test-vscode test-vscode-offline test-vscode-typing test-parity check check-vscode bench vsix vsix-offline format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -17,7 +17,7 @@ demo: .venv/stamp ## from nothing to a completion at a cursor in a real file
 test: .venv/stamp ## the tests, without torch, a GPU or an editor to drive
 	$(PYTHON_IN) pytest -m "$(OUT_OF_TEST)" $(ARGS)
 
-test-soak: .venv/stamp ## the tests that take minutes: ten thousand connections that say nothing, and the like
+soak: .venv/stamp ## the tests that take minutes: ten thousand connections that say nothing, and the like
 	$(PYTHON_IN) pytest -m soak --timeout 600 $(ARGS)
 
 test-training: .venv-train/stamp ## the tests that train, with torch: a large download
@@ -26,6 +26,10 @@ test-training: .venv-train/stamp ## the tests that train, with torch: a large do
 test-vscode: vsix ## installs the extension into a real VS Code and types in it (needs node 20)
 	vscode-extension/test/workbench "$(CURDIR)/.cache/vscode"
 	cd vscode-extension && npm run --silent test
+
+test-vscode-typing: vsix ## how much an hour of typing grows the extension host, in a few minutes
+	vscode-extension/test/workbench "$(CURDIR)/.cache/vscode"
+	cd vscode-extension && npm run --silent test-typing
 
 test-vscode-offline: vsix-offline ## the same for the extension that brings everything, with no network at all (Linux)
 	vscode-extension/test/workbench "$(CURDIR)/.cache/vscode"
