@@ -44,6 +44,11 @@ class _Step:
     total: NDArray[np.int32]  # []
     logits: Logits  # [B, V]
 
+    def bind(self) -> None:
+        """Names what is read; on the processor that shares the memory."""
+        for name, value in (("tokens", self.tokens), ("length", self.length), ("total", self.total)):
+            self.binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value))
+
 
 class OnnxBackend:
     """Runs the network once at a time; not to be called from two threads at once."""
@@ -119,7 +124,11 @@ class OnnxBackend:
         """What a store takes once it is full."""
         shape = self._shape
         numbers = 2 * shape.layers * shape.kv_heads * shape.context_length * shape.head_size
-        return numbers * (2 if isinstance(self._pool, DevicePool) else 4)
+        return numbers * (2 if self._on_device else 4)
+
+    @property
+    def _on_device(self) -> bool:
+        return isinstance(self._pool, DevicePool)
 
     def new_stores(self, count: int) -> list[Store]:
         """See Backend.new_stores."""
@@ -159,6 +168,8 @@ class OnnxBackend:
         step.tokens[order, 0] = tokens
         step.length[order] = starts
         step.total[...] = max(starts) + 1
+        if self._on_device:  # what is bound is copied there and then
+            step.bind()
         self._run(self._generate, step.binding, cancel)
         for store, start in zip(stores, starts, strict=True):
             store.length = start + 1
@@ -179,9 +190,8 @@ class OnnxBackend:
             np.zeros((), np.int32),
             self._logits[:count],
         )
-        inputs = {"tokens": step.tokens, "rows": np.arange(count), "length": step.length, "total": step.total}
-        for name, value in inputs.items():
-            binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(value))  # shares the memory
+        binding.bind_cpu_input("rows", np.arange(count))
+        step.bind()
         binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(step.logits))
         self._steps[first, count] = step
         return step
