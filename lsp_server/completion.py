@@ -72,7 +72,7 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
         frame = await _anchored(snapshot, frame, desk, LOOKUP - (time.monotonic() - debounce - received))
         recall = Recall(desks.begin(snapshot, frame, desk), "")
 
-    began, parsed = time.monotonic(), desk.soundness.begin(snapshot)
+    began, parsed = time.monotonic(), desk.soundness.begin(snapshot, at_once=source == "memory")
     recall, outcome = await _written(recall, frame, snapshot, desk, received)
     waited = time.monotonic() - began
     if source == "model" and isinstance(outcome, Suggestion):

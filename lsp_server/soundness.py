@@ -36,15 +36,15 @@ class Soundness:
         self._thread = ThreadPoolExecutor(1, "syntax")
         self._tasks: set[Parsed] = set()
 
-    def begin(self, snapshot: Snapshot) -> Parsed:
-        """The code around the snapshot's cursor as a tree, which is being made once the model has been asked."""
-        task = asyncio.create_task(self._parsed(snapshot))
+    def begin(self, snapshot: Snapshot, *, at_once: bool = False) -> Parsed:
+        """The code around the snapshot's cursor as a tree, which is made at once or when the model has been asked."""
+        task = asyncio.create_task(self._parsed(snapshot, 0.0 if at_once else HEAD_START))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _parsed(self, snapshot: Snapshot) -> Gap | None:
-        await asyncio.sleep(HEAD_START)
+    async def _parsed(self, snapshot: Snapshot, later: float) -> Gap | None:
+        await asyncio.sleep(later)
         language = languages.named(snapshot.language) or languages.of(snapshot.path)
         cursor = snapshot.cursor
         return await asyncio.get_running_loop().run_in_executor(

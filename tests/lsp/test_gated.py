@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from lsp_server import gate
+from lsp_server import gate, soundness
 from lsp_server.completion import UNLIKELY
 from lsp_server.journal import Journal, Outcome
 from lsp_server.options import Settings
@@ -67,6 +67,18 @@ async def test_what_was_hidden_may_be_shown_when_the_user_writes_it(make: Make) 
     typing.desk.gate = gate.fitted()
     assert await typing.ghost() == "eft + right"
     assert len(typing.asked) == 1
+
+
+async def test_what_was_hidden_breaks_no_code_when_it_is_shown(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soundness, "BUDGET", 5.0)
+    typing = make({"before": "return ", "text": "left = = right\n"})
+    typing.desk.gate = msgspec.structs.replace(typing.desk.gate, bias=-30.0)
+    assert await typing.ghost() is None
+    typing.type("l")
+    typing.desk.gate = msgspec.structs.replace(typing.desk.gate, bias=30.0)
+    monkeypatch.setattr(soundness, "HEAD_START", 60.0)  # nobody asks the model, so nobody goes first
+    answer = await typing.answer()
+    assert (answer.text, answer.source) == ("eft", "memory")
 
 
 @pytest.mark.parametrize(("fate", "shown"), [("dismissed", False), ("accepted", True)])
