@@ -33,7 +33,7 @@ from model_runtime.onnx_backend import OnnxBackend, default_threads
 from model_runtime.sequence import Cancel, Finish, Generation
 
 PRECISIONS: tuple[Precision, ...] = ("int4", "int8")
-PREFILLS = (256, 512, 1024, 1920)
+PREFILLS = (256, 512, 1024, 2048)
 HELD = (16, 512, 1024)
 DRAFTED = (2, 4, 8, 16)
 BATCHES = (1, 2, 4, 8)
