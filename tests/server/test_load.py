@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
+from benchmarks import crowd as crowd_of
 from benchmarks.crowd import Crowd, Request, write
 from benchmarks.load import Ours, summary
 from benchmarks.workspace import copied, package
@@ -44,7 +47,10 @@ def test_due_is_what_was_left_alone_and_had_something_to_say() -> None:
     assert summary(samples, 1, 10.0, deadline=1000.0)["due"] == {"n": 5, "answered_share": 0.4}
 
 
-async def test_each_typist_asks_by_themselves_and_the_next_key_cuts_off(tmp_path: Path) -> None:
+async def test_each_typist_asks_by_themselves_and_the_next_key_cuts_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crowd_of, "_START", 0.1)
     asked: list[InfillRequest] = []
     cut: list[str] = []
 
@@ -64,7 +70,7 @@ async def test_each_typist_asks_by_themselves_and_the_next_key_cuts_off(tmp_path
 
     crowd = Crowd()
     async with asyncio.timeout(3 * PATIENCE):
-        await write(copied(package("httpx"), tmp_path, 1), 2, 5.0, lambda _: Slow(), crowd)
+        await write(copied(package("httpx"), tmp_path, 1), 2, 2.0, lambda _: Slow(), crowd)
     assert {one.client for one in asked} == {"typist-0", "typist-1"}
     assert cut.count("typist-0") == sum(one.who == 0 for one in crowd.samples) and cut.count("closed") == 2
     assert all(one.refused for one in crowd.samples if one.who == 1)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -186,8 +187,8 @@ def test_said_in_so_many_words_it_listens_in_the_clear(keeper: Keeper) -> None:
 
 
 def test_a_port_that_is_taken_is_told(keeper: Keeper) -> None:
-    with keeper.serving() as (url, _):
-        code, _, complained = keeper.run("serve", "--port", url.rsplit(":", 1)[1])
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, _, complained = keeper.run("serve", "--port", str(taken.getsockname()[1]))
     assert code == 1 and "choose another with --port" in complained
 
 
@@ -216,10 +217,10 @@ def test_tokens_made_at_once_are_all_kept(keeper: Keeper) -> None:
         subprocess.Popen(
             command, env=daemons.environment(keeper.settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        for _ in range(4)
+        for _ in range(3)
     ]
     for one in many:
         one.communicate(timeout=COMMAND_PATIENCE)
         assert one.returncode == 0
-    assert len(json.loads(keeper.tokens.read_text())["tokens"]) == 4
+    assert len(json.loads(keeper.tokens.read_text())["tokens"]) == 3
     assert not [name for name in os.listdir(keeper.folder) if name not in ("tokens.json", "tokens.lock")]
