@@ -68,7 +68,8 @@ def flaws(shown: Shown, language: Language) -> tuple[Flaw, ...]:
     try:
         if _doubles(shown, language):
             found.append("closer")
-        if syntax.adds_error(shown.before, shown.text, shown.after, language, SECONDS):
+        after = syntax.errors(shown.before + shown.text + shown.after, language, SECONDS)
+        if after and after > syntax.errors(shown.before + shown.covered + shown.after, language, SECONDS):
             found.append("syntax")
     except RetrievalError:
         pass
