@@ -59,6 +59,7 @@ def asked(
         seed=request.seed,
         max_lines=request.max_lines,
         stop=(*request.stop, *stops(request.suffix, manifest.fim)),
+        floor=request.floor,
         deadline=None if request.deadline_ms is None else arrived + request.deadline_ms / 1000,
         memory=memory,
         n=request.n,

@@ -33,7 +33,7 @@ class InfillRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     """A gap to fill; see `prompt.Infill` for path, prefix, suffix, typed and context.
 
     client: opaque; a newer request of the same client supersedes the older one. Empty: never superseded.
-    max_tokens: 0 only prefills, which is a prefetch. max_lines, stop: as in `sequence.Generation`.
+    max_tokens: 0 only prefills, which is a prefetch. max_lines, stop, floor: as in `sequence.Generation`.
     workspace: whose memory sharpens the model, see Lesson; empty for none.
     priority: who goes first; a prefetch neither supersedes nor delays what somebody waits for, and on battery there is
     none: it ends as cancelled.
@@ -57,6 +57,7 @@ class InfillRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     workspace: str = ""
     priority: Priority = "automatic"
     n: Annotated[int, msgspec.Meta(ge=1, le=3)] = 1
+    floor: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
 class Lesson(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

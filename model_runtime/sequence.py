@@ -5,6 +5,7 @@ Knows nothing of the network; a Sequence is fed tokens and says what may be show
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,10 @@ from typing import Literal
 from model_runtime.ngrams import NGrams
 from model_runtime.sampling import Sampling
 from model_runtime.tokenizer import Tokenizer
+
+_LINE = re.compile(r"\n(?:[ \t\r]*\n)*([ \t]*)([^\s])")
+_BLANK = re.compile(r"\n\s*\Z")
+_CLOSING = ")]}e"  # e: end, else, elif, except
 
 Reason = Literal["end", "stop", "length", "deadline", "cancelled"]
 Priority = Literal["hand", "automatic", "prefetch"]  # who goes first: asked for by hand, by a key, by nobody yet
@@ -23,7 +28,9 @@ class Generation:
     """What is asked. max_tokens 0 only prefills, so that a later request starts warm.
 
     max_lines: end before the newline that would follow this many lines; stop: end before any of
-    these texts. deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
+    these texts; floor: before a line, but the first, that is indented no deeper than so many columns and does not look
+    like the end of a block (a closing bracket, a word that begins with e).
+    deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
     memory: n-grams mixed into the model's distribution. n: texts wanted, up to so many that differ.
     client: between those of one priority, clients take turns; OWNER/NAME where several
     users share an engine. heal: see `healing`.
@@ -36,6 +43,7 @@ class Generation:
     seed: int | None = None
     max_lines: int | None = None
     stop: tuple[str, ...] = ()
+    floor: int | None = None
     deadline: float | None = None
     memory: NGrams | None = None
     n: int = 1
@@ -170,10 +178,13 @@ class Sequence:
         cuts = [at for stop in self._stops if (at := text.find(stop)) >= 0]
         line_end = self._line_end(text, min(cuts, default=len(text)))
         cuts += [] if line_end is None else [line_end]
+        cuts += [] if self.generation.floor is None else _leaving(text, self.generation.floor)
         if cuts:
             self.reason, self._held = "stop", ""
             return text[: min(cuts)]
         keep = max((_overlap(text, stop) for stop in self._stops), default=0)
+        if self.generation.floor is not None and (blank := _BLANK.search(text)):
+            keep = max(keep, len(text) - blank.start())
         shown, self._held = text[: len(text) - keep], text[len(text) - keep :]
         self._lines += shown.count("\n")
         return shown
@@ -188,6 +199,15 @@ class Sequence:
             if at < 0:
                 return None
         return at
+
+
+def _leaving(text: str, floor: int) -> list[int]:
+    """Where a newline stands after which the text leaves the block."""
+    for line in _LINE.finditer(text):
+        columns, first = len(line[1].expandtabs(4)), line[2]
+        if columns < floor or (columns == floor and first not in _CLOSING):
+            return [line.start()]
+    return []
 
 
 def _overlap(text: str, stop: str) -> int:

@@ -61,6 +61,30 @@ def test_the_earliest_of_several_stops_wins() -> None:
     assert run("one two three", stop=("three", "two"))[0] == "one "
 
 
+@pytest.mark.parametrize(
+    ("text", "floor", "expected"),
+    [
+        ("x = 1\n        y = 2\n    z = 3\n", 4, "x = 1\n        y = 2"),
+        ("x = 1\n\n\ndef g():\n", 4, "x = 1"),
+        ("x = 1\n    else:\n        y\n", 4, "x = 1\n    else:\n        y\n"),
+        ("x = 1;\n    }\n    f();\n", 4, "x = 1;\n    }"),
+        ("x = 1\n}\n", 4, "x = 1"),
+        ("x\n\ty\n\tz\n", 0, "x\n\ty\n\tz\n"),
+        ("x\n\t\ty\n\tz\n", 4, "x\n\t\ty"),
+        ("x\n  \n", 0, "x\n  \n"),
+    ],
+)
+def test_a_floor_ends_before_the_line_that_leaves_the_block(text: str, floor: int, expected: str) -> None:
+    shown, sequence = run(text, floor=floor)
+    assert shown == expected
+    assert sequence.reason == ("end" if text == expected else "stop")
+
+
+def test_without_a_floor_nothing_is_held_back_at_the_end_of_a_line() -> None:
+    sequence = Sequence(Generation((1,)), TOKENIZER, END)
+    assert [token.text for at in TOKENIZER.encode("a\n ") if (token := sequence.push(at, 0.0))] == ["a", "\n", " "]
+
+
 def test_a_character_of_several_tokens_comes_whole() -> None:
     sequence = Sequence(Generation((1,)), TOKENIZER, END)
     shown = [token.text for at in TOKENIZER.encode("é🙂") if (token := sequence.push(at, 0.0))]
