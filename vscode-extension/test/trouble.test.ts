@@ -2,6 +2,8 @@
  * What a user reads when there is no Python, and when there is no network, in a real VS Code that stays usable.
  */
 import assert from 'node:assert/strict';
+import * as fs from 'node:fs/promises';
+import * as path from 'node:path';
 import { after, before } from 'node:test';
 import { candidates, choose } from '../src/python';
 import { scene as one, Stage, until } from './stage';
@@ -34,6 +36,17 @@ scene('without a Python the user reads what to install, once', 3, async () => {
 	await stage.picture('trouble-no-python');
 	assert.equal(await stage.page.locator('.notification-toast').count(), 1);
 	await stage.says(/not set up/);
+	await stage.clear();
+});
+
+scene('with an old Python the user reads how old it may be', 3, async () => {
+	const said = { version: [3, 9, 6], implementation: 'CPython', bits: 64, threaded: false, missing: [], base: '/x' };
+	const old = path.join(stage.home, 'python3.9');
+	await fs.writeFile(old, `#!/bin/sh\necho '${JSON.stringify(said)}'\n`, { mode: 0o755 });
+	await stage.set('lacuna.interpreter', old);
+	await stage.command('Lacuna: Set Up');
+	await stage.notice(/python3\.9 is Python 3\.9\.6; Lacuna needs 3\.11 or later/);
+	await stage.picture('trouble-old-python');
 	await stage.clear();
 });
 
