@@ -102,6 +102,8 @@ class Settings(msgspec.Struct, frozen=True):
             "LACUNA_IDLE_EXIT": self.idle_exit,
             "LACUNA_RUNTIME_DIR": self.runtime,
             "LACUNA_LOG": self.log,
+            "LACUNA_SERVER": None,  # processes of ours are the local side of it, and need no token
+            "LACUNA_TOKEN": None,
         }
         return {name: "" if value is None else str(value) for name, value in values.items()}
 
