@@ -18,6 +18,7 @@ from lsp_server.desk import Desk
 from lsp_server.generation import Generation
 from lsp_server.memory import Recall
 from lsp_server.session import Snapshot
+from lsp_server.soundness import Parsed
 from lsp_server.suggestion import Nothing, Suggestion
 from lsp_server.window import Frame
 
@@ -72,13 +73,10 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
         frame = await _anchored(snapshot, frame, desk, LOOKUP - (time.monotonic() - debounce - received))
         recall = Recall(desks.begin(snapshot, frame, desk), "")
 
-    began, parsed = time.monotonic(), desk.soundness.begin(snapshot, at_once=source == "memory")
-    recall, outcome = await _written(recall, frame, snapshot, desk, received)
-    waited = time.monotonic() - began
+    parsed = desk.soundness.begin(snapshot)
+    recall, outcome, waited = await _sound(recall, frame, snapshot, desk, received, parsed)
     if source == "model" and isinstance(outcome, Suggestion):
         desk.heard(waited)
-    if isinstance(outcome, Suggestion):
-        outcome = await desk.soundness.sound(outcome, parsed, snapshot)
     outcome = _steady(outcome, recall, frame)
     answer = Answer(None, source, None, debounce, waited, frame.fresh, recall.generation)
     if isinstance(outcome, Nothing):
@@ -186,19 +184,42 @@ async def _anchored(snapshot: Snapshot, frame: Frame, desk: Desk, patience: floa
     return frame
 
 
+async def _sound(
+    recall: Recall, frame: Frame, snapshot: Snapshot, desk: Desk, received: float, parsed: Parsed
+) -> tuple[Recall, Suggestion | Nothing, float]:
+    """What the model says that can be shown, what that is from, and the seconds waited for it.
+
+    A part of a text that is no good yet is waited for until it is whole.
+    """
+    began = time.monotonic()
+    for patient in (False, True):
+        recall, outcome = await _written(recall, frame, snapshot, desk, received, patient=patient)
+        waited = time.monotonic() - began
+        if isinstance(outcome, Suggestion):
+            outcome = await desk.soundness.sound(outcome, parsed, snapshot)
+        if isinstance(outcome, Suggestion) or outcome.whole or not recall.generation.running:
+            break
+    return recall, outcome, waited
+
+
 async def _written(
-    recall: Recall, frame: Frame, snapshot: Snapshot, desk: Desk, received: float
+    recall: Recall, frame: Frame, snapshot: Snapshot, desk: Desk, received: float, *, patient: bool
 ) -> tuple[Recall, Suggestion | Nothing]:
     """What the model says, and what that is from: it is asked anew if it went on otherwise than the user did."""
-    outcome = await _best(recall, frame, snapshot, received)
+    outcome = await _best(recall, frame, snapshot, received, patient=patient)
     if outcome is None:
         recall = Recall(desks.begin(snapshot, frame, desk), "")
-        outcome = await _best(recall, frame, snapshot, received) or Nothing("no suggestion in time", whole=False)
-    return recall, outcome
+        outcome = await _best(recall, frame, snapshot, received, patient=patient)
+    return recall, outcome or Nothing("no suggestion in time", whole=False)
 
 
-async def _best(recall: Recall, frame: Frame, snapshot: Snapshot, received: float) -> Suggestion | Nothing | None:
-    """What is there when it is complete, or when it is time. None when the generation contradicts what was typed."""
+async def _best(
+    recall: Recall, frame: Frame, snapshot: Snapshot, received: float, *, patient: bool
+) -> Suggestion | Nothing | None:
+    """What is there when it is complete, or when it is time. None when the generation contradicts what was typed.
+
+    patient: it is not time before the deadline, though a part of it is there.
+    """
     generation = recall.generation
     deadline = received + snapshot.settings.patience(snapshot.by_hand)
     valid: float | None = None
@@ -212,7 +233,7 @@ async def _best(recall: Recall, frame: Frame, snapshot: Snapshot, received: floa
         if not generation.running or (outcome.whole and not generation.others):
             return outcome
         due = deadline
-        if isinstance(outcome, Suggestion) and not generation.others:
+        if isinstance(outcome, Suggestion) and not generation.others and not patient:
             valid = valid or now
             due = min(deadline, max(received + PARTIAL, valid + GRACE))
         if now >= due:

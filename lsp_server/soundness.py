@@ -76,7 +76,7 @@ def _fitting(gap: Gap, found: Suggestion, removed: str, until: float) -> str | N
     """The text, with the closers that it lacks, or cut; None when time is up."""
 
     def sound(text: str) -> int | None:
-        return insertion.sound(gap, text, removed, until - time.thread_time())
+        return insertion.sound(gap, text, removed, until - time.thread_time(), strict=not found.whole or bool(removed))
 
     length = sound(found.text)
     if length is None or length == len(found.text):

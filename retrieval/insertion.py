@@ -58,11 +58,12 @@ def gap(lines: Sequence[str], line: int, column: int, language: Language, second
     return None if tree is None else Gap(language, before, after, tree, _errors(tree))
 
 
-def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003) -> int | None:
+def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003, *, strict: bool = False) -> int | None:
     """How many characters of `text` may be put into the gap and add no error; None when that takes too long.
 
     removed: what right of the cursor the text replaces, if all of it is sound. A text is cut at the end of a line, its
-    first line at the end of a word or bracket. In code that is broken anyway it is cut only where that mends it.
+    first line at the end of a word or bracket. In code that is broken anyway it is cut only where that mends it;
+    strict: there it is no good at all unless it is clear of what is broken.
     """
     stop = time.thread_time() + seconds
     if (tree := _tree_with(one, text, removed, stop)) is None:
@@ -76,7 +77,7 @@ def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003) -> int
         if (found := _errors(tree)) < most and found <= one.errors:
             return length
     if most <= one.errors:
-        return len(text)  # it was broken before, and no part of the text mends it
+        return 0 if strict else len(text)  # it was broken before, and no part of the text mends it
     return None if time.thread_time() >= stop else 0
 
 

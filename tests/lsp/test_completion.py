@@ -294,6 +294,15 @@ async def test_what_would_break_the_code_is_cut_off_or_closed(
     assert await typing.ghost() == expected
 
 
+async def test_a_part_that_would_break_the_code_is_waited_for_until_it_is_whole(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(soundness, "BUDGET", 10.0)
+    typing = make("x = 1\n<caret>\n\ny = 2\n", {"before": "", "text": "del first.second\n", "each": 0.05})
+    answer = await typing.answer(received=time.monotonic() - completion.PARTIAL - completion.GRACE)
+    assert answer.text == "del first.second"
+
+
 async def test_no_answer_waits_for_a_tree(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soundness, "BUDGET", 0.0)
     typing = make("value = 1\n<caret>\n", {"before": "", "text": "return = 2\n"})

@@ -54,6 +54,14 @@ def test_code_that_is_broken_elsewhere_cuts_nothing() -> None:
     assert sound("x = (\n\n\n\ndef f():\n    <caret>\n", "return foo(a)") == "return foo(a)"
 
 
+def test_in_broken_code_only_what_is_clear_of_it_is_strictly_sound() -> None:
+    one = insertion.gap(["x = foo(\n", "y = 1\n", ""], 0, 8, languages.LANGUAGES["python"], PATIENCE)
+    assert one is not None
+    assert insertion.sound(one, "a, ", seconds=PATIENCE) == 3
+    assert insertion.sound(one, "a, ", seconds=PATIENCE, strict=True) == 0
+    assert insertion.sound(one, "a)", seconds=PATIENCE, strict=True) == 2
+
+
 def test_a_line_that_is_no_good_at_all_leaves_nothing() -> None:
     assert sound("x = 1\n<caret>\ny = 2\n", ") = (") == ""
 
