@@ -46,14 +46,14 @@ class Score:
 
 
 def model_filler(engine: Engine) -> Filler:
-    """Fills with the model alone: no retrieval, no memory of the workspace."""
+    """Fills with the model alone, as it serves: no retrieval, no memory of the workspace; cut words healed."""
     fim = engine.manifest.fim
 
     def fill(task: Task) -> str:
         most = 64 + 48 * task.lines if task.lines > 1 else 96
         gap = Infill(task.path, task.prefix, task.suffix)
         prompt = lay_out(gap, engine.tokenizer, fim, engine.context_length - most)
-        wanted = Generation(prompt.tokens, max_tokens=most, max_lines=1 if task.lines == 1 else None)
+        wanted = Generation(prompt.tokens, max_tokens=most, max_lines=1 if task.lines == 1 else None, heal=True)
         return "".join(one.text for one in engine.generate(wanted, Cancel()) if isinstance(one, Token))
 
     return fill
