@@ -326,6 +326,7 @@ def configured(application: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         application,
         lifespan="off",
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

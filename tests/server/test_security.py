@@ -288,6 +288,15 @@ async def test_bytes_that_are_no_http_are_answered_with_a_no() -> None:
         await still_serves(here, None)
 
 
+async def test_nobody_turns_a_connection_into_another_protocol() -> None:
+    token, grant = granted()
+    upgrade = b"connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: x\r\nsec-websocket-version: 13\r\n"
+    async with served(None, grants(grant)) as here:
+        answer = await said(here, b"GET /v1/completions HTTP/1.1\r\nhost: x\r\n" + upgrade + b"\r\n")
+        assert answer.startswith(b"HTTP/1.1 401")
+        await still_serves(here, token)
+
+
 async def test_a_body_that_dawdles_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway, "BODY_SECONDS", 0.2)
     async with served() as here:
