@@ -19,9 +19,9 @@ from training.sources import Pin
 _LIMITS = """\
 ## What to expect
 - This is the **bootstrap** model: an hour of a shared two-core machine stands behind it. It writes well-formed
-  code and finishes a short, usual line now and then; the scores below say how seldom. On whole lines of held-out
-  packages it does no better than counting words does. It reasons about nothing. Larger checkpoints are imported
-  with `lacuna model import`.
+  code, finishes a line that was begun now and then, a whole one seldom; the scores below say how seldom. On whole
+  lines of held-out packages it does no better than counting words does. It reasons about nothing. Larger checkpoints
+  are imported with `lacuna model import`.
 - It has seen Python most, JavaScript and TypeScript some, other languages next to nothing: their scores below
   say what is left of it there.
 - It may write code that is wrong, insecure or outdated, and it may repeat short runs of its training text.
@@ -128,7 +128,9 @@ def _data(statistics: Mapping[str, Any]) -> str:
 def _scores(scores: Mapping[str, Any]) -> str:
     lines = [
         f"## Scores ({scores['weights']}, the weights as shipped, greedy, model alone, no retrieval)",
-        "Exact match of whole answers in percent, with 95 % intervals; lines that are only brackets are left out.\n",
+        "Exact match of whole answers in percent, with 95 % intervals; lines that are only brackets are left out.",
+        "Mid-line gaps begin anywhere, inside words too.\n",
+        "![Exact match by suite](scores.svg)\n",
         "| suite | filled by | gaps | exact match % | edit similarity | pass@1 % |",
         "|---|---|--:|--:|--:|--:|",
     ]
