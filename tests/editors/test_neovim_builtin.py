@@ -76,3 +76,16 @@ def test_a_file_of_dos_lines_gets_no_carriage_returns(editor: Neovim) -> None:
     editor.wait_for(lambda: editor.ghost().startswith("1"))  # Neovim draws the carriage return
     editor.type("<Tab>")
     editor.wait_for(lambda: editor.lines()[-2:] == ["x1", "2"])
+
+
+def test_what_was_typed_before_the_server_was_there_gets_its_ghost(tmp_path: Path) -> None:
+    script = {"answers": [{"before": "ret", "items": [{"insertText": "urn 1"}]}]}
+    (tmp_path / "script.json").write_text(json.dumps(script))
+    (tmp_path / "a.py").write_text("")
+    late = tmp_path / "late"
+    late.write_text(f'#!/bin/sh\nsleep 1\nexec {sys.executable} {SERVER} "$@"\n')
+    late.chmod(0o755)
+    command = [str(late), str(tmp_path / "script.json"), str(tmp_path / "log")]
+    with Neovim(tmp_path, f"{{ cmd = {{ {str(command)[1:-1]} }} }}", (tmp_path / "a.py",)) as nvim:
+        nvim.type("iret")
+        nvim.wait_for_ghost("urn 1")

@@ -99,6 +99,11 @@ class Screen:
     def wait_for(self, text: str) -> None:
         self.wait(lambda: text in self.text())
 
+    def take(self, line: str) -> None:
+        """Takes the ghost, and what stands there then is `line`."""
+        self.press("Tab")
+        self.wait(lambda: self.ghosts() == [] and line in self.text())
+
     def new_line(self) -> None:
         """An empty line at the end, in insert mode, with no ghost about."""
         self.press("Escape")
@@ -118,7 +123,7 @@ class Screen:
 def screen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Screen]:
     one = Screen(tmp_path, request.param)
     try:
-        one.wait_for("a.py [lacuna")
+        one.wait_for("a.py [lacuna]")
         yield one
     finally:
         one.close()
@@ -131,9 +136,7 @@ def test_a_person_takes_cycles_dismisses_switches_off_and_goes_on_after_a_crash(
     screen.wait_for_ghost("urn left + right")
     screen.press("C-Right")
     screen.wait_for_ghost(" left + right")
-    screen.press("Tab")
-    screen.wait_for("return left + right")
-    screen.wait(lambda: screen.ghosts() == [])
+    screen.take("return left + right")
 
     # the second of two
     screen.new_line()
@@ -141,8 +144,7 @@ def test_a_person_takes_cycles_dismisses_switches_off_and_goes_on_after_a_crash(
     screen.wait_for_ghost("one()")
     screen.press("M-]")
     screen.wait(lambda: screen.ghosts()[:1] == ["another()"])
-    screen.press("Tab")
-    screen.wait_for("two = another()")
+    screen.take("two = another()")
 
     # a line of three
     screen.new_line()
@@ -163,16 +165,14 @@ def test_a_person_takes_cycles_dismisses_switches_off_and_goes_on_after_a_crash(
     screen.type("call()")
     screen.press("Left")
     screen.wait(lambda: "1, 2" in "".join(screen.ghosts()))
-    screen.press("Tab")
-    screen.wait_for("call(1, 2)")
+    screen.take("call(1, 2)")
     assert "call(1, 2))" not in screen.text()
 
     # letters of several bytes and units
     screen.new_line()
     screen.type("été, ")
     screen.wait_for_ghost("naïve")
-    screen.press("Tab")
-    screen.wait_for("été, naïve")
+    screen.take("été, naïve")
 
     # off and on
     screen.press("Escape")

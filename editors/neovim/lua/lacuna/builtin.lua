@@ -119,6 +119,16 @@ function M.start(options, belongs, group)
       end
     end,
   })
+  api.nvim_create_autocmd('LspAttach', {
+    group = group,
+    callback = function(event)
+      vim.defer_fn(function() -- Neovim listens to the buffer after this event
+        if event.buf == api.nvim_get_current_buf() and wanted(event.buf) and api.nvim_get_mode().mode:find('^i') then
+          M.trigger() -- what was typed before there was a server
+        end
+      end, 50)
+    end,
+  })
   api.nvim_create_autocmd({ 'CursorMovedI', 'TextChangedI', 'TextChangedP', 'InsertLeave', 'BufLeave' }, {
     group = group,
     callback = vim.schedule_wrap(follow),

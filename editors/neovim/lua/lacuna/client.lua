@@ -78,6 +78,7 @@ function M.attach(bufnr, options, on_exit)
   if program and vim.fn.executable(program) == 0 then
     local text = 'Lacuna: there is no program %q; install it or name it in setup({ cmd = … }), then :checkhealth lacuna'
     complain(text:format(program))
+    M.last_exit = { code = 127, signal = 0 } -- as a shell says it
     return false
   end
   if not may_start() then

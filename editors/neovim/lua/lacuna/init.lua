@@ -92,7 +92,7 @@ function M.statusline()
   end
   local server = client.of(bufnr)
   if not server then
-    return 'lacuna ended'
+    return client.last_exit and 'lacuna ended' or 'lacuna …'
   end
   local told = client.states[server.id] or {}
   if told.state == 'indexing' then
@@ -164,6 +164,12 @@ function M.setup(given)
     end,
   })
   api.nvim_create_autocmd({ 'CursorMoved', 'BufEnter' }, { group = group, callback = tell_cursor() })
+  api.nvim_create_autocmd({ 'LspAttach', 'LspDetach' }, {
+    group = group,
+    callback = vim.schedule_wrap(function()
+      vim.cmd('redrawstatus')
+    end),
+  })
   if vim.v.vim_did_enter == 1 then
     attach(api.nvim_get_current_buf())
   end
