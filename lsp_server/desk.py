@@ -127,7 +127,7 @@ def begin(snapshot: Snapshot, frame: Frame, desk: Desk, *, lines: int | None = N
     seconds = snapshot.settings.patience(snapshot.by_hand) + AFTER
     request = infill(frame, desk, tokens=tokens, lines=lines or wanted.lines, seconds=seconds)
     if wanted.floor is not None and wanted.until is None and lines is None:
-        request = msgspec.structs.replace(request, floor=max(0, wanted.floor))
+        request = msgspec.structs.replace(request, floor=wanted.floor)
     if snapshot.by_hand:
         request = msgspec.structs.replace(request, n=CANDIDATES, priority="hand")
     elif lines is not None:
