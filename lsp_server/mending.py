@@ -25,7 +25,7 @@ MOST_BELOW = 3  # lines compared with those below
 
 _MARKER = re.compile(r"<\|[a-z_▁]+\|>|<｜[^\n>]{1,40}｜>|</?fim_\w+>|<(?:PRE|SUF|MID|EOT|fim-\w+)>|<\|?endoftext\|?>")
 _STUCK = re.compile(r"(?P<once>\w.{3,23}?)(?P=once){4,}")  # the same five times and more
-_OPENER = re.compile(r"(?:[:{(\[,\\]|=>|->|\b(?:do|then|begin|else))$")
+_OPENER = re.compile(r"(?:[:{(\[\\]|=>|->|\b(?:do|then|begin|else))$")
 _TRIPLE = ('"""', "'''")
 _BOUNDARY = re.compile(r"\b|(?<=\W)(?=\W)")
 CLOSERS = " )]}>\"'`;,:"  # what an editor may put right of the cursor
@@ -45,7 +45,8 @@ def joined(raw: str, frame: Frame) -> str:
         return raw.lstrip(" \t") if frame.left[-1].isspace() else raw
     blank = raw[: len(raw) - len(raw.lstrip(" \t"))]
     above = last_text(frame.before)
-    if not blank or not above or _OPENER.search(above.rstrip()) or lexis.depth(above):
+    opens = _OPENER.search(above.rstrip()) is not None or lexis.depth(above) > 0
+    if not blank or not above or (opens and indentation(frame.left) <= indentation(above)):
         return raw
     excess = indentation(frame.left + blank) - max(indentation(above), indentation(frame.left))
     return raw if excess <= 0 else raw[len(blank) :]

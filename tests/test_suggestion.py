@@ -318,6 +318,8 @@ def test_no_space_is_left_before_what_follows() -> None:
 def test_a_line_is_not_indented_deeper_than_the_one_above() -> None:
     check("a = 1\n    b = 2\n    <caret>\n", "    c = 3", "c = 3")
     check("if a:\n<caret>\n", "    c = 3", "    c = 3")
+    check("if a:\n    <caret>\n", "    c = 3", "c = 3")
+    check("f(\n    a,\n    <caret>\n)\n", "    b=c,", "b=c,")
     check("x = f(a,\n<caret>\n", "      b)", "      b)")
 
 
