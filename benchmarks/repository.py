@@ -83,16 +83,15 @@ def records(root: Path, asked: Asked, engine: Engine) -> Iterator[Record]:
 
 
 def _left(group: Sequence[Gap]) -> list[str]:
-    """What is left of a file whose gaps these are, cut where something is missing."""
-    hidden = {gap.line: gap.rest for gap in group}
+    """What is left of a file whose gaps these are, in pieces: the lines that are being written are not there yet."""
+    hidden = {gap.line for gap in group}
     pieces: list[list[str]] = [[]]
     for number, line in enumerate((group[0].before + group[0].rest + group[0].after).split("\n")):
         if number in hidden:
-            pieces[-1].append(line.rstrip().removesuffix(hidden[number]))
-            pieces.append([""])
+            pieces.append([])
         else:
-            pieces[-1].append(line)
-    return ["\n".join(piece) for piece in pieces]
+            pieces[-1].append(line + "\n")
+    return ["".join(piece) for piece in pieces if piece]
 
 
 @contextlib.contextmanager

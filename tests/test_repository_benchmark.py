@@ -100,13 +100,12 @@ def test_the_index_forgets_a_file_only_for_a_while(root: Path) -> None:
     assert [known.path for known in made.named(["Order"], 5)["Order"]] == ["shop/models.py"]
 
 
-def test_what_is_left_of_a_file_holds_no_hidden_rest(root: Path) -> None:
+def test_what_is_left_of_a_file_holds_no_line_with_a_gap(root: Path) -> None:
     group = [gap for gap in gaps(root) if gap.path == "shop/desk.py"]
-    left = repository._left(group)
-    assert len(left) == len(group) + 1
     text = workspace.read(root, "shop/desk.py")
     assert text is not None
-    assert sum(map(len, left)) == len(text) - sum(len(gap.rest) for gap in group)
+    kept = [line for number, line in enumerate(text.split("\n")) if number not in {gap.line for gap in group}]
+    assert "".join(repository._left(group)).split("\n")[:-1] == kept
 
 
 def record(crossing: bool, alone: float, more: float, exact: bool = False) -> Record:
