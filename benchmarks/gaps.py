@@ -17,7 +17,7 @@ from pathlib import Path
 from benchmarks.editor import PAIRS, Editor, Mark
 from benchmarks.held_out import Package
 from benchmarks.workspace import Hole, Workspace
-from retrieval import languages, outlines
+from retrieval import languages, outlines, syntax
 from retrieval.errors import RetrievalError
 from retrieval.languages import Language
 
@@ -70,6 +70,8 @@ def chosen(path: Path, text: str, language: Language, rng: random.Random) -> lis
         if inside is None or any(_near(hole, *inside) for hole in holes) or len(holes) >= IN_ONE:
             continue
         hole = _hole(path, one.name, lines, *inside, rng)
+        if hole is not None and hole.row + 1 != inside[0] and _breaks(lines, hole, language):
+            hole = _hole(path, one.name, lines, *inside, rng, kind="inside")  # nobody writes in half a docstring
         if hole is not None:
             holes.append(hole)
     return sorted(holes, key=lambda hole: hole.row)
@@ -96,7 +98,8 @@ def opened(path: Path, holes: Sequence[Hole]) -> tuple[Editor, list[Mark]]:
     ending = "\r\n" if "\r\n" in text else "\n"
     language = languages.of(path.name, text).name
     lines = text.split(ending)
-    return Editor(lines, marks=list(marks), unit=unit(lines), ending=ending, pairs=_pairs(language)), marks
+    step = "\t" if language == "go" else unit(lines)  # its scripts in strings may have spaces
+    return Editor(lines, marks=list(marks), unit=step, ending=ending, pairs=_pairs(language)), marks
 
 
 def unit(lines: Sequence[str]) -> str:
@@ -136,8 +139,19 @@ def _near(hole: Hole, start: int, end: int) -> bool:
     return start - APART < hole.row + hole.text.count("\n") and hole.row < end + APART
 
 
-def _hole(path: Path, name: str, lines: Sequence[str], start: int, end: int, rng: random.Random) -> Hole | None:
-    kind = rng.choice(KINDS)
+def _breaks(lines: list[str], hole: Hole, language: Language) -> bool:
+    """Whether the file has more errors without what is in the hole, or may have."""
+    left, _ = without(lines, [hole])
+    try:
+        return syntax.errors("\n".join(left), language, 2.0) > syntax.errors("\n".join(lines), language, 2.0)
+    except RetrievalError:
+        return True
+
+
+def _hole(
+    path: Path, name: str, lines: Sequence[str], start: int, end: int, rng: random.Random, *, kind: str | None = None
+) -> Hole | None:
+    kind = kind or rng.choice(KINDS)
     spots = [(row, found) for row in range(start, end) for found in _rests(lines[row])] if kind == "rest" else []
     if spots:
         row, found = rng.choice(spots)
