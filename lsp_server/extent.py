@@ -40,7 +40,7 @@ def plan(frame: Frame, most: int) -> Plan:
     """A block where one was just opened and is still empty, else the rest of the line."""
     if most == 1 or (frame.right.strip() and not is_braced(frame)):
         return Plan(1)
-    kind = lexis.within(frame.before, frame.language)
+    kind = lexis.within(frame.code, frame.language)
     if kind == "string" and (opened := _DOCSTRING.fullmatch(frame.left.strip())):
         return Plan(most, indentation(frame.left) - 1, headed=True, until=opened[1])
     if kind != "code":
@@ -63,7 +63,7 @@ def goes_on(text: str, frame: Frame, most: int) -> Plan | None:
     if most == 1 or frame.right.strip() or not text.strip():
         return None
     line = (frame.left + text).rstrip()
-    if lexis.within(frame.before + text, frame.language) != "code":
+    if lexis.within(frame.code + text, frame.language) != "code":
         return None
     floor = indentation(line)
     if lexis.depth(text, lexis.open_quote(frame.left)) == 0 and not line.endswith(":"):

@@ -6,7 +6,7 @@ Knows of a language how its comments begin and which quotes span lines, and noth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Literal
 
@@ -21,6 +21,7 @@ _BRACKET = re.compile(r"[()\[\]{}]")
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _STRING_PREFIXES = frozenset(["b", "br", "f", "fr", "r", "rb", "rf", "u"])
 _TRIPLE = ('"""', "'''")
+_TRIPLE_QUOTES = re.compile("|".join(_TRIPLE))
 _SPANNING = "`"  # quotes that a line's end does not end
 _LIFETIME = re.compile(r"'\w+\b(?!')")  # Rust's, which no quote closes
 
@@ -28,6 +29,20 @@ _LIFETIME = re.compile(r"'\w+\b(?!')")  # Rust's, which no quote closes
 def within(before: str, language: str) -> Kind:
     """What the end of a text stands in. The text's beginning is taken for code."""
     return list(_spans(before, language))[-1][0]
+
+
+def code(text: str) -> str:
+    """A text that was cut out somewhere, from where it is code: after the triple quotes that end what it begins in."""
+    found = _TRIPLE_QUOTES.search(text)
+    if found is None:
+        return text
+    above, _, left = text[: found.start()].rpartition("\n")
+    left = left.strip()
+    if left:
+        opens = left.lower() in _STRING_PREFIXES or left[-1] in "=([{,:+" or left.endswith("return")
+    else:
+        opens = above.rstrip().endswith((":", "=", "(", "[", ",")) or not above.strip()
+    return text if opens else text[found.end() :]
 
 
 def opened(before: str, language: str) -> str:
@@ -40,17 +55,27 @@ def closed(after: str, language: str) -> str:
     return "".join(_match(after, language)[1])
 
 
+def opened_in_prose(text: str) -> str:
+    """The closers that a text wants in which quotes mean nothing, innermost first."""
+    return "".join(_matched(_BRACKET.findall(text))[0])
+
+
 def _match(text: str, language: str) -> tuple[list[str], list[str]]:
+    spans = (span for span in _spans(text, language) if span[0] == "code")
+    return _matched(bracket for _, start, stop in spans for bracket in _BRACKET.findall(text, start, stop))
+
+
+def _matched(brackets: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The closers that are wanted after these, innermost first, and those among these that close nothing."""
     wanted: list[str] = []
     unmatched: list[str] = []
-    for kind, start, stop in _spans(text, language):
-        for character in _BRACKET.findall(text, start, stop) if kind == "code" else ():
-            if character in _PAIRS:
-                wanted.insert(0, _PAIRS[character])
-            elif wanted:
-                wanted.pop(0)
-            else:
-                unmatched.append(character)
+    for character in brackets:
+        if character in _PAIRS:
+            wanted.insert(0, _PAIRS[character])
+        elif wanted:
+            wanted.pop(0)
+        else:
+            unmatched.append(character)
     return wanted, unmatched
 
 

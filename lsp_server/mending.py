@@ -21,6 +21,7 @@ WIDTHS = (2, 3, 4, 8)  # columns that a step of indentation may have
 TAB = 4  # columns, as `indentation` counts them
 ALIKE = 0.9  # share of characters in common that makes two texts the same
 LONG, LONG_LINE = 12, 10  # characters: shorter texts and lines are alike only when they are equal
+PARAGRAPH = 6  # lines of prose in which a bracket may be open
 MOST_BELOW = 3  # lines compared with those below
 
 _MARKER = re.compile(r"<\|[a-z_▁]+\|>|<｜[^\n>]{1,40}｜>|</?fim_\w+>|<(?:PRE|SUF|MID|EOT|fim-\w+)>|<\|?endoftext\|?>")
@@ -144,15 +145,13 @@ def before_closer(text: str, frame: Frame) -> str:
 
 
 def closable(text: str, frame: Frame) -> str:
-    """The text up to a closer that closes nothing: another bracket is open there, none is, or one closed already.
-
-    A closer on a line of its own ends a block, and where that ends is told by its indentation.
-    """
-    if lexis.within(frame.before, frame.language) != "code" or not any(map(text.__contains__, lexis.CLOSERS)):
+    """The text up to a closer that closes nothing: another bracket is open there, none is, or one closed already."""
+    if not any(map(text.__contains__, lexis.CLOSERS)):
         return text
-    wanted = lexis.opened(frame.before, frame.language)
-    knows_all = frame.anchor.start == Place(0, 0)
-    closed = lexis.closed("\n".join((frame.right, *frame.below)), frame.language)[:1]
+    is_code = lexis.within(frame.code, frame.language) == "code"
+    wanted = lexis.opened(frame.code, frame.language) if is_code else lexis.opened_in_prose(_nearest(frame.before))
+    knows_all = not is_code or frame.anchor.start == Place(0, 0)
+    closed = lexis.closed("\n".join((frame.right, *frame.below)), frame.language) if is_code else ""
     inner = ""
     quote: str | None = None
     for at, character, after in lexis.marks(text):
@@ -164,14 +163,23 @@ def closable(text: str, frame: Frame) -> str:
                     return text[:at]
                 inner = inner[1:]
             elif wanted:
-                is_alone = not (text[:at].rpartition("\n")[2]).strip() and "\n" in text[:at]
-                if wanted[0] != character or (closed == character and not is_alone):
+                if wanted[0] != character or _run(closed, character) >= _run(wanted, character):
                     return text[:at]
                 wanted = wanted[1:]
             elif knows_all:
                 return text[:at]
         quote = after
     return text
+
+
+def _run(closers: str, character: str) -> int:
+    """How many of a character they begin with."""
+    return len(closers) - len(closers.lstrip(character))
+
+
+def _nearest(before: str) -> str:
+    """The last lines of a text, in which a bracket of prose may have been opened."""
+    return "\n".join(before.split("\n")[-PARAGRAPH:])
 
 
 def unquoted(lines: list[str], language: str, *, whole: bool) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lsp_server import extent, mending
+from lsp_server import extent, lexis, mending
 from lsp_server.extent import Plan
 from lsp_server.window import Frame
 
@@ -74,6 +74,8 @@ def rest(text: str, right: str, replaces: int, frame: Frame) -> Suggestion | Non
 def _line(raw: str, finish: str | None, frame: Frame) -> Suggestion:
     """The rest of the cursor's line."""
     text, ended = extent.line(raw, finish, frame)
+    if ended and text.rstrip()[-1:] in ("(", "[", "{", ","):  # what follows on the next lines is not wanted here
+        text = lexis.balanced(text, lexis.open_quote(frame.left)).rstrip()
     fitted = _fitted(mending.unstuck(text), frame, ended=ended)
     if not frame.right.strip() and mending.repeats_neighbour(fitted.text, frame):
         fitted = Suggestion("", whole=True)

@@ -78,5 +78,6 @@ def wait(snapshot: Snapshot, latency: float | None = None) -> float:
 def _kind(snapshot: Snapshot) -> lexis.Kind:
     """What the cursor stands in."""
     cursor = snapshot.cursor
-    above = snapshot.lines[max(0, cursor.line - REGION) : cursor.line]
-    return lexis.within("".join((*above, snapshot.lines[cursor.line][: cursor.column])), snapshot.language)
+    first = max(0, cursor.line - REGION)
+    text = "".join((*snapshot.lines[first : cursor.line], snapshot.lines[cursor.line][: cursor.column]))
+    return lexis.within(lexis.code(text) if first else text, snapshot.language)

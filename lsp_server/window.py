@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from lsp_server import lexis
 from lsp_server.document import Change, Place, content
 from lsp_server.scope import scope
 from lsp_server.session import Snapshot
@@ -79,6 +80,11 @@ class Frame:
     def before(self) -> str:
         """The window's text left of the cursor."""
         return self.prefix + self.typed
+
+    @cached_property
+    def code(self) -> str:
+        """The same, from where it is code and not the rest of a text in quotes."""
+        return self.before if self.anchor.start == Place(0, 0) else lexis.code(self.before)
 
 
 def frame(snapshot: Snapshot, anchor: Anchor | None) -> Frame:

@@ -173,7 +173,7 @@ def test_what_was_cut_short_shows_no_half_word() -> None:
         ("[<caret>, b]", "a,", "a"),
         ("call(<caret>);", "a);", "a"),
         ("f'{<caret>}'", "name}'", "name"),
-        ("# don't <caret>", "do it)", "do it)"),
+        ("# don't <caret>", "do it)", "do it"),
     ],
 )
 def test_what_stands_right_of_the_cursor_is_not_written_again(text: str, raw: str, expected: str) -> None:
@@ -237,10 +237,31 @@ def test_lines_that_stand_below_are_not_written_again() -> None:
         ("x = 1\n<caret>\n", "y)", "y"),
         ("x = ')'\ny = <caret>\n", "f(')')", "f(')')"),
         ("# (\ny = <caret>\n", "f())", "f()"),
+        (
+            "fn f() {\n    <caret>\n}\n",
+            "match b {\n        c => d,\n    }\n}",
+            "match b {\n        c => d,\n    }",
+        ),
+        ("call(\n    other(<caret>\n)\n", "a))", "a)"),
+        ('def f():\n    """The sum of all <caret>\n    """\n', "the words)", "the words"),
+        ('def f():\n    """The sum (of all <caret>\n    """\n', "the words)", "the words)"),
     ],
 )
 def test_a_closer_that_closes_nothing_is_left_out(text: str, raw: str, expected: str) -> None:
     check(text, raw, expected)
+
+
+def test_a_window_that_begins_in_a_docstring_is_read_as_code_from_its_end_on() -> None:
+    long = "".join(f"    Word {at} of it, which doesn't end.\n" for at in range(120))
+    text = f'def f():\n    """The sum.\n\n{long}    """\n    call(\n        a,\n        <caret>\n    )\n'
+    assert framed(text).anchor.start.line > 0
+    check(text, "b)", "b")
+    assert lexis.within(framed(text).code, "python") == "code"
+
+
+def test_a_line_that_opens_a_bracket_where_no_more_lines_are_wanted_ends_before_it() -> None:
+    check("if (a(<caret>))\n", "b)) {", "b")
+    check("call(<caret>)\n", "a, other(", "a, other")
 
 
 def test_a_docstring_that_is_cut_short_is_ended() -> None:
