@@ -73,7 +73,7 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
         frame = await _anchored(snapshot, frame, desk, LOOKUP - (time.monotonic() - debounce - received))
         recall = Recall(desks.begin(snapshot, frame, desk), "")
 
-    parsed = desk.soundness.begin(snapshot)
+    parsed = desk.soundness.begin(snapshot, at_once=source == "memory")
     recall, outcome, waited = await _sound(recall, frame, snapshot, desk, received, parsed)
     if source == "model" and isinstance(outcome, Suggestion):
         desk.heard(waited)
