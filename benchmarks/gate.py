@@ -28,7 +28,7 @@ from benchmarks.moments import Moment, Row
 from lsp_server import gate
 from lsp_server.gate import Gate
 
-COVERAGE = {"shy": 0.25, "balanced": 0.55, "eager": 0.8}  # share of suggestions shown, by eagerness
+COVERAGE = {"shy": 0.2, "balanced": 0.45, "eager": 0.75}  # share of suggestions shown, by eagerness
 PRIOR = 20.0  # strength of the pull of a standardized weight towards none, in suggestions
 FILE = Path(gate.__file__).with_name("gate.json")
 
