@@ -128,6 +128,9 @@ def before_closer(text: str, frame: Frame) -> str:
     """The text up to a bracket or quote that would close what the closer right of the cursor closes."""
     right = frame.right.lstrip()
     outer = quote = lexis.open_quote(frame.left)
+    if quote is not None and right.startswith("}"):
+        inside = lexis.opened_in_prose(frame.left.rpartition(quote)[2])
+        outer = quote = None if inside.startswith("}") else quote  # code within a string, between braces
     depth = 0
     for at, character, after in lexis.marks(text, quote):
         if quote is not None or after is not None:

@@ -173,6 +173,7 @@ def test_what_was_cut_short_shows_no_half_word() -> None:
         ("[<caret>, b]", "a,", "a"),
         ("call(<caret>);", "a);", "a"),
         ("f'{<caret>}'", "name}'", "name"),
+        ("f'a ({<caret>}'", "name}): {other}'", "name"),
         ("# don't <caret>", "do it)", "do it"),
     ],
 )
