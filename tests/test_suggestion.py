@@ -173,7 +173,6 @@ def test_what_was_cut_short_shows_no_half_word() -> None:
         ("[<caret>, b]", "a,", "a"),
         ("call(<caret>);", "a);", "a"),
         ("f'{<caret>}'", "name}'", "name"),
-        ("f'a ({<caret>}'", "name}): {other}'", "name"),
         ("# don't <caret>", "do it)", "do it"),
     ],
 )
@@ -188,6 +187,8 @@ def test_what_stands_right_of_the_cursor_is_not_written_again(text: str, raw: st
         ("call(other(<caret>))", "a)) + 1", "a)) + 1", 2),
         ('call("<caret>")', 'a", b)', 'a", b', 1),
         ("call(<caret>);", "a).then(b);", "a).then(b)", 1),
+        ("f'a ({<caret>}'", "name}): {other}'", "name}): {other}", 1),
+        ("f'a ({<caret>} b'", "name}): {other}'", "name", 0),
         ("call(<caret>) + d", "a) + d", "a", 0),
     ],
 )
