@@ -63,12 +63,23 @@ def rest(text: str, right: str, replaces: int, frame: Frame) -> Suggestion | Non
     if not frame.right.endswith(right) or not added or added.strip(mending.CLOSERS):
         return None
     inner = mending.before_closer(text, replace(frame, right=added))
-    if text.startswith(added, len(inner)) and text[len(inner) + len(added) :].strip():  # it has them, and goes on
+    behind = text[len(inner) + len(added) :] if text.startswith(added, len(inner)) else _behind(text, added)
+    if behind.strip():  # it has them too
         return Suggestion(text, True, replaces + len(added))
     if "\n" in text:
         return Suggestion(inner, True)
     found = _fitted(text, replace(frame, right=added, inserted=added), ended=True)
     return replace(found, replaces=found.replaces + replaces) if found.replaces == len(added) else found
+
+
+def _behind(text: str, closers: str) -> str:
+    """What comes behind these closers in a text that has them, one after the other; empty where it has not."""
+    for closer in closers:
+        at = lexis.first_closer(text)
+        if at is None or text[at] != closer:
+            return ""
+        text = text[at + 1 :]
+    return text
 
 
 def _line(raw: str, finish: str | None, frame: Frame) -> Suggestion:

@@ -363,6 +363,17 @@ async def test_what_goes_on_behind_a_closer_that_the_editor_inserts_stays(make: 
     assert len(typing.asked) == 1
 
 
+async def test_what_goes_on_behind_two_closers_that_the_editor_inserts_stays(make: Make) -> None:
+    whole = "((left + 1) * right) - 1"
+    typing = make(RETURN, {"before": "return ", "text": whole + "\n"})
+    assert await typing.ghost() == whole
+    for at in (1, 2):
+        typing.type("(", ")")
+        answer = await typing.answer()
+        assert (answer.text, answer.replaces) == (whole[at:], at)
+    assert len(typing.asked) == 1
+
+
 async def test_a_suggestion_over_a_closer_is_typed_through_and_past_it(make: Make) -> None:
     typing = make("print(<caret>)\n", {"before": "print(", "text": "a) + other(b)\n"})
     first = await typing.answer()
