@@ -13,7 +13,7 @@ from itertools import pairwise, takewhile
 
 from lsp_server import lexis
 from lsp_server.document import Place
-from lsp_server.extent import is_braced, last_text, repeats
+from lsp_server.extent import is_braced, last_text, next_text, repeats
 from lsp_server.scope import indentation
 from lsp_server.window import Frame
 
@@ -79,6 +79,15 @@ def without_lines_below(lines: list[str], frame: Frame) -> list[str]:
         if any(map(str.isalnum, "".join(below[:count]))) and all(map(_is_same_line, whole[-count:], below[:count])):
             return lines[:-count]
     return lines
+
+
+def without_closer_below(text: str, frame: Frame) -> str:
+    """The text without a last line that only closes, if the editor has put the same below when Enter was pressed."""
+    above, newline, last = text.rpartition("\n")
+    line = last if newline else frame.left + last
+    if line.strip() and _ONLY_CLOSERS.fullmatch(line) and repeats(line, next_text(frame)):
+        return above
+    return text
 
 
 def repeats_neighbour(text: str, frame: Frame) -> bool:

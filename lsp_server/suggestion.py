@@ -56,7 +56,7 @@ def rest(text: str, right: str, replaces: int, frame: Frame) -> Suggestion | Non
     added closers there, or the user gone past some.
     """
     if frame.right == right:
-        return Suggestion(text, True, replaces)
+        return Suggestion(mending.without_closer_below(text, frame), True, replaces)
     if right.endswith(frame.right) and len(right) - len(frame.right) <= replaces:
         return Suggestion(text, True, replaces - len(right) + len(frame.right))
     added = frame.right[: len(frame.right) - len(right)]

@@ -374,6 +374,17 @@ async def test_what_goes_on_behind_two_closers_that_the_editor_inserts_stays(mak
     assert len(typing.asked) == 1
 
 
+async def test_a_brace_that_the_editor_puts_below_on_enter_is_not_suggested_again(make: Make) -> None:
+    block = {"before": "    ", "text": "if (a) {\n        b();\n    }\n"}
+    typing = make("void f() {\n    <caret>\n}\n", block, settings=Settings(debounce=0))
+    assert await typing.ghost() == "if (a) {\n        b();\n    }"
+    typing.type("if (a) {", "}")
+    await typing.ghost()
+    typing.type("\n        ", "\n    ")  # between the two braces
+    assert await typing.ghost() == "b();"
+    assert len(typing.asked) == 1
+
+
 async def test_a_suggestion_over_a_closer_is_typed_through_and_past_it(make: Make) -> None:
     typing = make("print(<caret>)\n", {"before": "print(", "text": "a) + other(b)\n"})
     first = await typing.answer()
