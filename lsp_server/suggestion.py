@@ -75,8 +75,8 @@ def rest(text: str, right: str, replaces: int, frame: Frame) -> Suggestion | Non
 def _behind(text: str, closers: str) -> str:
     """What comes behind these closers in a text that has them, one after the other; empty where it has not."""
     for closer in closers:
-        at = lexis.first_closer(text)
-        if at is None or text[at] != closer:
+        at = text.find(closer) if closer in lexis.QUOTES else lexis.first_closer(text)
+        if at is None or text[at : at + 1] != closer:
             return ""
         text = text[at + 1 :]
     return text

@@ -363,6 +363,18 @@ async def test_what_goes_on_behind_a_closer_that_the_editor_inserts_stays(make: 
     assert len(typing.asked) == 1
 
 
+async def test_what_goes_on_behind_a_quote_and_a_bracket_that_the_editor_inserts_stays(make: Make) -> None:
+    whole = 'call("left", 1) + right'
+    typing = make(RETURN, {"before": "return ", "text": whole + "\n"})
+    assert await typing.ghost() == whole
+    typing.type("call")
+    typing.type("(", ")")
+    typing.type('"', '"')
+    answer = await typing.answer()
+    assert (answer.text, answer.replaces) == (whole[6:], 2)
+    assert len(typing.asked) == 1
+
+
 async def test_what_goes_on_behind_two_closers_that_the_editor_inserts_stays(make: Make) -> None:
     whole = "((left + 1) * right) - 1"
     typing = make(RETURN, {"before": "return ", "text": whole + "\n"})
