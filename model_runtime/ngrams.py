@@ -109,10 +109,9 @@ class NGrams:
             return self.after(context[-shortest + 1 :])
         return continuation
 
-    def draft(self, context: Sequence[int], count: int) -> list[int]:
-        """Up to `count` tokens that most often went on from here; ends where what went on ends."""
+    def draft(self, context: Sequence[int], count: int, before: Continuation | None = None) -> list[int]:
+        """Up to `count` tokens that most often went on from here; ends where what went on ends. before: see `after`."""
         drafted: list[int] = []
-        before: Continuation | None = None
         matched = 0
         while len(drafted) < count:
             continuation = self.after([*context[-LONGEST:], *drafted], before)

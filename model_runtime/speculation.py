@@ -79,12 +79,13 @@ class Drafter:
         self._after = dict(zip(inner, range(2, len(self._tokens)), strict=False))  # two tokens → what followed last
         self._length, self._at = self._matched()
         self._known = 0
+        self._before: Continuation | None = None  # what the memory had said of the last token
 
     def hear(self, token: int, known: Continuation | None) -> None:
         """A token was chosen. known: what the memory had said of it."""
         if self._length:
             self._chances.note("text", self._length, right=self._tokens[self._at] == token)
-        self._known = 0
+        self._known, self._before = 0, known
         if known is not None:
             self._chances.note("memory", known.length, right=int(known.tokens[known.shares.argmax()]) == token)
             if token in known.tokens:
@@ -101,7 +102,7 @@ class Drafter:
         from_memory, other = self._worth("memory", self._known, costs)
         if from_memory and other > gain:
             assert self._memory is not None, "what a memory said was heard without one"
-            return self._memory.draft(self._tokens[-LONGEST:], from_memory)
+            return self._memory.draft(self._tokens[-LONGEST:], from_memory, self._before)
         return self._tokens[self._at : self._at + from_text]
 
     def _worth(self, source: Source, length: int, costs: Sequence[float]) -> tuple[int, float]:
