@@ -35,9 +35,9 @@ class Spot:
 
 
 SPOTS = (
-    Spot("httpx", "_models.py", "return self.set(", below="def __setitem__(self, name: str"),
-    Spot("httpx", "_models.py", "if value is", below="def __getitem__(self, name: str)"),
-    Spot("click", "formatting.py", "for idx, col in", below="def measure_table"),
+    Spot("httpx", "_models.py", "if not isinstance(", below="Close the response"),
+    Spot("httpx", "_models.py", "if isinstance(", below="class Cookies"),
+    Spot("click", "formatting.py", "max_width: ", below="class HelpFormatter"),
 )
 
 
