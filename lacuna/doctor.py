@@ -198,17 +198,7 @@ def _infill(settings: Settings) -> str:
 
 def _server(there: Remote) -> str:
     """The server elsewhere, asked without anybody in its place."""
-
-    async def meet() -> Client:
-        client = remote.of(there)
-        try:
-            await client.health()
-        except BaseException:
-            await client.close()
-            raise
-        return client
-
-    return f"{there.url}: {_probed(meet)}"
+    return f"{there.url}: {_probed(lambda: remote.reached(there))}"
 
 
 def _probed(connect: Callable[[], Awaitable[Client]]) -> str:

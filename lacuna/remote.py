@@ -29,17 +29,22 @@ async def connect(settings: Settings, *, tell: Callable[[str], None] = lambda _:
     """
     if settings.remote is None:
         return await daemon.connect(settings, tell=tell)
-    client = of(settings.remote)
     if not settings.remote.fallback:
-        try:
-            await client.health()
-        except BaseException:
-            await client.close()
-            raise
-        return client
-    found = Failover(client, lambda: daemon.connect(settings, tell=tell))
+        return await reached(settings.remote)
+    found = Failover(of(settings.remote), lambda: daemon.connect(settings, tell=tell))
     await found.look()
     return found
+
+
+async def reached(remote: Remote) -> Client:
+    """The client of a server elsewhere that answers. Raises what `Client.health` raises, and Untrusted."""
+    client = of(remote)
+    try:
+        await client.health()
+    except BaseException:
+        await client.close()
+        raise
+    return client
 
 
 def of(remote: Remote) -> Client:
