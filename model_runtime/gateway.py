@@ -172,21 +172,21 @@ class Gateway:
         return self._manifest
 
     async def _answer_health(self, _: Request) -> Response:
-        return _json({"status": "ok"})
+        return service.as_json({"status": "ok"})
 
     async def _answer_ready(self, _: Request) -> Response:
         state = self._service.state
-        return _json({"status": state}, 200 if state == "ready" else 503)
+        return service.as_json({"status": state}, 200 if state == "ready" else 503)
 
     async def _answer_models(self, _: Request) -> Response:
-        return _json(openai.models(self._manifest))
+        return service.as_json(openai.models(self._manifest))
 
     async def _answer_model(self, request: Request) -> Response:
         try:
             openai.require_model(request.path_params["name"], self._manifest)
         except Unfit as error:
             return refusal("/v1", 404, str(error), param="model")
-        return _json(openai.model(self._manifest))
+        return service.as_json(openai.model(self._manifest))
 
 
 class _Dialect:
@@ -232,10 +232,6 @@ def _timely(receive: Receive) -> Receive:
         return message
 
     return timed
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 _PATHS = frozenset({*_OPEN_PATHS, "/v1/models", "/v1/completions", "/infill", "/metrics"})

@@ -155,7 +155,7 @@ class Service:
             self.ended()
 
     async def _answer_health(self, _: Request) -> Response:
-        return _json(self.health())
+        return as_json(self.health())
 
     async def _answer_memory(self, request: Request) -> Response:
         body = await read_body(request.receive)
@@ -167,14 +167,14 @@ class Service:
             return no(Problem("bad_request", f"the request is not a lesson: {error}"))
         owner = request.scope.get("owner", "")
         if owner is None:
-            return _json(Learnt(0))
+            return as_json(Learnt(0))
         lesson = msgspec.structs.replace(lesson, workspace=owned(lesson.workspace, owner))
         self.touched = time.monotonic()
-        return _json(Learnt(await self.lane.learn(lesson)))
+        return as_json(Learnt(await self.lane.learn(lesson)))
 
     async def _answer_drain(self, _: Request) -> Response:
         self.end()
-        return _json(self.health())
+        return as_json(self.health())
 
     async def answer_metrics(self, _: Request) -> Response:
         """Prometheus text."""
@@ -189,7 +189,7 @@ class _Infill:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
-            return await _json(Answer(Problem("bad_request", "POST an infill here")), 405)(scope, receive, send)
+            return await as_json(Answer(Problem("bad_request", "POST an infill here")), 405)(scope, receive, send)
         body = await read_body(receive)
         request = body if isinstance(body, Problem) else self._service.read(body, scope.get("owner", ""))
         ticket = request if isinstance(request, Problem) else self._service.submit(request)
@@ -237,13 +237,14 @@ async def _stream(ticket: Ticket, scope: Scope, receive: Receive, send: Send) ->
         await send({"type": "http.response.body", "body": body, "more_body": isinstance(batch[-1], Chunk)})
 
 
-def _json(value: msgspec.Struct, status: int = 200) -> Response:
+def as_json(value: object, status: int = 200) -> Response:
+    """The answer that is this value."""
     return Response(_encode(value), status, media_type="application/json")
 
 
 def no(problem: Problem) -> Response:
     """The answer that says so. After a request that made no sense the connection ends: more of it may follow."""
-    answer = _json(Answer(problem), STATUS[problem.type])
+    answer = as_json(Answer(problem), STATUS[problem.type])
     if problem.type == "bad_request":
         answer.headers["connection"] = "close"
     if answer.status_code in (429, 503):
