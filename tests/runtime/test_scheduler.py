@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -23,15 +24,19 @@ def measured() -> Scheduler:
     return scheduler
 
 
-def test_clients_take_turns_however_much_one_of_them_asks() -> None:
-    scheduler = measured()
-    waiting = [enter(scheduler, "greedy") for _ in range(4)] + [enter(scheduler, "modest") for _ in range(2)]
-    served = []
+def turns(scheduler: Scheduler, waiting: list[Turn]) -> Iterator[Turn]:
+    """Those who wait, in the order in which they are served."""
     while waiting:
         turn = scheduler.next(waiting, [])
         assert turn is not None
         waiting.remove(turn)
-        served.append(turn.generation.client)
+        yield turn
+
+
+def test_clients_take_turns_however_much_one_of_them_asks() -> None:
+    scheduler = measured()
+    waiting = [enter(scheduler, "greedy") for _ in range(4)] + [enter(scheduler, "modest") for _ in range(2)]
+    served = [turn.generation.client for turn in turns(scheduler, waiting)]
     assert served == ["greedy", "modest", "greedy", "modest", "greedy", "greedy"]
 
 
@@ -46,12 +51,7 @@ def test_who_gives_no_name_takes_turns_with_all_who_give_none() -> None:
 def test_a_user_of_many_names_gets_one_users_turns() -> None:
     scheduler = measured()
     waiting = [enter(scheduler, f"anna/{at}") for at in range(4)] + [enter(scheduler, "bert/0") for _ in range(2)]
-    served = []
-    while waiting:
-        turn = scheduler.next(waiting, [])
-        assert turn is not None
-        waiting.remove(turn)
-        served.append(turn.generation.owner)
+    served = [turn.generation.owner for turn in turns(scheduler, waiting)]
     assert served == ["anna", "bert", "anna", "bert", "anna", "anna"]
 
 
