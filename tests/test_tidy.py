@@ -184,7 +184,7 @@ def declared(*extras: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [*((name, ("cpu",)) for name in SHIPPED), ("training", ("cpu", "train", "dev")), ("benchmarks", ("cpu", "dev"))],
+    [*((name, ("cpu",)) for name in SHIPPED), ("training", ("cpu", "train", "finetune", "dev")), ("benchmarks", ("cpu", "dev"))],
 )
 def test_each_library_is_a_declared_dependency(folder: str, extras: tuple[str, ...]) -> None:
     found = installed()
