@@ -16,11 +16,15 @@ Inputs:  tokens int64 [B, T]; rows int64 [R], which of the B·T positions get lo
          length int32 [B], past + T − 1 of each sequence; total int32 [], the largest past + T;
          past.{i}.key and past.{i}.value [B, KV, max, head] for each layer i, float32; float16 for a device.
 Outputs: logits float32 [R, V]; present.{i}.key and .value, bound to the same buffers.
+
+A network whose weights are shared out among ranks has a graph for each stretch between two
+sums over the ranks. Each but the first has instead of `tokens` the inputs `hidden` and `delta`, [B, T, H], and each
+but the last instead of `logits` two such outputs: what stands so far, and what is to be summed and added to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +33,7 @@ from onnx import TensorProto, helper
 
 from model_runtime.errors import ModelError
 from model_runtime.manifest import Shape
-from model_runtime.nodes import MICROSOFT, Nodes, Precision, Weights
+from model_runtime.nodes import MICROSOFT, Nodes, Precision, Sizes, Weights
 from model_runtime.quantize import Blocks, Floats, from_blocks
 from model_runtime.storage import Constants, FileConstants, Stored
 
@@ -94,9 +98,30 @@ def sizes(shape: Shape) -> dict[str, tuple[int, ...]]:
     return {**matrix_names(shape), **{name: (length,) for name, length in vector_names(shape).items()}}
 
 
+def stretches(shape: Shape) -> list[range]:
+    """The network from one sum to the next. A stretch names its blocks; the block behind the last is the head."""
+    return [range(block, block + 1) for block in range(_blocks(shape) + 1)]
+
+
+def attending(shape: Shape, stretch: range) -> list[int]:
+    """The layers whose attention a stretch holds."""
+    found = (_layer(shape, block) for block in stretch if block < _blocks(shape))
+    return [layer for layer, is_attention in found if is_attention]
+
+
+def _blocks(shape: Shape) -> int:
+    """Blocks that read a norm and give something to be added: attention and feed-forward, or both side by side."""
+    return shape.layers * (1 if shape.parallel else 2)
+
+
+def _layer(shape: Shape, block: int) -> tuple[int, bool]:
+    """The layer of a block, and whether it attends."""
+    return (block, True) if shape.parallel else (block // 2, block % 2 == 0)
+
+
 def build(shape: Shape, weights: Weights, precision: Precision) -> onnx.ModelProto:
     """The graph with its weights inside. Raises ModelError for a missing tensor or one of another shape."""
-    return _build(shape, weights, precision, Constants())
+    return _build(shape, sizes(shape), weights, precision, Constants(), _whole(shape))
 
 
 def write(graph: Path, shape: Shape, weights: Weights, precision: Precision, journal: Path | None = None) -> None:
@@ -105,8 +130,27 @@ def write(graph: Path, shape: Shape, weights: Weights, precision: Precision, jou
     With the journal of an earlier call that was broken off, goes on where that one stopped.
     """
     with FileConstants(data_of(graph), journal) as constants:
-        model = _build(shape, weights, precision, constants)
+        model = _build(shape, sizes(shape), weights, precision, constants, _whole(shape))
     graph.write_bytes(model.SerializeToString())
+
+
+def write_stretches(
+    graphs: Sequence[Path], data: Path, shape: Shape, weights: Weights, precision: Precision, vocabulary: int
+) -> None:
+    """Writes a graph for each stretch and one file of data beside them. Raises ModelError, OSError.
+
+    vocabulary: how many of the tokens get logits here.
+    """
+    own = sizes(shape)
+    own |= {name: (vocabulary, *size[1:]) for name, size in own.items() if name.startswith("head.")}
+    with FileConstants(data) as constants:
+        for graph, stretch in zip(graphs, stretches(shape), strict=True):
+            model = _build(shape, own, weights, precision, constants, stretch)
+            graph.write_bytes(model.SerializeToString())
+
+
+def _whole(shape: Shape) -> range:
+    return range(_blocks(shape) + 1)
 
 
 def write_model(directory: Path, shape: Shape, weights: Weights, precision: Precision) -> None:
@@ -126,7 +170,7 @@ def read_weights(directory: Path, shape: Shape) -> Weights:
     Raises ModelError when the graph is another's or cannot be read.
     """
     weights = StoredWeights(Stored(directory / GRAPH), shape)
-    _check_names(shape, weights)
+    _check_names(sizes(shape), weights)
     return weights
 
 
@@ -160,40 +204,68 @@ class StoredWeights(Mapping[str, Floats]):
         return len(self._forms)
 
 
-def _check_names(shape: Shape, weights: Weights) -> None:
-    for name in sizes(shape):
+def _check_names(sizes: Iterable[str], weights: Weights) -> None:
+    for name in sizes:
         if name not in weights:
             raise ModelError(f"the model has no tensor {name}; export or import it again")
 
 
-def _build(shape: Shape, weights: Weights, precision: Precision, constants: Constants) -> onnx.ModelProto:
-    _check_names(shape, weights)
-    nodes = Nodes(shape, sizes(shape), weights, precision, constants)
-    _wire(shape, nodes)
-    inputs, outputs = _signature(shape, TensorProto.FLOAT16 if nodes.half else TensorProto.FLOAT)
-    graph = helper.make_graph(nodes.nodes, "network", inputs, outputs, constants.tensors)
+def _build(
+    shape: Shape, sizes: Sizes, weights: Weights, precision: Precision, constants: Constants, stretch: range
+) -> onnx.ModelProto:
+    _check_names(sizes, weights)
+    nodes = Nodes(shape, sizes, weights, precision, constants)
+    sums = _wire(shape, nodes, stretch)
+    read = {name for node in nodes.nodes for name in node.input}
+    made = {name for node in nodes.nodes for name in node.output}
+    kind = TensorProto.FLOAT16 if nodes.half else TensorProto.FLOAT
+    inputs, outputs = _signature(shape, kind, sizes["embed.weight" if shape.tied else "head.weight"][0])
+    graph = helper.make_graph(
+        nodes.nodes,
+        "network",
+        [value for value in inputs if value.name in read],
+        [_sum(shape, kind, name) for name in sums] + [value for value in outputs if value.name in made],
+        [tensor for tensor in constants.tensors if tensor.name in read],
+    )
     opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=_IR, producer_name="lacuna")
 
 
-def _wire(shape: Shape, nodes: Nodes) -> None:
-    """The whole network, from tokens to logits."""
+def _wire(shape: Shape, nodes: Nodes, stretch: range) -> list[str]:
+    """A stretch of the network; what stands and what is to be added to it, where the stretch has no head."""
     rotary = _rotary(shape, nodes) if shape.positions == "rotary" else []
-    hidden = nodes.embedding("tokens")
-    if shape.positions == "learned":
-        hidden = nodes.node("Add", [hidden, _learned(nodes)], "placed")
-    delta: str | None = None
-    for layer in range(shape.layers):
-        at = f"layers.{layer}."
-        hidden, normed = nodes.add_and_norm(hidden, delta, at + "attention_norm")
-        mixed = _attention(shape, nodes, layer, normed, rotary)
-        if shape.parallel:
-            delta = nodes.node("Add", [mixed, _feed_forward(shape, nodes, at, normed)], at + "both")
-        else:
-            hidden, normed = nodes.add_and_norm(hidden, mixed, at + "ffn_norm")
-            delta = _feed_forward(shape, nodes, at, normed)
+    hidden, delta = ("hidden", "delta") if stretch.start else (_embedded(shape, nodes), None)
+    for block in stretch:
+        if block == _blocks(shape):
+            assert delta is not None
+            _head(shape, nodes, nodes.node("Add", [hidden, delta], "last.hidden"))
+            return []
+        hidden, delta = _block(shape, nodes, block, hidden, delta, rotary)
     assert delta is not None
-    hidden = nodes.node("Add", [hidden, delta], "last.hidden")
+    return [hidden, delta]
+
+
+def _embedded(shape: Shape, nodes: Nodes) -> str:
+    hidden = nodes.embedding("tokens")
+    return nodes.node("Add", [hidden, _learned(nodes)], "placed") if shape.positions == "learned" else hidden
+
+
+def _block(
+    shape: Shape, nodes: Nodes, block: int, hidden: str, delta: str | None, rotary: list[str]
+) -> tuple[str, str]:
+    """hidden + delta, and what this block gives to be added to that."""
+    layer, attends = _layer(shape, block)
+    at = f"layers.{layer}."
+    hidden, normed = nodes.add_and_norm(hidden, delta, at + ("attention_norm" if attends else "ffn_norm"))
+    if not attends:
+        return hidden, _feed_forward(shape, nodes, at, normed)
+    mixed = _attention(shape, nodes, layer, normed, rotary)
+    if not shape.parallel:
+        return hidden, mixed
+    return hidden, nodes.node("Add", [mixed, _feed_forward(shape, nodes, at, normed)], at + "both")
+
+
+def _head(shape: Shape, nodes: Nodes, hidden: str) -> None:
     flat = nodes.constant("flat", np.array([-1, shape.hidden_size], np.int64))
     picked = nodes.node("Gather", [nodes.node("Reshape", [hidden, flat], "last.flat"), "rows"], "picked", axis=0)
     logits = nodes.linear(nodes.norm(picked, "norm"), "embed" if shape.tied else "head")
@@ -259,7 +331,13 @@ def _learned(nodes: Nodes) -> str:
     return nodes.rows("positions.weight", nodes.node("Add", [begin, steps], "positions"), "position.vectors")
 
 
-def _signature(shape: Shape, kind: int) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
+def _sum(shape: Shape, kind: int, name: str) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, kind, ["B", "T", shape.hidden_size])
+
+
+def _signature(shape: Shape, kind: int, vocabulary: int) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
+    """All that a network or a stretch of one may read and give, but for the sums that a stretch gives."""
+
     def caches(side: str) -> list[onnx.ValueInfoProto]:
         size: list[int | str | None] = ["B", shape.kv_heads, "max", shape.head_size]
         return [
@@ -270,10 +348,11 @@ def _signature(shape: Shape, kind: int) -> tuple[list[onnx.ValueInfoProto], list
 
     inputs = [
         helper.make_tensor_value_info("tokens", TensorProto.INT64, ["B", "T"]),
+        *(_sum(shape, kind, name) for name in ("hidden", "delta")),
         helper.make_tensor_value_info("rows", TensorProto.INT64, ["R"]),
         helper.make_tensor_value_info("length", TensorProto.INT32, ["B"]),
         helper.make_tensor_value_info("total", TensorProto.INT32, []),
         *caches("past"),
     ]
-    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["R", shape.vocab_size])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["R", vocabulary])
     return inputs, [logits, *caches("present")]
