@@ -195,7 +195,7 @@ def _declared(folder: str) -> list[str]:
     """The declaration files that a package.json names, then where they usually are."""
     try:
         content = json.loads(Path(folder, "package.json").read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         content = {}
     if not isinstance(content, dict):
         return []
@@ -217,7 +217,7 @@ def _home(name: str) -> str:
 def _locked_at(path: str, mtime: int) -> dict[str, str]:
     try:
         content = tomllib.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return {str(one.get("name")).replace("-", "_"): str(one.get("version")) for one in content.get("package", ())}
 

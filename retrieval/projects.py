@@ -46,7 +46,7 @@ def read(path: str, text: str) -> Project | None:
     try:
         found = rule(folder, text)
         return None if found is None else replace(found, file=name)
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
 
 

@@ -21,6 +21,7 @@ from retrieval.errors import WorkspaceError
 
 IGNORE_FILES = (".gitignore", ".lacunaignore")
 MAX_BYTES = 1_000_000  # larger sources are generated or data: their parse would cost more than they give
+DEEPEST = 100  # folders inside each other; nobody keeps code further down
 _SKIPPED = """
     .git .hg .svn .jj .bzr CVS node_modules bower_components jspm_packages __pycache__ .venv venv virtualenv
     .tox .nox .mypy_cache .ruff_cache .pytest_cache .hypothesis .cache .gradle .idea .vscode .vs .next .nuxt
@@ -132,7 +133,7 @@ def _walk(root: Path, base: str, inherited: tuple[_Rules, ...], seen: set[str], 
         except OSError:
             continue
         if is_folder:
-            if entry.name in _SKIPPED_FOLDERS or _is_ignored(path, True, rules):
+            if entry.name in _SKIPPED_FOLDERS or base.count("/") >= DEEPEST or _is_ignored(path, True, rules):
                 continue
             real = os.path.realpath(entry.path)
             if real in seen or (entry.is_symlink() and not _inside(real, root)):
@@ -146,11 +147,22 @@ def _walk(root: Path, base: str, inherited: tuple[_Rules, ...], seen: set[str], 
 
 
 def _is_source(path: str, rules: list[_Rules] | tuple[_Rules, ...]) -> bool:
+    if not _is_text(path):
+        return False
     if _PROJECT_FILE.match(path):
         return not _is_ignored(path, False, rules)
     if _SKIPPED_NAMES.search(path) or not languages.recognised(path):
         return False
     return languages.of(path).name not in _DATA and not _is_ignored(path, False, rules)
+
+
+def _is_text(path: str) -> bool:
+    """Whether a path can be written down: names that are no UTF-8 come with surrogates."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _source(target: Path, path: str, max_bytes: int) -> SourceFile | None:
@@ -189,11 +201,26 @@ def _rules_in(folder: Path, base: str) -> tuple[_Rules, ...]:
 
 
 def _spec(path: Path) -> GitIgnoreSpec | None:
+    """The rules of an ignore file; as for git, a line that is no pattern says nothing."""
+    if not path.is_file():  # a pipe of this name would be waited for
+        return None
     try:
-        lines = path.read_text("utf-8", errors="replace").splitlines()
+        with path.open("rb") as stream:
+            lines = stream.read(MAX_BYTES).decode(errors="replace").splitlines()
     except OSError:
         return None
-    return GitIgnoreSpec.from_lines(lines)
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except (ValueError, re.error):
+        return GitIgnoreSpec.from_lines(filter(_is_pattern, lines))
+
+
+def _is_pattern(line: str) -> bool:
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except (ValueError, re.error):
+        return False
+    return True
 
 
 def _is_ignored(path: str, is_folder: bool, rules: list[_Rules] | tuple[_Rules, ...]) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from retrieval import workspace
+from retrieval import projects, workspace
 from retrieval.errors import WorkspaceError
 
 
@@ -75,6 +76,24 @@ def test_large_binary_minified_and_generated_files_stay_out(tmp_path: Path) -> N
     assert found == {"b.py", "gen.go", "long.js", "ok.py"}
     assert [workspace.read(tmp_path, path) for path in ("b.py", "gen.go", "long.js")] == [None] * 3
     assert workspace.read(tmp_path, "ok.py") == "x = 1\n"
+
+
+def test_nothing_that_lies_about_keeps_the_rest_from_being_read(tmp_path: Path) -> None:
+    put(tmp_path, "ok.py")
+    put(tmp_path, "sub/.gitignore", "!\n[z-a]\n\\\nout.py\n")  # the first three are no patterns
+    put(tmp_path, "sub/out.py")
+    put(tmp_path, "/".join(["deep"] * 200) + "/far.py")
+    os.mkfifo(tmp_path / "pipe.py")
+    os.mkfifo(tmp_path / ".lacunaignore")
+    (tmp_path / "sub/.lacunaignore").symlink_to("/dev/zero")
+    Path(os.fsdecode(bytes(tmp_path) + b"/caf\xe9.py")).write_text("x = 1\n")  # no UTF-8
+    assert paths(tmp_path) == {"ok.py"}
+
+
+@pytest.mark.parametrize("name", ["package.json", "tsconfig.json", "Cargo.toml", "go.mod"])
+@pytest.mark.parametrize("text", ["[\n" * 50_000, '{"name":\n' * 50_000, "name = " + "[\n" * 50_000, "[1]", "{}", "\0"])
+def test_a_project_file_that_makes_no_sense_says_nothing(name: str, text: str) -> None:
+    assert projects.read(name, text) in (None, projects.Project("ts", "", file=name))
 
 
 def test_a_missing_root_is_a_clear_error(tmp_path: Path) -> None:
