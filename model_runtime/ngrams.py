@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -30,17 +32,29 @@ class Continuation:
     """What followed a context. tokens: [n] distinct ids; shares: [n], summing to one.
 
     length: tokens of context that matched; found: where among the sorted suffixes they stand.
+    following: what followed each of those, or each of those that were counted; in order.
     """
 
     length: int
     found: range
     tokens: NDArray[np.int64]
     shares: NDArray[np.float32]
+    following: Sequence[int] = ()
 
     @property
     def seen(self) -> int:
         """How often the matched context occurs."""
         return len(self.found)
+
+    def holds(self, token: int) -> bool:
+        """Whether this token was among what followed."""
+        at = bisect_left(self.following, token)
+        return at < len(self.following) and self.following[at] == token
+
+    @cached_property
+    def likeliest(self) -> int:
+        """The token that followed most often."""
+        return int(self.tokens[self.shares.argmax()])
 
 
 def features(continuation: Continuation, sure: float) -> tuple[float, float, float, float, float]:
@@ -73,6 +87,8 @@ class NGrams:
         self._suffixes = _sorted_suffixes(tokens)
         self._order = self._suffixes.data  # the same, one at a time: plain integers are quicker to search
         self._tokens = tokens.astype(">u4").tobytes()  # big-endian: bytes compare as the tokens do
+        self._values = np.frombuffer(self._tokens, ">u4")
+        self._starts = _starts(tokens, self._suffixes).data
 
     def __len__(self) -> int:
         return len(self._suffixes)
@@ -85,44 +101,54 @@ class NGrams:
         did not, no longer match than that one is left to look for.
         """
         longest = min(len(context), LONGEST)
-        if before is not None and before.length < LONGEST:
-            longer = np.array(context[-before.length - 1 :], ">u4").tobytes()
-            first = self._first(longer, before.found)
-            if first is not None:
-                again = self._continuation(before.length + 1, self._beginning_with(longer, first, before.found.stop))
-                if again is not None:
-                    return again
-            longest = min(longest, before.length)
         known = np.array(context[-LONGEST:], ">u4").tobytes()
         shortest = at = 0  # an end occurs only if every shorter one does
+        if before is not None and before.length < LONGEST:
+            found = self._narrowed(before, known[-4:], context[-1])
+            if found and (again := self._continuation(before.length + 1, found)) is not None:
+                return again
+            longest = min(longest, before.length)
+        elif before is not None and (first := self._first(known, context[-longest])) is not None:
+            shortest, at = longest, first  # where one copies, the longest match follows the longest match
         while shortest < longest:
             length = (shortest + longest + 1) // 2
-            first = self._first(known[-4 * length :], range(len(self)))
+            first = self._first(known[-4 * length :], context[-length])
             if first is None:
                 longest = length - 1
             else:
                 shortest, at = length, first
         if shortest == 0:
             return None
-        continuation = self._continuation(shortest, self._beginning_with(known[-4 * shortest :], at, len(self)))
+        found = self._beginning_with(known[-4 * shortest :], at, self._of(context[-shortest]).stop)
+        continuation = self._continuation(shortest, found)
         if continuation is None and shortest > 1:  # the match stands only at the ends of streams
             return self.after(context[-shortest + 1 :])
         return continuation
 
-    def draft(self, context: Sequence[int], count: int, before: Continuation | None = None) -> list[int]:
-        """Up to `count` tokens that most often went on from here; ends where what went on ends. before: see `after`."""
-        drafted: list[int] = []
-        matched = 0
+    def draft(self, context: Sequence[int], count: int, before: Continuation | None = None) -> list[Continuation]:
+        """What followed this context, then it and the likeliest token that followed, and so on, up to `count` times.
+
+        Ends where what went on ends. before: see `after`.
+        """
+        drafted: list[Continuation] = []
+        tokens = list(context[-LONGEST:])
         while len(drafted) < count:
-            continuation = self.after([*context[-LONGEST:], *drafted], before)
-            if continuation is None or continuation.length <= min(matched, LONGEST - 1):
+            continuation = self.after(tokens, before)
+            if continuation is None or (drafted and continuation.length <= min(drafted[-1].length, LONGEST - 1)):
                 break
-            before, matched = continuation, continuation.length
-            drafted.append(int(continuation.tokens[continuation.shares.argmax()]))
+            before = continuation
+            drafted.append(continuation)
+            tokens.append(continuation.likeliest)
         return drafted
 
-    def _first(self, key: bytes, within: range) -> int | None:
-        """Where in that range of the sorted suffixes the first one stands that begins with `key`."""
+    def _of(self, token: int) -> range:
+        """Where among the sorted suffixes those stand that begin with this token."""
+        known = token < len(self._starts) - 1
+        return range(self._starts[token], self._starts[token + 1]) if known else range(0)
+
+    def _first(self, key: bytes, token: int) -> int | None:
+        """Where among the sorted suffixes the first one stands that begins with `key`, whose first token this is."""
+        within = self._of(token)
         tokens, size = self._tokens, len(key)
         first = bisect_left(self._order, key, within.start, within.stop, key=lambda at: tokens[4 * at : 4 * at + size])
         if first == within.stop:
@@ -136,14 +162,39 @@ class NGrams:
         last = bisect_right(self._order, key, first, stop, key=lambda at: tokens[4 * at : 4 * at + size])
         return range(first, last)
 
+    def _narrowed(self, before: Continuation, key: bytes, token: int) -> range:
+        """Those of what matched that go on with this token, which is `key` in bytes; perhaps none.
+
+        What followed them is in order, so what was counted says between which two of them they begin and end.
+        """
+        found, step = before.found, _step(before.found)
+        tokens, skip = self._tokens, 4 * before.length
+        low, high = bisect_left(before.following, token), bisect_right(before.following, token)
+        if step == 1:
+            return found[low:high]
+
+        def next_of(at: int) -> bytes:
+            return tokens[4 * at + skip : 4 * at + skip + 4]
+
+        ends = [
+            (max(found.start, found.start + (at - 1) * step), min(found.stop, found.start + at * step))
+            for at in (low, high)
+        ]
+        first = bisect_left(self._order, key, *ends[0], key=next_of)
+        return range(first, bisect_right(self._order, key, max(first, ends[1][0]), ends[1][1], key=next_of))
+
     def _continuation(self, length: int, found: range) -> Continuation | None:
-        step = max(1, len(found) // _SAMPLED)
-        at = self._suffixes[found.start : found.stop : step].astype(np.int64) + length
-        following = np.frombuffer(self._tokens, ">u4")[at[at < len(self)]].astype(np.int64)
-        tokens, counts = np.unique(following[following != _BOUNDARY], return_counts=True)
-        if not len(tokens):
+        following = self._values[self._suffixes[found.start : found.stop : _step(found)] + length].tolist()
+        if length == LONGEST:  # suffixes are sorted no further
+            following.sort()
+        if following[-1] == _BOUNDARY:
+            del following[bisect_left(following, _BOUNDARY) :]
+        if not following:
             return None
-        return Continuation(length, found, tokens, (counts / counts.sum()).astype(np.float32))
+        counts = Counter(following)
+        shares = np.fromiter(counts.values(), np.int64, len(counts)) / len(following)
+        tokens = np.fromiter(counts, np.int64, len(counts))
+        return Continuation(length, found, tokens, shares.astype(np.float32), following)
 
 
 def mix(scores: Logits, continuation: Continuation | None, trust: Trust) -> Logits:
@@ -155,6 +206,17 @@ def mix(scores: Logits, continuation: Continuation | None, trust: Trust) -> Logi
     seen = continuation.tokens
     mixed[seen] = np.log((1 - share) * np.exp(scores[seen]) + share * continuation.shares)
     return mixed
+
+
+def _step(found: range) -> int:
+    """Every how many-th of these matches is counted."""
+    return max(1, len(found) // _SAMPLED)
+
+
+def _starts(tokens: NDArray[np.uint32], suffixes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Where the suffixes begin that begin with token 0, 1, …, and where the last of these end."""
+    most = int(tokens[tokens != _BOUNDARY].max(initial=0))
+    return np.searchsorted(tokens[suffixes], np.arange(most + 2, dtype=np.uint32)).astype(np.int32)
 
 
 def _sorted_suffixes(tokens: NDArray[np.uint32]) -> NDArray[np.int32]:

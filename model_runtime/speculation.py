@@ -80,6 +80,12 @@ class Drafter:
         self._length, self._at = self._matched()
         self._known = 0
         self._before: Continuation | None = None  # what the memory had said of the last token
+        self._drafted: list[Continuation] = []  # what the memory says of the next tokens, if they are those drafted
+
+    @property
+    def foreseen(self) -> Continuation | None:
+        """What the memory says of the next token, where that was looked up for a draft."""
+        return self._drafted[0] if self._drafted else None
 
     def hear(self, token: int, known: Continuation | None) -> None:
         """A token was chosen. known: what the memory had said of it."""
@@ -87,9 +93,10 @@ class Drafter:
             self._chances.note("text", self._length, right=self._tokens[self._at] == token)
         self._known, self._before = 0, known
         if known is not None:
-            self._chances.note("memory", known.length, right=int(known.tokens[known.shares.argmax()]) == token)
-            if token in known.tokens:
+            self._chances.note("memory", known.length, right=known.likeliest == token)
+            if known.holds(token):
                 self._known = min(known.length + 1, LONGEST)
+        self._drafted = self._drafted[1:] if known is not None and known.likeliest == token else []
         if len(self._tokens) >= 2:
             self._after[self._tokens[-2], self._tokens[-1]] = len(self._tokens)
         self._tokens.append(token)
@@ -102,7 +109,8 @@ class Drafter:
         from_memory, other = self._worth("memory", self._known, costs)
         if from_memory and other > gain:
             assert self._memory is not None, "what a memory said was heard without one"
-            return self._memory.draft(self._tokens[-LONGEST:], from_memory, self._before)
+            self._drafted = self._memory.draft(self._tokens[-LONGEST:], from_memory, self._before)
+            return [known.likeliest for known in self._drafted]
         return self._tokens[self._at : self._at + from_text]
 
     def _worth(self, source: Source, length: int, costs: Sequence[float]) -> tuple[int, float]:

@@ -102,7 +102,8 @@ class Task(Turn, Generic[Store]):
             return
         scores = log_probabilities(logits)
         if generation.memory is not None:
-            text.known = generation.memory.after(text.slot.tokens[-LONGEST:], text.known)
+            foreseen = text.drafter.foreseen if text.drafter is not None else None
+            text.known = foreseen or generation.memory.after(text.slot.tokens[-LONGEST:], text.known)
             scores = mix(scores, text.known, trust)
         if allowed is not None:
             scores = only(scores, allowed)

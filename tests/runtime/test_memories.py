@@ -25,7 +25,9 @@ TOKENIZER = Tokenizer(tiny.tokenizer(), split_lines=True)
 
 def _follows(memories: Memories, workspace: str, text: str) -> str | None:
     memory = memories.of(workspace)
-    return None if memory is None else TOKENIZER.decode(memory.draft(TOKENIZER.encode(text), 5))
+    if memory is None:
+        return None
+    return TOKENIZER.decode(known.likeliest for known in memory.draft(TOKENIZER.encode(text), 5))
 
 
 def test_a_workspace_knows_its_own_texts_and_no_others() -> None:

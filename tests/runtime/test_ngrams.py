@@ -62,6 +62,36 @@ def test_going_on_from_the_answer_before_finds_the_same(streams: Streams, contex
             assert np.array_equal(before.shares, afresh.shares)
 
 
+def test_going_on_finds_the_same_where_only_some_of_what_followed_are_counted() -> None:
+    source = np.random.default_rng(5)
+    memory = NGrams([(source.random(3000) ** 3 * 4).astype(int).tolist() for _ in range(3)], 10_000)
+    before: Continuation | None = None
+    sampled = 0
+    context: list[int] = []
+    for token in (source.random(400) ** 2 * 5).astype(int).tolist():  # 4 is never known
+        context.append(token)
+        before, afresh = memory.after(context, before), memory.after(context)
+        assert (before is None) == (afresh is None)
+        if before is not None and afresh is not None:
+            sampled += before.seen > len(before.following) + 1
+            assert (before.length, before.found) == (afresh.length, afresh.found)
+            assert np.array_equal(before.tokens, afresh.tokens)
+    assert sampled > 50
+
+
+def test_what_is_drafted_comes_with_what_the_memory_says() -> None:
+    memory = NGrams([[5, 6, 7, 8, 5, 6, 9, 5, 6, 7, 5]], 100)
+    context = [5]
+    for known in memory.draft(context, 4):
+        afresh = memory.after(context)
+        assert afresh is not None
+        assert (known.length, known.found) == (afresh.length, afresh.found)
+        assert known.holds(known.likeliest)
+        assert not known.holds(99)
+        context.append(known.likeliest)
+    assert context == [5, 6, 7, 5]
+
+
 def test_no_match_crosses_from_one_stream_into_the_next() -> None:
     found = NGrams([[1, 2], [3, 4]], 100).after([2])
     assert found is None
@@ -75,7 +105,7 @@ def test_the_limit_is_honoured() -> None:
 
 def test_a_draft_follows_what_was_written_before() -> None:
     memory = NGrams([[5, 6, 7, 8, 9, 10]], 100)
-    assert memory.draft([1, 2, 6, 7], 8) == [8, 9, 10]
+    assert [known.likeliest for known in memory.draft([1, 2, 6, 7], 8)] == [8, 9, 10]
     assert memory.draft([99], 8) == []
 
 
