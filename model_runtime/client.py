@@ -8,9 +8,10 @@ or started.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from urllib.parse import urlsplit
 
 import httpx
@@ -35,6 +36,7 @@ CONNECT_SECONDS = 2.0
 SILENCE_SECONDS = 120.0  # a request without a deadline may wait this long for its next byte
 LESSON_SECONDS = 60.0  # a lesson is learnt beside the requests, which go first
 GRACE_SECONDS = 5.0  # and one with a deadline this long after it
+END_SECONDS = 0.05  # for the end of a stream after its last line; mostly both come at once
 
 _encode = msgspec.json.Encoder().encode
 
@@ -84,6 +86,7 @@ class Client:
         """Raises Untrusted when a file of the endpoint's cannot be used."""
         self.endpoint = endpoint
         self._http = _http(endpoint, self.base)
+        self._urls: dict[str, httpx.URL] = {}
 
     async def health(self, seconds: float = CONNECT_SECONDS) -> Health:
         """Who answers. Raises Unreachable, and ProtocolMismatch when it is not a service of this protocol."""
@@ -119,9 +122,11 @@ class Client:
             async with aclosing(self._lines(response)) as lines:
                 async for line in lines:
                     event = _event(line, self.endpoint)
-                    yield event
                     if isinstance(event, Done):
+                        await _ended(lines)
+                        yield event
                         return
+                    yield event
             raise Unreachable(f"the service at {self.endpoint} broke off in mid-answer; try again")
         finally:
             await response.aclose()
@@ -135,9 +140,13 @@ class Client:
         return await self._send(self._post("/infill", _encode(request), patience(request)), stream=True)
 
     def _post(self, path: str, body: bytes, seconds: float) -> httpx.Request:
-        headers = {"content-type": "application/json"}
-        timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
-        return self._http.build_request("POST", path, content=body, headers=headers, timeout=timeout)
+        """As the client builds requests, but for what it would find out about the address each time anew."""
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = self._http.build_request("POST", path).url
+        headers = {**self._http.headers, "content-type": "application/json"}
+        timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS).as_dict()
+        return httpx.Request("POST", url, content=body, headers=headers, extensions={"timeout": timeout})
 
     async def _call(self, method: str, path: str, seconds: float) -> httpx.Response:
         return await self._send(self._http.build_request(method, path, timeout=seconds), stream=False)
@@ -164,6 +173,13 @@ class Client:
                     yield line
         except httpx.HTTPError as error:
             raise _unreachable(self.endpoint, error) from error
+
+
+async def _ended(lines: AsyncGenerator[bytes, None]) -> None:
+    """Reads a stream to its end, of which all that counts has come: only then its connection serves the next one."""
+    with suppress(TimeoutError, Unreachable):
+        async with asyncio.timeout(END_SECONDS):
+            await anext(lines, None)
 
 
 def patience(request: InfillRequest) -> float:

@@ -93,6 +93,24 @@ async def test_tokens_stream_and_end_with_what_they_cost(path: str) -> None:
     assert done.usage.prompt_tokens > 0
 
 
+async def test_one_connection_serves_one_request_after_the_other(path: str) -> None:
+    ways = []
+
+    class Watched(Client):
+        async def _open(self, request: InfillRequest) -> httpx.Response:
+            response = await super()._open(request)
+            ways.append(response.extensions["network_stream"])
+            return response
+
+    async with served(path, open_scripted):
+        client = Watched(Endpoint(socket=path))
+        for _ in range(3):
+            await collect(client, ask())
+        await client.close()
+    assert len(ways) == 3
+    assert len({id(way) for way in ways}) == 1
+
+
 async def test_the_first_token_comes_before_the_last_is_made(path: str) -> None:
     gates = [threading.Event() for _ in range(2)]
 
