@@ -17,6 +17,7 @@ from model_runtime.errors import ModelError
 MEGABYTES = 96  # of keys and values, unless told otherwise
 MOST = 16  # slots: more than ever write at once on one machine
 MOST_TOLD = 256  # of a server that was told how much it may use
+_LOOK = 16  # tokens looked at first
 _WORTH_COPYING = 32  # tokens: below this a copy costs more thought than the prefill it saves
 
 
@@ -118,12 +119,14 @@ def count(megabytes: int | None, store_bytes: int) -> int:
 
 
 def shared(left: list[int], right: list[int]) -> int:
-    """Length of the longest common beginning."""
-    high = min(len(left), len(right))
-    if left[:high] == right[:high]:
-        return high
-    low = 0  # the first `low` agree, the first `high` do not
-    while high - low > 1:
+    """Length of the longest common beginning. Where two differ they mostly do so soon."""
+    end = min(len(left), len(right))
+    low, high = 0, min(_LOOK, end)  # the first `low` agree
+    while left[low:high] == right[low:high]:
+        if high == end:
+            return end
+        low, high = high, min(4 * high, end)
+    while high - low > 1:  # the first `high` do not
         middle = (low + high) // 2
         if left[low:middle] == right[low:middle]:
             low = middle

@@ -14,7 +14,7 @@ from model_runtime.errors import TokenizerError
 
 FILE = "tokenizer.json"
 _LINES_KEPT = 20_000  # encoded lines remembered; a typed key re-encodes only its own line
-_TEXTS_KEPT = 32  # encoded texts remembered where lines cannot be told apart
+_TEXTS_KEPT = 32  # encoded texts remembered, up to the line that is typed where lines can be told apart
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -30,6 +30,7 @@ class Tokenizer:
         self._inner = inner
         self._split_lines = split_lines
         self._bytes = _token_bytes(inner)
+        self._encode_lines = lru_cache(maxsize=_TEXTS_KEPT)(self._encode_lines_uncached)
         self._encode_piece = lru_cache(maxsize=_LINES_KEPT if split_lines else _TEXTS_KEPT)(self._encode_uncached)
 
     @classmethod
@@ -58,9 +59,8 @@ class Tokenizer:
         """Token ids of plain text; markers inside it stay plain text."""
         if not self._split_lines:
             return list(self._encode_piece(text))
-        lines = text.split("\n")
-        pieces = [line + "\n" for line in lines[:-1]] + lines[-1:]
-        return [token for piece in pieces for token in self._encode_piece(piece)]
+        lines, newline, last = text.rpartition("\n")
+        return [*self._encode_lines(lines + newline), *self._encode_piece(last)]
 
     def encode_once(self, text: str) -> list[int]:
         """As `encode`, for a text that will not come again: its lines are not remembered."""
@@ -93,6 +93,9 @@ class Tokenizer:
     def stream(self) -> Detokenizer:
         """A decoder that is fed one token at a time."""
         return Detokenizer(self)
+
+    def _encode_lines_uncached(self, text: str) -> tuple[int, ...]:
+        return tuple(token for line in text.split("\n")[:-1] for token in self._encode_piece(line + "\n"))
 
     def _encode_uncached(self, text: str) -> tuple[int, ...]:
         return tuple(self._inner.encode(text, add_special_tokens=False).ids)
