@@ -20,22 +20,24 @@ if TYPE_CHECKING:
     from tree_sitter import Language as Grammar
     from tree_sitter import Node, Parser, Query, Tree
 
+WIDEST = 10_000  # children of an error: 0.1 s
 _BASES = {"typescript": "javascript", "cpp": "c"}  # a query that goes on from another
 
 
 def parse(text: str, language: Language, seconds: float = 2.0) -> Tree | None:
     """The syntax tree, or None for a language without a grammar. Raises ParseTimeout, GrammarError.
 
-    The lock is handed on every few milliseconds: a source given in slices calls back into Python.
+    seconds: of work, whatever else the machine does. The lock is handed on every few milliseconds: a source given in
+    slices calls back into Python.
     """
     if language.grammar is None:
         return None
     source = text.encode("utf-8", errors="replace")
-    stop = time.monotonic() + seconds
+    stop = time.thread_time() + seconds
     parser = _parser(language.name, language.grammar)
     try:
         return parser.parse(
-            lambda offset, _: source[offset : offset + 32_768], progress_callback=lambda *_: time.monotonic() > stop
+            lambda offset, _: source[offset : offset + 32_768], progress_callback=lambda *_: time.thread_time() > stop
         )
     except ValueError:
         parser.reset()
@@ -83,17 +85,25 @@ def ready(language: Language) -> None:
 
 def errors_under(node: Node) -> Iterable[Node]:
     """The outermost error and missing nodes."""
-    if node.is_error or node.is_missing:
-        yield node
-    elif node.has_error:
-        for child in node.children:
-            yield from errors_under(child)
+    waiting = [node]
+    while waiting:  # a tree may be deeper than calls can be
+        one = waiting.pop()
+        if one.is_error or one.is_missing:
+            yield one
+        elif one.has_error:
+            waiting += reversed(one.children)
 
 
 def matches(root: Node, language: Language) -> Iterable[dict[str, list[Node]]]:
-    """The captures of each match of the language's query. Raises GrammarError."""
+    """The captures of each match of the language's query. Raises ParseTimeout, GrammarError.
+
+    Matching cannot be stopped (a progress callback crashes it in py-tree-sitter 0.26) and takes time that grows with
+    the square of the marks that stand in one error.
+    """
     from tree_sitter import QueryCursor
 
+    if any(one.child_count > WIDEST for one in errors_under(root)):
+        raise ParseTimeout(f"{root.end_byte} bytes hold too little {language.name} to be read")
     return (captures for _, captures in QueryCursor(_query(language)).matches(root))
 
 

@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -116,6 +117,16 @@ def test_a_file_that_takes_too_long_to_parse_is_known_by_its_words() -> None:
     hasty = entries.read("a.py", text, seconds=0.0)
     assert hasty.definitions == ()
     assert "tangent" in hasty.chunks[0].text
+
+
+@pytest.mark.parametrize("mark", ["(", "{\n", "a<", "if (a) {\n", "def f(", '"\\\n'])
+def test_a_file_of_marks_is_read_in_its_time(mark: str) -> None:
+    text = (mark * (600_000 // len(mark))).replace("(" * 100, "(" * 100 + "\n")
+    began = time.thread_time()
+    entry = entries.read("a.py", text + "def last(): pass\n", seconds=0.2)
+    assert len(entry.definitions) <= 1
+    assert entry.chunks
+    assert time.thread_time() - began < 10  # minutes without a limit
 
 
 async def test_one_process_writes_and_another_reads(worker: Worker, root: Path, tmp_path: Path) -> None:
