@@ -21,9 +21,10 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from benchmarks.samples import percentile
 from retrieval import entries, index, search, surroundings, workspace
 from retrieval.index import Index
 from retrieval.search import Query
@@ -53,7 +54,7 @@ def read_speed(tree: dict[str, str], most: int = 300_000) -> dict[str, float]:
     return {"lines": lines, "lines_per_s": round(lines / (time.process_time() - start))}
 
 
-def search_times(made: Index, tree: dict[str, str], n: int) -> dict[str, dict[str, float]]:
+def search_times(made: Index, tree: dict[str, str], n: int) -> dict[str, dict[str, float | None]]:
     """Milliseconds of n searches, of ranking everything for the same places, and of the live reads there."""
     chance = random.Random(SEED)
     code = [path for path, text in tree.items() if text.count("\n") > 20]
@@ -66,7 +67,7 @@ def search_times(made: Index, tree: dict[str, str], n: int) -> dict[str, dict[st
     return {
         name: {"n": n}
         | {
-            f"p{percent}{unit}": _percentile([pair[at] for pair in pairs], percent)
+            f"p{percent}{unit}": percentile([pair[at] for pair in pairs], percent / 100)
             for at, unit in enumerate(("_ms", "_cpu_ms"))
             for percent in (50, 99)
         }
@@ -115,7 +116,10 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the indexing process
     tree = texts(options.root)
     lines = sum(text.count("\n") for text in tree.values())
-    result: dict[str, dict[str, float]] = {"tree": {"files": len(tree), "lines": lines}, "read": read_speed(tree)}
+    result: dict[str, Mapping[str, float | None]] = {
+        "tree": {"files": len(tree), "lines": lines},
+        "read": read_speed(tree),
+    }
     with tempfile.TemporaryDirectory() as folder:
         start, busy = time.perf_counter(), time.process_time()
         made = index.opened(options.root, Path(folder))
@@ -147,10 +151,6 @@ def _ms(work: Callable[[], object]) -> tuple[float, float]:
     start, busy = time.perf_counter(), time.thread_time()
     work()
     return round((time.perf_counter() - start) * 1000, 3), round((time.thread_time() - busy) * 1000, 3)
-
-
-def _percentile(values: Sequence[float], percent: int) -> float:
-    return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
 
 
 if __name__ == "__main__":
