@@ -11,7 +11,7 @@ from model_runtime.manifest import Shape
 
 
 class Description(msgspec.Struct, frozen=True):
-    """What `lacuna model info` tells. parameters: estimated from the shape; bytes: of all files."""
+    """What `lacuna model info` tells. parameters: estimated from the shape; bytes: of all files; ranks: 1 if whole."""
 
     name: str
     directory: str
@@ -22,6 +22,7 @@ class Description(msgspec.Struct, frozen=True):
     parameters: int
     bytes: int
     weights: str
+    ranks: int
     context_length: int
     vocabulary: int
     layout: str
@@ -42,6 +43,7 @@ def describe(directory: Path) -> Description:
         parameters=_parameters(found.shape),
         bytes=sum(file.bytes for file in found.files.values()),
         weights=found.weights,
+        ranks=found.sharding.ranks if found.sharding else 1,
         context_length=found.shape.context_length,
         vocabulary=found.shape.vocab_size,
         layout=found.fim.layout,

@@ -1,4 +1,4 @@
-"""The commands of the library: import, list, info, use, verify and remove models. What they do is done elsewhere."""
+"""The commands of the library: import, shard, list, info, use, verify and remove models. They are done elsewhere."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ app = typer.Typer(help="Import models, look at them, choose one.", no_args_is_he
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name, the path of its directory, or embedded.")]
 _Show = Callable[[int, int], None]
+Device = Literal["cpu", "cuda"]
 Quant = Literal["int4", "int8", "hybrid", "fp16", "fp32"]
 
 _UNABLE = "it cannot fill in the middle: it reads what stands before the cursor, and what stands after it only stops it"
@@ -60,6 +61,31 @@ def import_(
         _use(target)
     else:
         print(f"to let it answer: lacuna model use {called if out is None else target}")
+
+
+@app.command()
+def shard(
+    name: Name,
+    ranks: Annotated[int, typer.Option(min=2, help="Among how many processes, or graphics processors.")],
+    device: Annotated[Device, typer.Option(help="What each of them computes on.")] = "cpu",
+    called: Annotated[str | None, typer.Option("--name", help="What to call it; unless told, NAME-RANKS.")] = None,
+    use: Annotated[bool, typer.Option("--use", help="Make it the model that answers.")] = False,
+) -> None:
+    """Make of a model one that is shared out among ranks, each with a part of every layer."""
+    from model_runtime import shard as sharding
+    from model_runtime.manifest import Sharding
+
+    source = library.find(name)
+    chosen = called or f"{library.EMBEDDED if name == library.EMBEDDED else source.name}-{ranks}"
+    target = library.path_for(chosen)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(target), _progress(chosen, "the same command begins anew") as progress:
+        sharding.write(source, target, chosen, Sharding(ranks, device), progress)
+    print(f"{chosen}: {_told(target)}")
+    if use:
+        _use(target)
+    else:
+        print(f"to let it answer: lacuna model use {chosen}")
 
 
 @app.command("list")
@@ -112,13 +138,15 @@ def verify(
     from model_runtime import manifest
     from model_runtime.engine import Engine
     from model_runtime.prompt import Infill, lay_out
+    from model_runtime.providers import Provider
     from model_runtime.sequence import Cancel, Finish, Generation
 
     directory = _directory(name)
     described = manifest.read(directory)
     manifest.check(directory, described)
     print(f"ok  {len(described.files)} files are what the manifest names")
-    engine = Engine.open(directory, cache=configuration.read().cache)
+    provider: Provider = described.sharding.device if described.sharding else "cpu"
+    engine = Engine.open(directory, cache=configuration.read().cache, provider=provider)
     try:
         prompt = lay_out(Infill("area.py", "def area(r):\n    return ", "\n"), engine.tokenizer, described.fim, 256)
         *_, last = engine.generate(Generation(prompt.tokens, max_tokens=8), Cancel())
@@ -178,7 +206,8 @@ def _listed(directory: Path, answers: bool) -> dict[str, Any]:
 
 def _size(one: Description) -> str:
     kind = "infills" if one.infills else "goes on from what stands before the cursor"
-    return f"{one.parameters / 1e6:,.0f}M weights, {one.weights}, {one.bytes / 1e9:.2f} GB, {kind}"
+    ranks = f" over {one.ranks} ranks" if one.ranks > 1 else ""
+    return f"{one.parameters / 1e6:,.0f}M weights, {one.weights}, {one.bytes / 1e9:.2f} GB{ranks}, {kind}"
 
 
 def _print_json(value: object) -> None:
@@ -187,11 +216,11 @@ def _print_json(value: object) -> None:
 
 @contextlib.contextmanager
 def _alone(target: Path) -> Iterator[None]:
-    """Nobody else imports to the same place meanwhile."""
+    """Nobody else makes a model at the same place meanwhile."""
     path = target.with_name(f".{target.name}.lock")
     held = lock.take(path)
     if held is None:
-        raise ModelNameError(f"{target} is being imported already; wait for that, or import under another name")
+        raise ModelNameError(f"{target} is being made already; wait for that, or give another --name")
     try:
         yield
     finally:
@@ -200,8 +229,8 @@ def _alone(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _progress(name: str) -> Iterator[_Show]:
-    """What to call with how far an import is; it shows on a terminal alone."""
+def _progress(name: str, stopped: str = "the same command goes on from here") -> Iterator[_Show]:
+    """What to call with how far the work is; it shows on a terminal alone. stopped: said after an interruption."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     try:
@@ -209,5 +238,5 @@ def _progress(name: str) -> Iterator[_Show]:
             bar = bars.add_task(name, total=None)
             yield lambda done, total: bars.update(bar, completed=done, total=total)
     except KeyboardInterrupt:
-        print("lacuna: interrupted; the same command goes on from here", file=sys.stderr)
+        print(f"lacuna: interrupted; {stopped}", file=sys.stderr)
         raise typer.Exit(130) from None

@@ -20,11 +20,18 @@ and caches. Modules, each of which imports only those above it:
     storage        a graph's constants: in it, or in a file beside it
     nodes          what every network is made of, in the precision at hand
     graph          the ONNX graph of every network that a shape can describe
+    shares         what each of several ranks holds of a network
+    shard          a model directory to one that is shared out among ranks
     derived        the graph for long prompts: stored, or derived and kept
     pool           keys and values of all sequences, in one memory
     providers      what computes: the processor, or a graphics processor
     device_pool    the same as pool, in a device's memory
     onnx_backend   the network in ONNX Runtime
+    stretches      one rank's share of it, run from sum to sum
+    orders         what ranks are told, and what they answer
+    parallel       a rank's process, and the sums; needs torch
+    group          the processes of all ranks: started, watched, ended
+    ranks          the network in these processes
     scheduler      what the network does next: by priority, fair, in time
     candidates     the likeliest texts that differ from a first one
     healing        a prompt cut in mid-word, and what goes on from it

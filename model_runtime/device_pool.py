@@ -6,6 +6,7 @@ Rows are named to the network by their addresses; what moves between them is mov
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import onnx
@@ -20,25 +21,25 @@ _BYTES = 2  # of a number
 
 
 class DevicePool(Pool):
-    """Rows for `count` stores on a device of ONNX Runtime's, such as "cuda"."""
+    """Rows for `count` stores on a device of ONNX Runtime's, such as "cuda"; index: which of several."""
 
-    def __init__(self, shape: Shape, count: int, device: str, providers: list[Chosen]) -> None:
+    def __init__(self, shape: Shape, count: int, device: str, providers: list[Chosen], index: int = 0) -> None:
         assert count >= 1
-        self._device = device
+        self._device, self._index = device, index
+        self._layers = range(shape.layers)
         self._size = (shape.kv_heads, shape.context_length, shape.head_size)
-        names = [f"{layer}.{part}" for layer in range(shape.layers) for part in ("key", "value")]
-        self._values = {name: self._allocate(count) for name in names}
+        self._values = {name: self._allocate(count) for name in self._names()}
         self._spare = self._allocate(1)
         self._mover = ort.InferenceSession(_identity(), providers=providers)
         self.stores = [Store(row) for row in range(count)]
 
-    def bind(self, binding: ort.IOBinding, first: int, count: int) -> None:
+    def bind(self, binding: ort.IOBinding, first: int, count: int, layers: Iterable[int] | None = None) -> None:
         """See Pool.bind."""
         size = [count, *self._size]
-        for name, value in self._values.items():
-            at = self._address(value, first)
-            binding.bind_input(f"past.{name}", self._device, 0, np.float16, size, at)
-            binding.bind_output(f"present.{name}", self._device, 0, np.float16, size, at)
+        for name in self._names(layers):
+            at = self._address(self._values[name], first)
+            binding.bind_input(f"past.{name}", self._device, self._index, np.float16, size, at)
+            binding.bind_output(f"present.{name}", self._device, self._index, np.float16, size, at)
 
     def copy(self, source: Store, target: Store, length: int) -> None:
         """See Pool.copy; moves the whole row."""
@@ -56,7 +57,8 @@ class DevicePool(Pool):
         one.row, other.row = other.row, one.row
 
     def _allocate(self, count: int) -> ort.OrtValue:
-        return ort.OrtValue.ortvalue_from_shape_and_type([count, *self._size], np.float16, self._device, 0)
+        size = [count, *self._size]
+        return ort.OrtValue.ortvalue_from_shape_and_type(size, np.float16, self._device, self._index)
 
     def _address(self, value: ort.OrtValue, row: int) -> int:
         start: int = value.data_ptr()
@@ -64,8 +66,8 @@ class DevicePool(Pool):
 
     def _move(self, source: int, target: int) -> None:
         binding, size = self._mover.io_binding(), [math.prod(self._size)]
-        binding.bind_input("from", self._device, 0, np.float16, size, source)
-        binding.bind_output("to", self._device, 0, np.float16, size, target)
+        binding.bind_input("from", self._device, self._index, np.float16, size, source)
+        binding.bind_output("to", self._device, self._index, np.float16, size, target)
         self._mover.run_with_iobinding(binding)
 
 

@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from model_runtime import candidates, profile
 from model_runtime import manifest as manifests
+from model_runtime.backend import Backend
 from model_runtime.cache import Cache, count
 from model_runtime.errors import Cancelled, PromptError
 from model_runtime.healing import Spellings
@@ -21,6 +23,7 @@ from model_runtime.onnx_backend import OnnxBackend, default_threads
 from model_runtime.pool import Store
 from model_runtime.profile import Profile
 from model_runtime.providers import Provider
+from model_runtime.ranks import Ranks
 from model_runtime.sampling import Logits, log_probabilities
 from model_runtime.scheduler import Scheduler
 from model_runtime.sequence import Cancel, Finish, Generation, Reason, Sequence, Token
@@ -42,7 +45,7 @@ class Engine:
         self,
         manifest: Manifest,
         tokenizer: Tokenizer,
-        backend: OnnxBackend,
+        backend: Backend[Any],
         speed: Profile,
         kv_cache: int | None = None,
     ) -> None:
@@ -68,7 +71,8 @@ class Engine:
         manifest = manifests.read(directory)
         manifests.check_sizes(directory, manifest)
         tokenizer = Tokenizer.load(directory, vocab_size=manifest.shape.vocab_size, split_lines=manifest.split_lines)
-        backend = OnnxBackend.open(directory, manifest, cache=cache, threads=threads, provider=provider)
+        kind: Any = OnnxBackend if manifest.sharding is None else Ranks
+        backend: Backend[Any] = kind.open(directory, manifest, cache=cache, threads=threads, provider=provider)
         speed = profile.kept(backend, manifest, f"{provider} {threads or default_threads()}", cache)
         return cls(manifest, tokenizer, backend, speed, kv_cache)
 

@@ -5,7 +5,9 @@
     │   ├── ManifestError     manifest.json is missing, broken, or of another format
     │   ├── ChecksumError     a file of the model is not the file the manifest names
     │   ├── TokenizerError    tokenizer.json does not belong to the manifest
-    │   └── CheckpointError   what is to be imported is missing, broken, or of an unknown kind
+    │   ├── CheckpointError   what is to be imported is missing, broken, or of an unknown kind
+    │   ├── ShardError        a model cannot be shared out among so many ranks
+    │   └── RankError         a rank of a sharded model died, hangs or cannot be started
     ├── PromptError           the request cannot be laid out
     ├── Cancelled             somebody asked for the work to stop
     ├── Overloaded            the queue is full; come back later
@@ -43,6 +45,14 @@ class TokenizerError(ModelError):
 
 class CheckpointError(ModelError):
     """A checkpoint that is to be imported is missing, broken, or of a kind that cannot be."""
+
+
+class ShardError(ModelError):
+    """A model cannot be shared out among so many ranks."""
+
+
+class RankError(ModelError):
+    """A rank of a sharded model died, hangs or cannot be started; all of them start anew."""
 
 
 class PromptError(LacunaRuntimeError):

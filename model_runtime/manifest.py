@@ -126,6 +126,13 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sure: float = -1.0
 
 
+class Sharding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a network is shared out: among how many ranks, and for what they compute on ("cuda" is half precision)."""
+
+    ranks: int
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of manifest.json.
 
@@ -135,6 +142,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
              quicker (stored beside the graph or derived from it), or the one graph alone.
     trust: how far a memory of n-grams is believed beside this model.
     split_lines: the tokenizer never merges across a newline, so lines may be encoded apart.
+    sharding: among whom the weights are shared out; None is one process that holds them all.
     """
 
     format: int
@@ -149,6 +157,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     description: str = ""
     split_lines: bool = False
     trust: Trust = Trust()
+    sharding: Sharding | None = None
 
 
 def read(directory: Path) -> Manifest:

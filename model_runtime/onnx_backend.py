@@ -29,7 +29,7 @@ from model_runtime.sequence import Cancel
 # Attention in tiles saves memory that chunks of a prompt do not need, and takes a quarter longer to read them.
 os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
 
-_CPU: tuple[Chosen, ...] = (("CPUExecutionProvider", {}),)
+CPU: tuple[Chosen, ...] = (("CPUExecutionProvider", {}),)
 _FEW = 12  # tokens up to which the generate kernels beat the prefill kernels
 _CHECKED = 16  # tokens at most that are followed by logits each
 
@@ -87,14 +87,14 @@ class OnnxBackend:
         count = threads or default_threads()
         if provider != "cpu":
             chosen = providers.chosen(provider, cache)
-            session = _session(derived.device(directory, manifest, cache), count, chosen)
+            session = loaded(derived.device(directory, manifest, cache), count, chosen)
             providers.check(session, provider)
             return cls.on_device(manifest, session, "cuda", chosen)
-        generate = _session(directory / graph.GRAPH, count)
+        generate = loaded(directory / graph.GRAPH, count)
         _check_inputs(directory, generate, manifest.shape)
         if manifest.prefill == "same" or manifest.weights in ("fp32", "fp16"):
             return cls(manifest, generate, generate)
-        return cls(manifest, generate, _session(derived.prefill(directory, manifest, cache), count))
+        return cls(manifest, generate, loaded(derived.prefill(directory, manifest, cache), count))
 
     @classmethod
     def on_device(
@@ -248,7 +248,8 @@ def default_threads() -> int:
     return max(1, min(8, cores if cores <= 2 else cores - 1))
 
 
-def _session(source: Path | bytes, threads: int, chosen: Sequence[Chosen] = _CPU) -> ort.InferenceSession:
+def loaded(source: Path | bytes, threads: int, chosen: Sequence[Chosen] = CPU) -> ort.InferenceSession:
+    """A graph, ready to run. Raises ModelError when it cannot be loaded."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

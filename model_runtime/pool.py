@@ -7,7 +7,7 @@ never written costs nothing. Ignores whose tokens stand where.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,14 +30,14 @@ class Pool:
     def __init__(self, shape: Shape, count: int) -> None:
         assert count >= 1
         size = (count, shape.kv_heads, shape.context_length, shape.head_size)
-        self._arrays = {
-            f"{layer}.{part}": np.zeros(size, np.float32) for layer in range(shape.layers) for part in ("key", "value")
-        }
+        self._layers = range(shape.layers)
+        self._arrays = {name: np.zeros(size, np.float32) for name in self._names()}
         self.stores = [Store(row) for row in range(count)]
 
-    def bind(self, binding: ort.IOBinding, first: int, count: int) -> None:
-        """Has a run read and write the rows from `first` on, in place."""
-        for name, array in self._arrays.items():
+    def bind(self, binding: ort.IOBinding, first: int, count: int, layers: Iterable[int] | None = None) -> None:
+        """Has a run read and write the rows from `first` on, in place; of these layers, None for all."""
+        for name in self._names(layers):
+            array = self._arrays[name]
             rows = ort.OrtValue.ortvalue_from_numpy(array[first : first + count])  # shares the memory
             binding.bind_ortvalue_input(f"past.{name}", rows)
             binding.bind_ortvalue_output(f"present.{name}", rows)
@@ -64,6 +64,10 @@ class Pool:
             if store.row not in window:
                 self._swap(store, free.pop())
         return first
+
+    def _names(self, layers: Iterable[int] | None = None) -> list[str]:
+        chosen = self._layers if layers is None else layers
+        return [f"{layer}.{part}" for layer in chosen for part in ("key", "value")]
 
     def _swap(self, one: Store, other: Store) -> None:
         length = max(one.length, other.length)

@@ -75,6 +75,27 @@ def test_a_model_is_imported_listed_chosen_verified_and_removed(home: Path, sour
     assert list(directory.parent.iterdir()) == []
 
 
+def test_a_model_is_sharded_listed_and_chosen(home: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = checkpoints.starcoder2().write(home / "starcoder2-tiny")
+    assert said("import", source, "--quant", "fp32")[0] == 0
+    code, out, err = said("shard", "starcoder2-tiny", "--ranks", "2")
+    assert (code, err) == (0, "")
+    assert "over 2 ranks" in out and "lacuna model use starcoder2-tiny-2" in out
+    assert json.loads(said("info", "starcoder2-tiny-2", "--json")[1])["ranks"] == 2
+    assert "over 2 ranks" in said("list")[1]
+
+    code, _, err = said("shard", "starcoder2-tiny", "--ranks", "3")
+    assert (code, err.count("\n"), "cannot be split evenly among 3 ranks; give --ranks" in err) == (1, 1, True)
+    code, _, err = said("shard", "starcoder2-tiny", "--ranks", "2")
+    assert (code, "is there already; remove it or choose another --name" in err) == (1, True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, out, err = said("verify", "starcoder2-tiny-2")
+    assert (code, out.count("ok  "), err.count("\n")) == (1, 1, 1)
+    assert "which need torch; install lacuna-completion[shards]" in err
+    assert said("use", "starcoder2-tiny-2")[0] == 0
+    assert said("remove", "starcoder2-tiny")[0] == 0
+
+
 def test_a_model_that_cannot_infill_says_so(home: Path, said: Any) -> None:
     source = checkpoints.gptj("codegen", n_positions=1024).write(home / "codegen-350M-mono")
     code, out, _ = said("import", source, "--quant", "fp16", "--name", "codegen", "--context", "512")

@@ -184,7 +184,11 @@ def declared(*extras: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [*((name, ("cpu",)) for name in SHIPPED), ("training", ("cpu", "train", "finetune", "dev")), ("benchmarks", ("cpu", "dev"))],
+    [
+        *((name, ("cpu", "shards")) for name in SHIPPED),
+        ("training", ("cpu", "train", "finetune", "dev")),
+        ("benchmarks", ("cpu", "dev")),
+    ],
 )
 def test_each_library_is_a_declared_dependency(folder: str, extras: tuple[str, ...]) -> None:
     found = installed()
