@@ -18,6 +18,7 @@ and caches. Modules, each of which imports only those above it:
     cache          KV slots and the longest prefix they share with a prompt
     quantize       float weights to blocks and columns of integers, and back
     storage        a graph's constants: in it, or in a file beside it
+    stacks         matrices that a graph keeps as one, and its weights read back
     nodes          what every network is made of, in the precision at hand
     graph          the ONNX graph of every network that a shape can describe
     shares         what each of several ranks holds of a network

@@ -6,8 +6,8 @@ caller owns. The precision only chooses how a matrix is stored and multiplied:
 
     "fp32"     MatMul on floats: the reference
     "fp16"     the same, stored in half precision and widened when the graph is loaded
-    "int8"     MatMulNBits, 8 bits in blocks of 32: storage and decode
-    "int4"     MatMulNBits, 4 bits in blocks of 32: storage and decode
+    "int8"     MatMulNBits, 8 bits in blocks of 32, in stacks: storage and decode
+    "int4"     MatMulNBits, 4 bits in blocks of 32, in stacks: storage and decode
     "columns"  DynamicQuantizeMatMul with each row scaled by its own maximum: prefill
     "device"   all of it in half precision, for graphics processors
     "device4"  the same, with matrices as in "int4"
@@ -24,7 +24,7 @@ but the last instead of `logits` two such outputs: what stands so far, and what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +33,8 @@ from onnx import TensorProto, helper
 
 from model_runtime.errors import ModelError
 from model_runtime.manifest import Shape
-from model_runtime.nodes import MICROSOFT, Nodes, Precision, Sizes, Weights
-from model_runtime.quantize import Blocks, Floats, from_blocks
+from model_runtime.nodes import MICROSOFT, Nodes, Precision, Weights
+from model_runtime.stacks import Sizes, StoredWeights, gated, heads
 from model_runtime.storage import Constants, FileConstants, Stored
 
 GRAPH = "model.onnx"
@@ -169,39 +169,9 @@ def read_weights(directory: Path, shape: Shape) -> Weights:
 
     Raises ModelError when the graph is another's or cannot be read.
     """
-    weights = StoredWeights(Stored(directory / GRAPH), shape)
+    weights = StoredWeights(Stored(directory / GRAPH), shape, sizes(shape))
     _check_names(sizes(shape), weights)
     return weights
-
-
-class StoredWeights(Mapping[str, Floats]):
-    """The weights of a stored graph by their names in the network, as floats."""
-
-    def __init__(self, stored: Stored, shape: Shape) -> None:
-        self._stored = stored
-        forms = ("", ".T", ".codes")
-        self._forms = {
-            name: name + form for name in sizes(shape) for form in forms if name + form in stored
-        }  # the last form wins, and a weight is stored in one
-
-    def __getitem__(self, name: str) -> Floats:
-        form = self._forms[name]
-        found = self._stored[form]
-        if form.endswith(".T"):
-            found = found.T
-        elif form.endswith(".codes"):
-            scales = self._stored[name + ".scales"]
-            found = from_blocks(Blocks(8 if found.shape[-1] == 32 else 4, found, scales.reshape(found.shape[:2])))
-        return found.astype(np.float32, copy=False)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._forms  # without reading it
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._forms)
-
-    def __len__(self) -> int:
-        return len(self._forms)
 
 
 def _check_names(sizes: Iterable[str], weights: Weights) -> None:
@@ -277,14 +247,10 @@ def _head(shape: Shape, nodes: Nodes, hidden: str) -> None:
 
 def _attention(shape: Shape, nodes: Nodes, layer: int, normed: str, rotary: list[str]) -> str:
     at = f"layers.{layer}."
-    queries, keys, values = (nodes.linear(normed, at + name) for name in "qkv")
-    if shape.qk_norm:
-        queries = nodes.head_norm(queries, at + "q_norm", shape.heads)
-        keys = nodes.head_norm(keys, at + "k_norm", shape.kv_heads)
     past, present = ([f"{side}.{layer}.{part}" for part in ("key", "value")] for side in ("past", "present"))
     mixed = nodes.node(
         "GroupQueryAttention",
-        [queries, keys, values, *past, "length", "total", *rotary],
+        [*_heads(shape, nodes, at, normed), *past, "length", "total", *rotary],
         at + "attention",
         *present,
         domain=MICROSOFT,
@@ -293,15 +259,35 @@ def _attention(shape: Shape, nodes: Nodes, layer: int, normed: str, rotary: list
         do_rotary=int(bool(rotary)),
         rotary_interleaved=int(shape.rotary_interleaved),
         local_window_size=shape.window or -1,
+        **({"scale": 1.0} if nodes.in_stacks else {}),  # the queries bring it along
     )
     return nodes.linear(mixed, at + "o")
+
+
+def _heads(shape: Shape, nodes: Nodes, at: str, normed: str) -> list[str]:
+    """Queries, keys and values; or all of them side by side and nothing else."""
+    parts = [at + name for name in "qkv"]
+    if not nodes.in_stacks:
+        found = [nodes.linear(normed, part) for part in parts]
+    else:
+        together = nodes.stacked(normed, heads(shape, at))
+        if not shape.qk_norm:
+            return [together, "", ""]
+        found = nodes.parted(together, parts)
+    if shape.qk_norm:
+        found[0] = nodes.head_norm(found[0], at + "q_norm", shape.heads, scaled=nodes.in_stacks)
+        found[1] = nodes.head_norm(found[1], at + "k_norm", shape.kv_heads)
+    return found
 
 
 def _feed_forward(shape: Shape, nodes: Nodes, at: str, normed: str) -> str:
     if not shape.gated:
         return nodes.linear(nodes.activated(nodes.linear(normed, at + "up")), at + "down")
-    gate = nodes.activated(nodes.linear(normed, at + "gate"))
-    return nodes.linear(nodes.node("Mul", [gate, nodes.linear(normed, at + "up")], at + "gated"), at + "down")
+    if nodes.in_stacks:
+        gate, up = nodes.parted(nodes.stacked(normed, gated(at)), [at + "gate", at + "up"])
+    else:
+        gate, up = nodes.linear(normed, at + "gate"), nodes.linear(normed, at + "up")
+    return nodes.linear(nodes.node("Mul", [nodes.activated(gate), up], at + "gated"), at + "down")
 
 
 def _rotary(shape: Shape, nodes: Nodes) -> list[str]:

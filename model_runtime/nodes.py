@@ -7,6 +7,7 @@ taken one at a time and handed to `storage` at once. Knows nothing of how a netw
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -16,11 +17,11 @@ from onnx import TensorProto, helper
 from model_runtime.errors import ModelError
 from model_runtime.manifest import Shape
 from model_runtime.quantize import BLOCK, Floats, to_blocks, to_columns
+from model_runtime.stacks import SCALED, Sizes, Stack, query_factor
 from model_runtime.storage import Array, Constants
 
 Precision = Literal["fp32", "fp16", "int8", "int4", "columns", "device", "device4"]
 Weights = Mapping[str, Floats]
-Sizes = Mapping[str, tuple[int, ...]]
 
 MICROSOFT = "com.microsoft"
 DEVICE: tuple[Precision, ...] = ("device", "device4")  # all in half precision, keys and values too
@@ -29,6 +30,18 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
     "gelu": ("Gelu", {}),
     "gelu_tanh": ("FastGelu", {}),
 }
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A matrix in blocks: the names of its constants, its size [rows, width], and how it is coded."""
+
+    codes: str
+    scales: str
+    rows: int
+    width: int
+    bits: int
+    block: int
 
 
 class Nodes:
@@ -42,6 +55,11 @@ class Nodes:
         self.nodes: list[onnx.NodeProto] = []
         self._sizes, self._weights, self._constants = sizes, weights, constants
         self._even: dict[str, tuple[str, str]] = {}
+
+    @property
+    def in_stacks(self) -> bool:
+        """Whether matrices that read the same are kept as one: that pays where few tokens are computed."""
+        return self.precision in ("int8", "int4")
 
     @property
     def kind(self) -> type[np.floating[Any]]:
@@ -70,14 +88,30 @@ class Nodes:
             return product
         return self.node("Add", [product, self.vector(name + ".bias")], name + ".out")
 
+    def stacked(self, x: str, stack: Stack) -> str:
+        """What `linear` gives for each matrix of a stack, side by side: [.., K] → [.., N₁ + N₂ …]. For blocks only."""
+        blocks = self._blocks(stack.name + ".weight", [part + ".weight" for part in stack.parts], stack.factors)
+        product = self._multiply_blocks(x, blocks, stack.name + ".product")
+        if not any(part + ".bias" in self._sizes for part in stack.parts):
+            return product
+        return self.node("Add", [product, self._stacked_bias(stack)], stack.name + ".out")
+
+    def parted(self, x: str, parts: Sequence[str]) -> list[str]:
+        """What `stacked` gave, part by part again. parts: the names of its matrices."""
+        lengths = np.array([self._sizes[part + ".weight"][0] for part in parts], np.int64)
+        outputs = [part + ".part" for part in parts]
+        self.node("Split", [x, self.constant("rows." + ".".join(map(str, lengths)), lengths)], *outputs, axis=-1)
+        return outputs
+
     def activated(self, x: str) -> str:
         """The network's nonlinear function."""
         kind, attributes = _ACTIVATIONS[self.shape.activation]
         return self.node(kind, [x], x + ".active", domain=MICROSOFT, **attributes)
 
-    def norm(self, x: str, name: str) -> str:
-        """x brought to unit size along its last axis. name: without ".weight"."""
-        weights, epsilon = self._norm_weights(name), self.shape.norm_epsilon
+    def norm(self, x: str, name: str, *, scaled: bool = False) -> str:
+        """x brought to unit size along its last axis. name: without ".weight". scaled: see `head_norm`."""
+        weights = [self._scaled(name)] if scaled else self._norm_weights(name)
+        epsilon = self.shape.norm_epsilon
         kind = "LayerNormalization" if self.shape.norm == "layer" else "SimplifiedLayerNormalization"
         return self.node(kind, [x, *weights], name + ".normed", axis=-1, epsilon=epsilon)
 
@@ -91,27 +125,26 @@ class Nodes:
         normed = self.node(kind, inputs, name + ".normed", "", "", total, domain=MICROSOFT, epsilon=epsilon)
         return total, normed
 
-    def head_norm(self, x: str, name: str, heads: int) -> str:
-        """The norm of each head apart: [B, T, heads·size] → the same."""
+    def head_norm(self, x: str, name: str, heads: int, *, scaled: bool = False) -> str:
+        """The norm of each head apart: [B, T, heads·size] → the same. scaled: times what queries are multiplied by."""
         apart = self.constant(f"heads.{heads}", np.array([0, 0, heads, self.shape.head_size], np.int64))
         together = self.constant("heads.merged", np.array([0, 0, -1], np.int64))
-        normed = self.norm(self.node("Reshape", [x, apart], name + ".apart"), name)
+        normed = self.norm(self.node("Reshape", [x, apart], name + ".apart"), name, scaled=scaled)
         return self.node("Reshape", [normed, together], name + ".together")
 
     def embedding(self, tokens: str) -> str:
         """The rows of the embedding: [B, T] → [B, T, H]."""
         if self.half or self.precision in ("fp32", "fp16"):
             return self.rows("embed.weight", tokens, "embedded")
-        bits = 4 if self.precision == "int4" else 8
-        codes, scales = self._blocks("embed.weight", bits)  # in blocks a tied head reads the very same data
+        blocks = self._blocks("embed.weight")  # a tied head reads the very same data
         packed = self.constant("embed.packed", np.array([self.shape.vocab_size, -1], np.int64))
         return self.node(
             "GatherBlockQuantized",
-            [self.node("Reshape", [codes, packed], "embed.flat"), tokens, scales],
+            [self.node("Reshape", [blocks.codes, packed], "embed.flat"), tokens, blocks.scales],
             "embedded",
             domain=MICROSOFT,
-            bits=bits,
-            block_size=BLOCK,
+            bits=blocks.bits,
+            block_size=blocks.block,
             gather_axis=0,
             quantize_axis=1,
         )
@@ -131,17 +164,18 @@ class Nodes:
             return self.node("MatMul", [x, self._turned(name)], output)
         if self.precision == "columns":
             return self._multiply_columns(x, name, output)
-        rows, width = self._sizes[name]
-        bits = 4 if self.precision in ("int4", "device4") else 8
+        return self._multiply_blocks(x, self._blocks(name), output)
+
+    def _multiply_blocks(self, x: str, blocks: _Stored, output: str) -> str:
         return self.node(
             "MatMulNBits",
-            [x, *self._blocks(name, bits)],
+            [x, blocks.codes, blocks.scales],
             output,
             domain=MICROSOFT,
-            K=width,
-            N=rows,
-            bits=bits,
-            block_size=BLOCK,
+            K=blocks.width,
+            N=blocks.rows,
+            bits=blocks.bits,
+            block_size=blocks.block,
             accuracy_level=0 if self.half else 4,
         )
 
@@ -179,20 +213,43 @@ class Nodes:
             self._even[x] = self.node("Div", [x, peak], x + ".even"), peak
         return self._even[x]
 
-    def _blocks(self, name: str, bits: int) -> tuple[str, str]:
+    def _blocks(self, name: str, parts: Sequence[str] = (), factors: Sequence[float] = (1.0,)) -> _Stored:
+        """A matrix in blocks, or several, one below the other and each times its factor, under one name."""
+        names = parts or [name]
+        bits = 4 if self.precision in ("int4", "device4") else 8
         codes, scales = name + ".codes", name + ".scales"
-
-        def make() -> list[Array]:
-            blocks = to_blocks(self._weight(name), bits)
-            return [blocks.data, blocks.scales.astype(self.kind)]
-
-        if self._sizes[name][1] % BLOCK:
+        width = self._sizes[names[0]][1]
+        if width % BLOCK:
             raise ModelError(
-                f"{name} has rows of {self._sizes[name][1]} values, integers are stored in blocks of {BLOCK}; "
+                f"{names[0]} has rows of {width} values, integers are stored in blocks of {BLOCK}; "
                 "import the model with --quant fp16"
             )
+
+        def make() -> list[Array]:
+            blocks = [to_blocks(self._weight(one), bits) for one in names]
+            spread = [one.scales * np.float32(factor) for one, factor in zip(blocks, factors, strict=True)]
+            return [np.concatenate([one.data for one in blocks]), np.concatenate(spread).astype(self.kind)]
+
         self._constants.keep([codes, scales], make)
-        return codes, scales
+        return _Stored(codes, scales, sum(self._sizes[one][0] for one in names), width, bits, BLOCK)
+
+    def _stacked_bias(self, stack: Stack) -> str:
+        def make() -> list[Array]:
+            found = []
+            for part, factor in zip(stack.parts, stack.factors, strict=True):
+                has = part + ".bias" in self._sizes
+                bias = self._weight(part + ".bias") if has else np.zeros(self._sizes[part + ".weight"][0])
+                found.append((bias * factor).astype(np.float32))
+            return [np.concatenate(found)]
+
+        self._constants.keep([stack.name + ".bias"], make)
+        return stack.name + ".bias"
+
+    def _scaled(self, name: str) -> str:
+        """The norm of queries, times what queries are multiplied by."""
+        factor = np.float32(query_factor(self.shape))
+        self._constants.keep([name + SCALED], lambda: [(self._weight(name + ".weight") * factor).astype(self.kind)])
+        return name + SCALED
 
     def _norm_weights(self, name: str) -> list[str]:
         kinds = (".weight", ".bias") if self.shape.norm == "layer" else (".weight",)

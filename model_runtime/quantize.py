@@ -59,7 +59,7 @@ def from_blocks(blocks: Blocks) -> Floats:
     """The matrix [N, K] that the blocks stand for."""
     data = blocks.data
     if blocks.bits == 4:
-        data = np.stack([data & 15, data >> 4], axis=-1).reshape(*data.shape[:2], BLOCK)
+        data = np.stack([data & 15, data >> 4], axis=-1).reshape(*data.shape[:2], -1)
     values = (data.astype(np.float32) - (1 << (blocks.bits - 1))) * blocks.scales[..., None]
     found: Floats = values.reshape(values.shape[0], -1)
     return found

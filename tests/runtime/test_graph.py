@@ -11,10 +11,12 @@ import pytest
 
 from model_runtime import graph, manifest
 from model_runtime.errors import ModelError
+from model_runtime.nodes import Nodes
 from model_runtime.onnx_backend import OnnxBackend
 from model_runtime.pool import Store
 from model_runtime.sampling import Logits
 from model_runtime.sequence import Cancel
+from model_runtime.storage import Stored
 from tests import tiny
 from tests.runtime.conftest import Precision
 
@@ -112,6 +114,32 @@ def test_stored_weights_can_be_read_back(tmp_path: Path, precision: Precision) -
     bound = {"fp32": 0.0, "int8": 0.02, "int4": 0.4}[precision]
     for name, value in weights.items():
         assert np.abs(found[name] - value).max() <= bound * np.abs(value).max(), name
+
+
+@pytest.mark.parametrize("qk_norm", [True, False])
+def test_a_model_whose_matrices_are_apart_says_the_same_as_one_that_stacks_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qk_norm: bool
+) -> None:
+    shape = msgspec.structs.replace(tiny.SHAPE, qk_norm=qk_norm, biases=("q", "v"))
+    weights = tiny.weights() | {
+        name: np.linspace(-1, 1, length, dtype=np.float32)
+        for name, length in graph.vector_names(shape).items()
+        if name.endswith(".bias")
+    }
+    described = msgspec.structs.replace(
+        manifest.read(tiny.write(tmp_path / "apart", precision="int4")), shape=shape, prefill="same"
+    )
+    for name, in_stacks in (("stacked", True), ("apart", False)):
+        monkeypatch.setattr(Nodes, "in_stacks", in_stacks)
+        graph.write_model(tmp_path / name, shape, weights, "int4")
+    stacked, apart = (graph.read_weights(tmp_path / name, shape) for name in ("stacked", "apart"))
+    assert "layers.1.qkv.weight.codes" in Stored(tmp_path / "stacked" / graph.GRAPH)
+    assert stacked.keys() == apart.keys() == graph.sizes(shape).keys()
+    for name in stacked:
+        assert np.allclose(stacked[name], apart[name], rtol=1e-6, atol=0), name
+    backends = [OnnxBackend.open(tmp_path / name, described, cache=tmp_path / "cache") for name in ("stacked", "apart")]
+    one, other = (feed(backend, backend.new_stores(1)[0], TOKENS, 0) for backend in backends)
+    assert np.abs(one - other).max() <= 1e-4 * np.abs(other).max()
 
 
 def test_a_missing_tensor_is_named() -> None:
