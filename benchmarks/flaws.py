@@ -22,6 +22,7 @@ ALIKE = 0.9  # of a line of ALIKE_FROM characters or more: the same line but for
 ALIKE_FROM = 10
 BELOW = 3  # lines below that a suggestion may repeat
 SECONDS = 2.0  # for one parse
+WINDOW = 60_000  # characters on either side that the tree is made of
 
 _MARKER = re.compile(r"<\|[^|>\n]{1,40}\|>|<｜[^\n>]{1,40}｜>|</?fim_\w+>|<(?:PRE|SUF|MID|EOT|fim-\w+)>|\ufffd|\0")
 _CLOSES = {")": "(", "]": "[", "}": "{"}
@@ -33,6 +34,7 @@ class Shown:
     """A suggestion where it is shown: text in place of `covered`, between before and after, endings as they are.
 
     right: the author wrote just that there. unit, ending: the file's step of indentation and line ending.
+    finished: the code around once all is there that the author wrote; None where that is not known.
     """
 
     before: str
@@ -42,6 +44,7 @@ class Shown:
     right: bool
     unit: str
     ending: str
+    finished: str | None = None
 
     @property
     def left(self) -> str:
@@ -68,8 +71,7 @@ def flaws(shown: Shown, language: Language) -> tuple[Flaw, ...]:
     try:
         if _doubles(shown, language):
             found.append("closer")
-        after = syntax.errors(shown.before + shown.text + shown.after, language, SECONDS)
-        if after and after > syntax.errors(shown.before + shown.covered + shown.after, language, SECONDS):
+        if _breaks(shown, language):
             found.append("syntax")
     except RetrievalError:
         pass
@@ -111,6 +113,23 @@ def _repeats(shown: Shown) -> bool:
     return False
 
 
+def _breaks(shown: Shown, language: Language) -> bool:
+    """Whether there are more errors with it than without it.
+
+    Not where the statement is not finished yet and it goes on just as the author does: what is missing was missing
+    before, and how many errors a parser sees in that is chance.
+    """
+    now = _errors(shown, shown.text, language)
+    then = _errors(shown, shown.covered, language) if now else 0
+    if now <= then or not shown.right or shown.finished is None:
+        return now > then
+    return then <= syntax.errors(shown.finished, language, SECONDS)
+
+
+def _errors(shown: Shown, text: str, language: Language) -> int:
+    return syntax.errors(shown.before[-WINDOW:] + text + shown.after[:WINDOW], language, SECONDS)
+
+
 def _alike(one: str, other: str) -> bool:
     if one == other or min(len(one), len(other)) < ALIKE_FROM:
         return one == other
@@ -120,8 +139,9 @@ def _alike(one: str, other: str) -> bool:
 def _doubles(shown: Shown, language: Language) -> bool:
     """Whether a bracket or a quote is closed that was closed already."""
     if any(closer in shown.text for closer in _CLOSES):
-        then = _unopened(shown.before + shown.covered + shown.after, language)
-        if _unopened(shown.before + shown.text + shown.after, language) > then:
+        before, after = shown.before[-WINDOW:], shown.after[:WINDOW]
+        then = _unopened(before + shown.covered + after, language)
+        if _unopened(before + shown.text + after, language) > then:
             return True
     quote = shown.after[:1]
     if quote not in _QUOTES or not quote:

@@ -33,7 +33,7 @@ import msgspec
 
 from benchmarks import gaps, held_out, lsp_client, moments
 from benchmarks.editor import Change, Editor, Mark
-from benchmarks.flaws import Shown, flaws
+from benchmarks.flaws import WINDOW, Shown, flaws
 from benchmarks.held_out import Package
 from benchmarks.latency import SERVER, ended, environment
 from benchmarks.lsp_client import Client, Reply
@@ -49,7 +49,6 @@ UNHURRIED = {"debounce": 0, "deadline": 5000}  # for who waits: a busy machine c
 PATIENCE = 10.0  # seconds for one answer
 READY = 60.0  # seconds for the daemon and the index
 AROUND = 120  # characters kept on either side of a suggestion with a flaw
-WINDOW = 60_000  # characters on either side that a suggestion is judged in
 TYPED = frozenset({"char", "enter", "overtype", "tab", "skip"})  # keys that write on; others end what is typed through
 
 
@@ -190,8 +189,8 @@ class Replay:
         followed.requests.append(moment.id)
         text, beyond = ("", after) if shown is None else (shown.text, shown.after)
         if text.startswith(rest) or text + beyond == rest + followed.after:
-            if len(text) > len(rest):  # it has grown
-                followed.text, followed.before, followed.after = text, before, after
+            # the editor may have put closers in, or one on a line of its own
+            followed.text, followed.before, followed.after = text, before, beyond
             return moment, True
         self.followed = None
         flicker = "changed" if text else "vanished"
@@ -320,14 +319,24 @@ def _shown(item: dict[str, Any], editor: Editor, typing: Typing) -> Shown:
         start, text = editor.cursor.column, text[len(own) :]
     before, after = _around(editor, start, end)
     return Shown(
-        before=before[-WINDOW:],
+        before=before,
         covered=editor.line[start:end],
-        after=after[:WINDOW],
+        after=after,
         text=text,
         right=length is not None,
         unit=editor.unit,
         ending=editor.ending,
+        finished=_finished(editor, typing),
     )
+
+
+def _finished(editor: Editor, typing: Typing) -> str | None:
+    """The code around once the gap is written; None while something wrong stands there."""
+    if typing.wrong or typing.excess or typing.queue:
+        return None
+    before, after = _around(editor, editor.cursor.column, editor.cursor.column)
+    rest, inserted = (text.replace("\n", editor.ending) for text in (typing.text[typing.done :], editor.pending))
+    return before[-WINDOW:] + rest + after[len(inserted) :][:WINDOW]
 
 
 def _seen(shown: Shown) -> tuple[str, str, str]:

@@ -142,6 +142,19 @@ def test_what_is_wrong_with_a_suggestion_is_seen(
     assert set(flaws(shown, languages.of(path))) == set(found)
 
 
+def test_going_on_as_the_author_does_in_a_line_that_is_not_finished_breaks_nothing() -> None:
+    """A parser sees two errors in `sizeof` here where it saw one in `sizeo`."""
+
+    def breaks(before: str, text: str, whole: str, *, right: bool) -> bool:
+        shown = Shown(before, "", "\n}\n", text, right=right, unit="    ", ending="\n", finished=whole + "\n}\n")
+        return "syntax" in flaws(shown, languages.of("a.cpp"))
+
+    begun = "void f()\n{\n    std::array<int, sizeo"
+    assert not breaks(begun, "f", begun + "f(int)> all;", right=True)
+    assert breaks(begun, "f", begun + "r> all;", right=False)
+    assert breaks("void f()\n{\n    ", "return g(", "void f()\n{\n    return g(1);", right=True)
+
+
 def test_a_line_that_the_author_repeats_is_no_overlap() -> None:
     shown = Shown("x = f(\n    ", "", "\n    None,\n)", "None,", right=True, unit="    ", ending="\n")
     assert "overlap" not in flaws(shown, languages.of("a.py"))
@@ -219,6 +232,23 @@ async def test_a_suggestion_that_changes_while_it_is_typed_through_flickers(tmp_
     flickers = [row.flicker for row in steady.rows if isinstance(row, Moment) and row.flicker]
     assert flickers == ["changed", "vanished"]  # less than was promised, and then nothing
     assert not steady.through
+
+
+async def test_closers_that_the_editor_puts_on_a_line_of_their_own_are_no_flicker(tmp_path: Path) -> None:
+    hole = Hole(tmp_path / "a.py", "f", 0, 9, '\n    f(\n        "a"\n    )')
+    whole = '(\n        "a"\n    )'
+    answers = (("a", ""), ('        "', "a"), ("        ", '"a"'), ("f(", whole[1:-1]), (" f", whole))
+    made = await replayed(tmp_path, "def f(a):\n", hole, *answers, taste=0.0)
+    assert not [row for row in made.rows if isinstance(row, Moment) and row.flicker]
+    assert len(made.through) == 1
+
+
+async def test_a_suggestion_in_a_very_long_file_is_followed(tmp_path: Path) -> None:
+    hole = Hole(tmp_path / "a.py", "f", 0, 9, "\n    f(ab)")
+    answers = (("f(ab", ""), ("f(a", "b"), ("f(", "ab"), (" f", "(ab)"))
+    made = await replayed(tmp_path, "def f(a):\n" + "    g()  # and so on\n" * 4_000, hole, *answers, taste=0.0)
+    assert not [row for row in made.rows if isinstance(row, Moment) and row.flicker]
+    assert len(made.through) == 1
 
 
 async def test_one_typed_to_its_end_is_followed_there(tmp_path: Path) -> None:
