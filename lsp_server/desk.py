@@ -162,7 +162,7 @@ def prefetch(snapshot: Snapshot, frame: Frame, desk: Desk) -> None:
 def show(recall: Recall, outcome: Suggestion, frame: Frame, desk: Desk) -> None:
     """A suggestion goes to the screen: from now on that is what its generation says."""
     generation, text = recall.generation, recall.typed + outcome.text
-    if generation.shown is None or not generation.shown.startswith(text):
+    if generation.shown is None or not generation.shown.startswith(text) or generation.right != frame.right:
         generation.shown = text
         generation.right, generation.replaces = frame.right, outcome.replaces
     generation.settled = outcome.whole
@@ -198,6 +198,7 @@ def closed(uri: str, desk: Desk) -> None:
     desk.anchors.pop(uri, None)
     desk.lacking.discard(uri)
     desk.contexts.forget(uri)
+    desk.soundness.forget(uri)
     if desk.seen is not None and desk.seen.frame.anchor.uri == uri:
         desk.seen = None
     if desk.running is not None and desk.running.frame.anchor.uri == uri:

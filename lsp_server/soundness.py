@@ -1,7 +1,8 @@
 """A Suggestion and the Snapshot it is for in, as much of it as adds no error to the code out.
 
 The tree of the code without it is made on a thread of its own, while the model writes; the text changes little of that.
-No key waits for it: what is not known in time counts as sound, as does a text in a language without a grammar.
+No key waits for more work than a few milliseconds of it. What cannot be looked at in that time is shown as far as it
+goes by its look: one line, and no bracket or quote left open. A language without a grammar is not looked at.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from lsp_server.session import Snapshot
 from lsp_server.suggestion import Nothing, Suggestion
 from retrieval import insertion, languages
 from retrieval.insertion import Gap
+from retrieval.languages import Language
 
-BUDGET = 0.003  # seconds that an answer may wait for the tree, and then of work on it
+BUDGET = 0.003  # seconds of work on a suggestion that an answer waits for
+PARSING = 0.030  # seconds of work on the tree around it, done before the suggestion is there but after a jump
+BUSY = 0.100  # seconds for that, on a machine that is busy with other things
 
 HEAD_START = 0.004  # seconds for the request to the model, which goes first
 
@@ -30,11 +34,12 @@ Parsed = asyncio.Task[Gap | None]
 
 
 class Soundness:
-    """The thread. Use it on one event loop."""
+    """The thread, and the newest tree. Use it on one event loop."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "syntax")
         self._tasks: set[Parsed] = set()
+        self._newest: tuple[str, Gap | None] = ("", None)  # and the document it is of
 
     def begin(self, snapshot: Snapshot, *, at_once: bool = False) -> Parsed:
         """The code around the snapshot's cursor as a tree, which is made at once or when the model has been asked."""
@@ -45,21 +50,32 @@ class Soundness:
 
     async def _parsed(self, snapshot: Snapshot, later: float) -> Gap | None:
         await asyncio.sleep(later)
-        language = languages.named(snapshot.language) or languages.of(snapshot.path)
-        cursor = snapshot.cursor
-        return await asyncio.get_running_loop().run_in_executor(
-            self._thread, insertion.gap, snapshot.lines, cursor.line, cursor.column, language
+        language, cursor = _language(snapshot), snapshot.cursor
+        old = self._newest[1] if self._newest[0] == snapshot.uri else None
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._thread, insertion.gap, snapshot.lines, cursor.line, cursor.column, language, PARSING, old
         )
+        self._newest = (snapshot.uri, found)
+        return found
+
+    def forget(self, uri: str) -> None:
+        """The document was closed."""
+        if self._newest[0] == uri:
+            self._newest = ("", None)
 
     async def sound(self, found: Suggestion, parsed: Parsed, snapshot: Snapshot) -> Suggestion | Nothing:
         """The suggestion, as much of it as adds no error; nothing when that is nothing."""
-        await asyncio.wait({parsed}, timeout=BUDGET)
-        if not parsed.done() or (gap := parsed.result()) is None:
+        if _language(snapshot).grammar is None:
             return found
+        await asyncio.wait({parsed}, timeout=BUSY)
+        if not parsed.done() or (gap := parsed.result()) is None:
+            return _by_its_look(found)
         line, column = content(snapshot.lines[snapshot.cursor.line]), snapshot.cursor.column
         removed = line[column : column + found.replaces]
         text = _fitting(gap, found, removed, time.thread_time() + BUDGET)
-        if text is None or text == found.text:
+        if text is None:
+            return _by_its_look(found)
+        if text == found.text:
             return found
         if not text.strip():
             return Nothing("it would break the code", found.whole)
@@ -70,6 +86,20 @@ class Soundness:
         for task in self._tasks:
             task.cancel()
         self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _language(snapshot: Snapshot) -> Language:
+    return languages.named(snapshot.language) or languages.of(snapshot.path)
+
+
+def _by_its_look(found: Suggestion) -> Suggestion | Nothing:
+    """As much of it as may be shown without having been looked at."""
+    text = lexis.balanced(found.text.split("\n", 1)[0]).rstrip()
+    if text == found.text:
+        return found
+    if found.replaces or not text.strip():
+        return Nothing("there was no time to see whether it fits", found.whole)
+    return replace(found, text=text)
 
 
 def _fitting(gap: Gap, found: Suggestion, removed: str, until: float) -> str | None:

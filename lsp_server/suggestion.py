@@ -53,10 +53,15 @@ def rest(text: str, right: str, replaces: int, frame: Frame) -> Suggestion | Non
     """What is left of a suggestion at the frame's cursor; None when what stands right of it is not as it was.
 
     right: what stood there when it was shown, of which it replaced so many characters. Meanwhile the editor may have
-    added closers there, or the user gone past some.
+    added closers there, or the user gone past some; or it has put one below on Enter.
     """
+    return _beside(mending.without_closer_below(text, frame), right, replaces, frame)
+
+
+def _beside(text: str, right: str, replaces: int, frame: Frame) -> Suggestion | None:
+    """The same, as far as it is about what stands right of the cursor."""
     if frame.right == right:
-        return Suggestion(mending.without_closer_below(text, frame), True, replaces)
+        return Suggestion(text, True, replaces)
     if right.endswith(frame.right) and len(right) - len(frame.right) <= replaces:
         return Suggestion(text, True, replaces - len(right) + len(frame.right))
     added = frame.right[: len(frame.right) - len(right)]
@@ -88,7 +93,8 @@ def _line(raw: str, finish: str | None, frame: Frame) -> Suggestion:
     if ended and text.rstrip()[-1:] in ("(", "[", "{", ","):  # what follows on the next lines is not wanted here
         text = lexis.balanced(text, lexis.open_quote(frame.left)).rstrip()
     fitted = _fitted(mending.unstuck(text), frame, ended=ended)
-    if not frame.right.strip() and mending.repeats_neighbour(fitted.text, frame):
+    closers = frame.right[fitted.replaces :]
+    if not closers.strip(mending.CLOSERS) and mending.repeats_neighbour(fitted.text + closers, frame):
         fitted = Suggestion("", whole=True)
     return Suggestion(fitted.text, ended or finish is not None, fitted.replaces)
 

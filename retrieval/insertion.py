@@ -1,8 +1,9 @@
 """Lines, a cursor and a text that may be put there in; how much of that text adds no error to the code out.
 
-A long file is read around the cursor only, with the lines that open and close the blocks around what is read, so that
-the cost does not grow with the file; a budget is time of the processor, so that a busy machine changes nothing. Keeps
-nothing between two calls but parsers, for each thread its own.
+A file is read whole where it may be: what is cut out of one can begin amid a string. The tree of the last call makes
+the next cheap. Of a very long file only what is around the cursor is read, with the lines that open and close the
+blocks around that. A budget is time of the processor, so that a busy machine changes nothing. Keeps nothing between two
+calls but parsers, for each thread its own.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -22,11 +24,12 @@ from retrieval.languages import Language
 if TYPE_CHECKING:
     from tree_sitter import Parser, Tree
 
-WHOLE = 300  # lines: a longer file is read in part
+WHOLE = 3_000  # lines: a longer file is read in part
 ABOVE, BELOW = 120, 60  # lines of that part
 REACH = 3_000  # lines in which what opens and closes the blocks around the part is looked for
 
 _TOKEN = re.compile(r"\w+|[)\]}\"'`;]")  # what a piece of code may end with
+_LINE_END = re.compile(r"\n")
 _GOES_ON = re.compile(r"[)\]}]|(?:else|elif|elsif|except|finally|catch|rescue|ensure)\b")  # of a block above
 _CLOSES = re.compile(r"[)\]}]|end\b|fi\b|done\b|esac\b")
 
@@ -42,28 +45,38 @@ class Gap:
     errors: int
 
 
-def gap(lines: Sequence[str], line: int, column: int, language: Language, seconds: float = 0.05) -> Gap | None:
-    """The gap at a cursor, counted in characters; None without a grammar, or when parsing takes longer than this."""
+def gap(
+    lines: Sequence[str], line: int, column: int, language: Language, seconds: float = 0.05, old: Gap | None = None
+) -> Gap | None:
+    """The gap at a cursor, counted in characters; None without a grammar, or when parsing takes longer than this.
+
+    old: an earlier gap of the same document, of whose tree as much is used as still holds.
+    """
     if language.grammar is None:
         return None
-    above, below = _around(lines, line)
-    before = _bytes("".join((*above, lines[line][:column])))
-    after = _bytes("".join((lines[line][column:], *below)))
-    try:
-        tree = _parsed(
-            _parser(threading.get_ident(), language.grammar), before + after, None, time.thread_time() + seconds
-        )
-    except GrammarError:
-        return None
-    return None if tree is None else Gap(language, before, after, tree, _errors(tree))
+    stop = time.thread_time() + seconds
+    for whole in (True, False) if len(lines) <= WHOLE else (False,):
+        above, below = (lines[:line], lines[line + 1 :]) if whole else _around(lines, line)
+        before = _bytes("".join((*above, lines[line][:column])))
+        after = _bytes("".join((lines[line][column:], *below)))
+        try:
+            parser = _parser(threading.get_ident(), language.grammar)
+            known = None if old is None or old.language != language else _edited(old, before + after)
+            tree = _parsed(parser, before + after, known, stop)
+        except GrammarError:
+            return None
+        if tree is not None:
+            return Gap(language, before, after, tree, _errors(tree))
+        stop = time.thread_time() + seconds
+    return None
 
 
 def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003, *, strict: bool = False) -> int | None:
-    """How many characters of `text` may be put into the gap and add no error; None when that takes too long.
+    """How many characters of `text` may be put into the gap and add no error; None when there is no time to tell.
 
     removed: what right of the cursor the text replaces, if all of it is sound. A text is cut at the end of a line, its
-    first line at the end of a word or bracket. In code that is broken anyway it is cut only where that mends it;
-    strict: there it is no good at all unless it is clear of what is broken.
+    first line at the end of a word or bracket; as far as was found in time. In code that is broken anyway it is cut
+    only where that mends it; strict: there it is no good at all unless it is clear of what is broken.
     """
     stop = time.thread_time() + seconds
     if (tree := _tree_with(one, text, removed, stop)) is None:
@@ -76,20 +89,20 @@ def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003, *, str
             break
         if (found := _errors(tree)) < most and found <= one.errors:
             return length
-    if most <= one.errors:
-        return 0 if strict else len(text)  # it was broken before, and no part of the text mends it
-    return None if time.thread_time() >= stop else 0
+    return len(text) if most <= one.errors and not strict else 0  # broken before, and no part of the text mends it
 
 
 def _cuts(text: str) -> Iterator[int]:
-    """Where a text may be cut, from its end on."""
-    lines = text.split("\n")
-    at = len(text)
-    for line in reversed(lines[1:]):
-        at -= len(line) + 1
-        if text[:at].strip():
-            yield at
-    yield from (end for match in reversed(list(_TOKEN.finditer(lines[0]))) if (end := match.end()) < len(text))
+    """Where a text may be cut, from its end on: only where it leaves no bracket open that it opened."""
+    first = text.find("\n") if "\n" in text else len(text)
+    ends = {match.end() for match in _TOKEN.finditer(text, 0, first)}
+    ends |= {match.start() for match in _LINE_END.finditer(text) if text[: match.start()].strip()}
+    depth, whole = 0, []
+    for at, character in enumerate(text):
+        if at in ends and depth <= 0:
+            whole.append(at)
+        depth += (character in "([{") - (character in ")]}")
+    return reversed(whole)
 
 
 def _tree_with(one: Gap, text: str, removed: str, stop: float) -> Tree | None:
@@ -105,6 +118,27 @@ def _tree_with(one: Gap, text: str, removed: str, stop: float) -> Tree | None:
     tree.edit(start, start + cut, start + len(middle), (row, column), old_end, new_end)
     parser = _parser(threading.get_ident(), one.language.grammar)
     return _parsed(parser, one.before + middle + one.after[cut:], tree, stop)
+
+
+def _edited(old: Gap, source: bytes) -> Tree:
+    """The tree of an earlier gap, told what is another in this source."""
+    was = old.before + old.after
+    most = min(len(was), len(source))
+    start = _same(lambda length: was[:length] == source[:length], most)
+    rest = _same(lambda length: was[len(was) - length :] == source[len(source) - length :], most - start)
+    tree = old.tree.copy()
+    old_end, new_end = len(was) - rest, len(source) - rest
+    tree.edit(start, old_end, new_end, _point(source, start), _point(was, old_end), _point(source, new_end))
+    return tree
+
+
+def _point(text: bytes, at: int) -> tuple[int, int]:
+    return text.count(b"\n", 0, at), at - 1 - text.rfind(b"\n", 0, at)
+
+
+def _same(holds: Callable[[int], bool], most: int) -> int:
+    """The greatest length up to `most` for which it holds; if it does for one, it does for all below."""
+    return bisect_left(range(1, most + 1), True, key=lambda length: not holds(length))
 
 
 def _parsed(parser: Parser, source: bytes, old: Tree | None, stop: float) -> Tree | None:
@@ -147,9 +181,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _around(lines: Sequence[str], line: int) -> tuple[list[str], list[str]]:
-    """What is read above a line and below it."""
-    if len(lines) <= WHOLE:
-        return list(lines[:line]), list(lines[line + 1 :])
+    """What is read above a line of a long file and below it."""
     first, last = max(0, line - ABOVE), min(len(lines), line + 1 + BELOW)
     return [*_openers(lines, first), *lines[first:line]], [*lines[line + 1 : last], *_closers(lines, last)]
 

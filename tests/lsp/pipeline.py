@@ -67,12 +67,13 @@ class Typing:
         *answers: dict[str, Any],
         settings: Settings | None = None,
         retrieve: Retrieve | None = None,
+        language: str = "python",
     ) -> None:
         self.services = Services(folder, *answers)
         self.session = Session(settings or Settings(debounce=0), "utf-32")
         self.session.add_folder("file:///project")
         plain, self.cursor = parted(text)
-        self.session.open(URI, "python", 1, plain)
+        self.session.open(URI, language, 1, plain)
         self.link = Link(self.services.connect)
         self.desk = Desk(self.link, Contexts(retrieve))
         self.version = 1

@@ -303,10 +303,21 @@ async def test_a_part_that_would_break_the_code_is_waited_for_until_it_is_whole(
     assert answer.text == "del first.second"
 
 
-async def test_no_answer_waits_for_a_tree(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("text", "said", "expected"),
+    [
+        ("value = 1\n<caret>\n", "return = 2\n", "return = 2"),
+        ("value = <caret>\n", "call(a, b", "call"),
+        ("def f():\n    <caret>\n\nf()\n", "a = 1\n    return a\n\nb\n", "a = 1"),
+        ("value = <caret>\n", "(", None),
+    ],
+)
+async def test_what_there_is_no_time_to_look_at_is_one_line_that_leaves_nothing_open(
+    make: Make, monkeypatch: pytest.MonkeyPatch, text: str, said: str, expected: str | None
+) -> None:
     monkeypatch.setattr(soundness, "BUDGET", 0.0)
-    typing = make("value = 1\n<caret>\n", {"before": "", "text": "return = 2\n"})
-    assert await typing.ghost() == "return = 2"
+    typing = make(text, {"before": "", "text": said})
+    assert await typing.ghost() == expected
 
 
 SAID = ["left", "(", ")", "[", "]", "{", "}", ", ", " = ", "'", ".", "right", "\n    ", ":", "if "]
@@ -388,13 +399,39 @@ async def test_what_goes_on_behind_two_closers_that_the_editor_inserts_stays(mak
 
 async def test_a_brace_that_the_editor_puts_below_on_enter_is_not_suggested_again(make: Make) -> None:
     block = {"before": "    ", "text": "if (a) {\n        b();\n    }\n"}
-    typing = make("void f() {\n    <caret>\n}\n", block, settings=Settings(debounce=0))
+    typing = make("function f() {\n    <caret>\n}\n", block, language="javascript")
     assert await typing.ghost() == "if (a) {\n        b();\n    }"
     typing.type("if (a) {", "}")
     await typing.ghost()
     typing.type("\n        ", "\n    ")  # between the two braces
     assert await typing.ghost() == "b();"
     assert len(typing.asked) == 1
+
+
+async def test_a_list_of_lines_stays_whole_when_its_first_quote_is_typed_between_the_editors_braces(make: Make) -> None:
+    lines = '"a": 1,\n        "b": 2,\n        "c": 3,'
+    first, second = {"before": "x = ", "text": "{\n"}, {"before": "{\n", "text": f"        {lines}\n    }}\nrest\n"}
+    typing = make("def f():\n    x = <caret>\n\n    return x\n", second, first)
+    assert await typing.ghost() == "{\n        " + lines + "\n    }"
+    typing.type("{", "}")
+    assert await typing.ghost() == "\n        " + lines + "\n    "
+    typing.type("\n        ", "\n    ")
+    assert await typing.ghost() == lines
+    typing.type('"', '"')
+    answer = await typing.answer()
+    assert (answer.text, answer.replaces) == (lines[1:], 1)
+
+
+async def test_a_block_between_the_editors_braces_stays_when_they_part_on_enter(make: Make) -> None:
+    lines = '"a": 1,\n        "b": 2,\n        "c": 3,'
+    block = {"before": "x = {", "text": f"\n        {lines}\n    }}\nrest\n"}
+    typing = make("def f():\n    x = {<caret>}\n\n    return x\n", block)
+    assert await typing.ghost() == "\n        " + lines + "\n    "
+    typing.type("\n        ", "\n    ")
+    assert await typing.ghost() == lines
+    typing.type('"', '"')
+    answer = await typing.answer()
+    assert (answer.text, answer.replaces) == (lines[1:], 1)
 
 
 async def test_a_suggestion_over_a_closer_is_typed_through_and_past_it(make: Make) -> None:

@@ -70,6 +70,14 @@ def test_without_a_grammar_nothing_is_known() -> None:
     assert insertion.gap(["x"], 0, 1, languages.LANGUAGES["markdown"]) is None
 
 
+def test_when_time_is_up_amid_the_search_what_breaks_the_code_is_no_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = insertion.gap(["x = 1\n", ""], 1, 0, languages.LANGUAGES["python"], PATIENCE)
+    assert one is not None
+    clock = iter([0.0, 0.0, *[9.0] * 99])
+    monkeypatch.setattr(insertion.time, "thread_time", lambda: next(clock))
+    assert insertion.sound(one, "foo(", seconds=1.0) == 0
+
+
 def test_when_time_is_up_nothing_is_known() -> None:
     one = insertion.gap(["x = \n", ""], 0, 4, languages.LANGUAGES["python"], PATIENCE)
     assert one is not None
@@ -112,3 +120,21 @@ def test_what_is_left_never_breaks_code_that_was_whole(middle: str, below: str) 
     assert middle.startswith(found)
     if syntax.errors(f"{before}\n{below}", languages.LANGUAGES["python"]) == 0:
         assert not syntax.adds_error(before, found, f"\n{below}", languages.LANGUAGES["python"], PATIENCE)
+
+
+@given(PIECES, PIECES, PIECES)
+def test_a_tree_made_from_the_one_before_knows_the_text_as_it_is_now(above: str, one: str, other: str) -> None:
+    """Whatever was edited in between, and wherever the cursor was."""
+    language = languages.LANGUAGES["python"]
+    old: insertion.Gap | None = None
+    for middle in (one, other, one):
+        before = f"def f(a):\n    {above}"
+        lines = f"{before}{middle}\n\ndef g():\n    pass\n".splitlines(keepends=True)
+        at = before.count("\n")
+        column = len(before) - 1 - before.rfind("\n")
+        old = insertion.gap(lines, at, min(column, len(lines[at])), language, PATIENCE, old)
+        fresh = insertion.gap(lines, at, min(column, len(lines[at])), language, PATIENCE)
+        assert old is not None and fresh is not None
+        assert (old.before, old.after) == (fresh.before, fresh.after)
+        assert (old.errors > 0) == (fresh.errors > 0)
+        assert old.tree.root_node.end_byte == fresh.tree.root_node.end_byte
