@@ -31,6 +31,11 @@ def within(before: str, language: str) -> Kind:
     return list(_spans(before, language))[-1][0]
 
 
+def span(before: str, language: str) -> str:
+    """The comment, the string or the piece of code that the end of a text stands in, as far as it goes."""
+    return before[list(_spans(before, language))[-1][1] :]
+
+
 def code(text: str) -> str:
     """A text that was cut out somewhere, from where it is code: after the triple quotes that end what it begins in."""
     found = _TRIPLE_QUOTES.search(text)

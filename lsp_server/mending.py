@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from difflib import SequenceMatcher
+from functools import cache
 from itertools import pairwise, takewhile
 
 from lsp_server import lexis
@@ -24,7 +25,10 @@ LONG, LONG_LINE = 12, 10  # characters: shorter texts and lines are alike only w
 PARAGRAPH = 6  # lines of prose in which a bracket may be open
 MOST_BELOW = 3  # lines compared with those below
 
-_MARKER = re.compile(r"<\|[a-z_▁]+\|>|<｜[^\n>]{1,40}｜>|</?fim_\w+>|<(?:PRE|SUF|MID|EOT|fim-\w+)>|<\|?endoftext\|?>")
+_MARKER = re.compile(
+    r"<\|[a-z_▁]+\|>|<｜[^\n>]{1,40}｜>|</?fim_\w+>|<(?:PRE|SUF|MID|EOT|fim-\w+)>|<\|?endoftext\|?>"
+    r"|(?<=[\w\"'`:=@])\*{5,}"  # a secret's stars, which the memory of a workspace holds in its place
+)
 _STUCK = re.compile(r"(?P<once>\w.{3,23}?)(?P=once){4,}")  # the same five times and more
 _OPENER = re.compile(r"(?:[:{(\[\\]|=>|->|\b(?:do|then|begin|else))$")
 _TRIPLE = ('"""', "'''")
@@ -35,7 +39,7 @@ _ONLY_CLOSERS = re.compile(r"[ \t)\]}>\"'`;,:]*")
 
 
 def unmarked(raw: str) -> tuple[str, bool]:
-    """The text up to the first marker of a prompt, and whether there is one."""
+    """The text up to the first marker of a prompt or masked secret, and whether there is one."""
     found = _MARKER.search(raw)
     return (raw, False) if found is None else (raw[: found.start()], True)
 
@@ -92,7 +96,7 @@ def without_closer_below(text: str, frame: Frame) -> str:
 
 def repeats_neighbour(text: str, frame: Frame) -> bool:
     """Whether the cursor's line would say what the line below says, or all of it what the line above does."""
-    if not without_lines_below([text], frame):
+    if not without_lines_below([text], frame) or (text and not without_closer_below(text, frame)):
         return True
     above = last_text(frame.before)
     return not frame.left.strip() and len(text.strip()) >= LONG and repeats(frame.left + text, above)
@@ -136,7 +140,7 @@ def style(lines: tuple[str, ...]) -> tuple[bool | None, int | None]:
 def before_closer(text: str, frame: Frame) -> str:
     """The text up to a bracket or quote that would close what the closer right of the cursor closes."""
     right = frame.right.lstrip()
-    outer = quote = lexis.open_quote(frame.left)
+    outer = quote = _open_quote(frame.left, right)
     if quote is not None and right.startswith("}"):
         inside = lexis.opened_in_prose(frame.left.rpartition(quote)[2])
         outer = quote = None if inside.startswith("}") else quote  # code within a string, between braces
@@ -156,12 +160,28 @@ def before_closer(text: str, frame: Frame) -> str:
     return text
 
 
+def _open_quote(left: str, right: str) -> str | None:
+    """The quote that is open at the cursor: in prose and templates the one that stands right of it says more."""
+    closer = right[:1]
+    if closer and closer in lexis.QUOTES and len(_unescaped(closer).findall(left)) % 2:
+        return closer
+    return lexis.open_quote(left)
+
+
+@cache
+def _unescaped(quote: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\\){quote}")
+
+
 def closable(text: str, frame: Frame) -> str:
     """The text up to a closer that closes nothing: another bracket is open there, none is, or one closed already."""
     if not any(map(text.__contains__, lexis.CLOSERS)):
         return text
     is_code = lexis.within(frame.code, frame.language) == "code"
-    wanted = lexis.opened(frame.code, frame.language) if is_code else lexis.opened_in_prose(_nearest(frame.before))
+    if is_code:
+        wanted = lexis.opened(frame.code, frame.language)
+    else:
+        wanted = lexis.opened_in_prose(_nearest(lexis.span(frame.code, frame.language)))
     knows_all = not is_code or frame.anchor.start == Place(0, 0)
     closed = lexis.closed("\n".join((frame.right, *frame.below)), frame.language) if is_code else ""
     inner = ""
@@ -237,7 +257,9 @@ def without_overlap(text: str, right: str) -> str:
 
 
 def spaced(text: str, right: str) -> str:
-    """The text with no space at its end where none belongs."""
+    """The text with no space at its end where none belongs, and no backslash that would escape a quote."""
+    if right[:1] and right[0] in lexis.QUOTES and len(text) - len(text.rstrip("\\")) & 1:
+        text = text[:-1]
     if not right.strip() or right[0].isspace() or right[0] in ")]},;":
         return text.rstrip()
     return text

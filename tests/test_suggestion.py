@@ -174,6 +174,8 @@ def test_what_was_cut_short_shows_no_half_word() -> None:
         ("call(<caret>);", "a);", "a"),
         ("f'{<caret>}'", "name}'", "name"),
         ("# don't <caret>", "do it)", "do it"),
+        ('x = `${call("<caret>")}`', 'value")}', "value"),
+        ('x = "<caret>"', "a\\\\n\\", "a\\\\n"),
     ],
 )
 def test_what_stands_right_of_the_cursor_is_not_written_again(text: str, raw: str, expected: str) -> None:
@@ -190,6 +192,7 @@ def test_what_stands_right_of_the_cursor_is_not_written_again(text: str, raw: st
         ("f'a ({<caret>}'", "name}): {other}'", "name}): {other}", 1),
         ("f'a ({<caret>} b'", "name}): {other}'", "name", 0),
         ("call(<caret>) + d", "a) + d", "a", 0),
+        ('"""\n`name="<caret>"\n"""', 'value"`', 'value"`', 1),
     ],
 )
 def test_a_text_that_goes_on_behind_the_editors_closers_replaces_them(
@@ -247,6 +250,7 @@ def test_lines_that_stand_below_are_not_written_again() -> None:
         ("call(\n    other(<caret>\n)\n", "a))", "a)"),
         ('def f():\n    """The sum of all <caret>\n    """\n', "the words)", "the words"),
         ('def f():\n    """The sum (of all <caret>\n    """\n', "the words)", "the words)"),
+        ("x = {\n    'a': 1,  # of all <caret>\n}\n", "the words}", "the words"),
     ],
 )
 def test_a_closer_that_closes_nothing_is_left_out(text: str, raw: str, expected: str) -> None:
@@ -284,7 +288,14 @@ def test_the_line_below_is_not_written_again() -> None:
     check("    <caret>\n    return x\n", "return x", None)
     check("if a:\n    <caret>\nreturn x\n", "return x", None)
     check("self.width = width\n<caret>\nself.height = widths\n", "self.height = width\n", None)
+    check('def f():\n    """\n    Of both.\n    <caret>\n    """\n    return 1\n', '"""\n', None)
+    check("f(\n    a,\n    b\n<caret>\n)\n", ")\n", None)
     check("self.a = a\n<caret>\nself.c = c\n", "self.b = b\n", "self.b = b")
+
+
+def test_the_line_below_is_not_written_again_before_the_editors_closer() -> None:
+    check('f.debug(\n    .field(<caret>)\n    .field("one", one)\n', '"one", one)', None)
+    check('f.debug(\n    .field(<caret>)\n    .field("one", one)\n', '"two", two)', '"two", two')
 
 
 def test_a_space_that_is_there_is_not_written_again() -> None:
@@ -313,6 +324,20 @@ def test_a_marker_is_never_shown(marker: str) -> None:
     check("x = <caret>\n", f"y{marker} + 1", "y", finish=None)
     check("x = <caret>\n", f"{marker}y", None, finish=None)
     check("def f():\n    <caret>\n", f"a()\n    b(){marker}c()", "a()\n    b()", finish=None)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        ("b********(name)", "b"),
+        ('"**********"', '"'),
+        ("2 ** 3 ** 4", "2 ** 3 ** 4"),
+        ("/**********/", "/**********/"),
+        ("f(*a, **b)", "f(*a, **b)"),
+    ],
+)
+def test_the_stars_of_a_secret_that_was_masked_are_never_shown(raw: str, expected: str) -> None:
+    check("x = <caret>\n", raw, expected)
 
 
 # What repeats itself
