@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +26,17 @@ from training.sources import SourceFile
 
 MARKERS = 8  # ids below this are markers
 
+Ids = NDArray[np.unsignedinteger[Any]]
+
 
 @dataclass(frozen=True)
 class Rows:
-    """tokens: [n, length + 1] uint16; middle, used: [n] uint16, where the middle starts and the sample ends."""
+    """tokens: [n, length + 1]; middle, used: [n] uint16, where the middle starts and the sample ends.
 
-    tokens: NDArray[np.uint16]
+    Token ids are of 16 bits, or of 32 for a vocabulary that needs them.
+    """
+
+    tokens: Ids
     middle: NDArray[np.uint16]
     used: NDArray[np.uint16]
 
@@ -76,12 +82,12 @@ def shard(files: Iterable[SourceFile], known: Known, encoder: Tokenizer, recipe:
                 if size <= length + 1:
                     found[length].append(sample)
                     break
-    return {length: _rows(kept, length, rng) for length, kept in found.items()}
+    kind: type[np.unsignedinteger[Any]] = np.uint16 if encoder.vocab_size <= 1 << 16 else np.uint32
+    return {length: _rows(kept, np.zeros((len(kept), length + 1), kind), rng) for length, kept in found.items()}
 
 
-def _rows(kept: list[Sample], length: int, rng: random.Random) -> Rows:
+def _rows(kept: list[Sample], tokens: Ids, rng: random.Random) -> Rows:
     rng.shuffle(kept)
-    tokens = np.zeros((len(kept), length + 1), dtype=np.uint16)
     for row, sample in zip(tokens, kept, strict=True):
         row[: len(sample.tokens)] = sample.tokens
     middle = np.array([sample.middle for sample in kept], dtype=np.uint16)
@@ -91,7 +97,7 @@ def _rows(kept: list[Sample], length: int, rng: random.Random) -> Rows:
 def save(path: Path, rows: dict[int, Rows]) -> None:
     """One .npz a shard, written whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, NDArray[np.uint16]] = {}
+    arrays: dict[str, Ids] = {}
     for length, one in rows.items():
         arrays |= {f"tokens_{length}": one.tokens, f"middle_{length}": one.middle, f"used_{length}": one.used}
     partial = path.with_suffix(".part.npz")
@@ -109,11 +115,13 @@ def load(path: Path) -> dict[int, Rows]:
         }
 
 
-def batches(rows: dict[int, Rows], tokens: int, seed: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+def batches(
+    rows: dict[int, Rows], tokens: int, seed: int, markers: Collection[int] = range(1, MARKERS)
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """The shard's rows as batches of about `tokens` tokens, rows of one length together, shuffled.
 
     Each: tokens [n, length + 1] int64; classes [n, length] float32: 0 nothing to learn, 1 text, 2 middle.
-    What does not fill a batch at the end of a length is left out.
+    What does not fill a batch at the end of a length is left out. markers: ids that are never learnt.
     """
     plan = []
     for length, one in sorted(rows.items()):
@@ -121,14 +129,14 @@ def batches(rows: dict[int, Rows], tokens: int, seed: int) -> Iterator[tuple[NDA
         plan += [(length, start, start + count) for start in range(0, len(one.tokens) - count + 1, count)]
     random.Random(seed).shuffle(plan)
     for length, start, end in plan:
-        yield _batch(rows[length], start, end)
+        yield _batch(rows[length], start, end, list(markers))
 
 
-def _batch(one: Rows, start: int, end: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+def _batch(one: Rows, start: int, end: int, markers: list[int]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     tokens = one.tokens[start:end].astype(np.int64)
     place = np.arange(1, tokens.shape[1])[None, :]
     classes = np.where(place >= one.middle[start:end, None], 2.0, 1.0)
-    learnt = (place < one.used[start:end, None]) & ((tokens[:, 1:] == 0) | (tokens[:, 1:] >= MARKERS))
+    learnt = (place < one.used[start:end, None]) & ~np.isin(tokens[:, 1:], markers)
     return tokens, (classes * learnt).astype(np.float32)
 
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import msgspec
+
 from model_runtime.manifest import Fim
 from model_runtime.prompt import Infill, Snippet, lay_out
 from model_runtime.tokenizer import Tokenizer
@@ -31,11 +33,15 @@ _IMPORT = re.compile(r"^(?:from\s+\S+\s+import\s[^\n(]*|import\s[^\n({]*)\n", re
 
 @dataclass(frozen=True)
 class Recipe:
-    """buckets: (row length in tokens, share of samples); cross_file, plain: shares with snippets, without a hole."""
+    """buckets: (row length in tokens, share of samples); cross_file, plain: shares with snippets, without a hole.
+
+    fim: how the model is asked for a middle; what cannot infill gets no holes.
+    """
 
     buckets: tuple[tuple[int, float], ...]
     cross_file: float = 0.1
     plain: float = 0.12
+    fim: Fim = FIM
 
 
 @dataclass(frozen=True)
@@ -59,8 +65,8 @@ def samples(
         budget = rng.choices(lengths, weights=shares)[0]
         if left < budget and rng.random() > left / budget + 0.15:
             return
-        if rng.random() < recipe.plain:
-            sample = _plain(file, one, counts, encoder, budget, rng)
+        if recipe.fim.layout == "prefix" or rng.random() < recipe.plain:
+            sample = _plain(file, one, counts, encoder, recipe.fim, budget, rng)
         else:
             sample = _holed(file, one, counts, known, encoder, recipe, budget, rng)
         left -= len(sample.tokens) if sample else 64
@@ -69,7 +75,13 @@ def samples(
 
 
 def _plain(
-    file: SourceFile, one: holes.Outline, counts: list[int], encoder: Tokenizer, budget: int, rng: random.Random
+    file: SourceFile,
+    one: holes.Outline,
+    counts: list[int],
+    encoder: Tokenizer,
+    fim: Fim,
+    budget: int,
+    rng: random.Random,
 ) -> Sample | None:
     first = rng.randrange(len(counts)) if sum(counts) > budget else 0
     room = budget - 4 - encoder.count(file.path + "\n")
@@ -81,8 +93,10 @@ def _plain(
         return None
     whole = last == len(counts)
     text = file.text[one.starts[first] : len(file.text) if whole else one.starts[last]]
-    tokens = lay_out(Infill(file.path, text, ""), encoder, FIM, 2 * budget).tokens
-    tokens = (*tokens, encoder.special(vocabulary.END)) if whole else tokens
+    if fim.layout != "spm":  # elsewhere a middle's marker would stand between the text and its end
+        fim = msgspec.structs.replace(fim, layout="prefix")
+    tokens = lay_out(Infill(file.path, text, ""), encoder, fim, 2 * budget).tokens
+    tokens = (*tokens, encoder.special(fim.end[0])) if whole else tokens
     return Sample(tokens, len(tokens))
 
 
@@ -100,7 +114,7 @@ def _holed(
     if hole is None:
         return None
     text = file.text
-    middle = (*encoder.encode(text[hole.start : hole.end]), encoder.special(vocabulary.END))
+    middle = (*encoder.encode(text[hole.start : hole.end]), encoder.special(recipe.fim.end[0]))
     room = budget - 4 - encoder.count(file.path + "\n") - len(middle)
     if room < budget // 3:
         return None
@@ -125,7 +139,7 @@ def _holed(
         suffix = ""
     if found and rng.random() < 0.3:
         prefix = _IMPORT.sub("", prefix)
-    prompt = lay_out(Infill(file.path, prefix, suffix, context=found), encoder, FIM, 2 * budget).tokens
+    prompt = lay_out(Infill(file.path, prefix, suffix, context=found), encoder, recipe.fim, 2 * budget).tokens
     return Sample((*prompt, *middle), len(prompt))
 
 
