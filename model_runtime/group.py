@@ -25,7 +25,8 @@ from model_runtime.orders import Done, Failed, Order
 
 _START = 300.0  # seconds for all ranks to load their shares
 _TICK = 0.1  # seconds between two looks; a rank beats as often
-_SILENT = 12  # looks in a row that find no beat: counted, not timed, for on a busy machine we are held up as they are
+_SILENT = 0.8  # seconds without a beat after which a rank hangs
+_LOOKS = 5  # that must have found no beat by then: where we are held up ourselves, so are they
 _LOST = 3  # the exit code of a rank that lost another
 
 # `python -I -m model_runtime.parallel`, from the same files as this process, installed or not.
@@ -123,8 +124,8 @@ class Group:
                     raise RankError(answer.message)
 
     def _watch(self, lost: Callable[[], None]) -> None:
-        silent = {rank.number: 0 for rank in self._ranks}
         ranks = {rank.beats: rank.number for rank in self._ranks}
+        heard_of = {beats: (0, time.monotonic()) for beats in ranks}  # looks since its last beat, and when that was
         while self.fault is None and not self._ended:
             time.sleep(_TICK)
             with self._lock:
@@ -132,11 +133,12 @@ class Group:
                     return
                 heard, _, _ = select.select(list(ranks), [], [], 0)
                 ended = [beats for beats in heard if not os.read(beats, 1 << 16)]
-            for beats, number in ranks.items():
-                silent[number] = 0 if beats in heard else silent[number] + 1
+            now = time.monotonic()
+            for beats, (looks, at) in heard_of.items():
+                heard_of[beats] = (0, now) if beats in heard else (looks + 1, at)
             if ended:
                 self.fail()
-            elif mute := [number for number, ticks in silent.items() if ticks >= _SILENT]:
+            elif mute := [ranks[one] for one, (n, at) in heard_of.items() if n >= _LOOKS and now - at >= _SILENT]:
                 self.fail(f"rank {mute[0]} of {self._count} hangs and was ended")
         if not self._ended:
             lost()
