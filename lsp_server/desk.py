@@ -123,11 +123,14 @@ def begin(snapshot: Snapshot, frame: Frame, desk: Desk, *, lines: int | None = N
     """
     most = snapshot.settings.max_lines  # the functions below outlive the snapshot, which holds the whole text
     wanted = extent.plan(frame, most)
-    tokens = LINE_TOKENS if wanted.floor is None else BLOCK_TOKENS
+    may_go_on = wanted.floor is None and most > 1 and not frame.right.strip() and lines is None
+    tokens = BLOCK_TOKENS if may_go_on or wanted.floor is not None else LINE_TOKENS
     seconds = snapshot.settings.patience(snapshot.by_hand) + AFTER
     request = infill(frame, desk, tokens=tokens, lines=lines or wanted.lines, seconds=seconds)
     if wanted.floor is not None and wanted.until is None and lines is None:
         request = msgspec.structs.replace(request, floor=wanted.floor)
+    if may_go_on:
+        request = msgspec.structs.replace(request, open_lines=1 + most)
     if snapshot.by_hand:
         request = msgspec.structs.replace(request, n=CANDIDATES, priority="hand")
     elif lines is not None:
@@ -139,10 +142,9 @@ def begin(snapshot: Snapshot, frame: Frame, desk: Desk, *, lines: int | None = N
         return lines is None and suggestion.shape(text, None, frame, wanted).whole
 
     def more(generation: Generation) -> Plan | None:
-        if generation.wanted.floor is not None or lines is not None:
-            return None
-        further = extent.goes_on(generation.text, frame, most)
-        opens = not lexis.depth(generation.text)  # a block, which may as well be left to the next suggestion
+        line = generation.text.split("\n", 1)[0]
+        further = extent.goes_on(line, frame, most) if may_go_on else None
+        opens = not lexis.depth(line)  # a block, which may as well be left to the next suggestion
         return None if opens and generation.confidence() < CONFIDENT else further
 
     desk.stop()

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 
-import msgspec
-
 from lsp_server.document import Place
 from lsp_server.extent import Plan
 from lsp_server.link import Link
@@ -17,7 +15,6 @@ from lsp_server.window import Frame
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.protocol import Done, InfillRequest, Reason, Usage
 
-MORE_TOKENS = 96  # of a text that goes on where it ended as asked
 DOUBT = -1.2  # mean log-probability of the tokens of a line below which a block ends before it
 
 _numbers = itertools.count(1)
@@ -26,9 +23,9 @@ _numbers = itertools.count(1)
 class Generation:
     """A middle while it is written, and afterwards. It outlives the answer it was begun for.
 
-    number: of the generation, from 1; asked: requests to the model so far, more than one where it went on.
+    number: of the generation, from 1; asked: requests to the model so far.
     frame, at: where it begins; wanted: how much is wanted; enough: whether a text is all that can be used; more: what
-    is wanted beyond a text that ended as asked, if anything.
+    is wanted beyond the end of the line, if anything.
     text has \\n as its only line ending; pieces: the length and log-probability of each token of it.
     others, ends: other texts, if the request wants several, and why they ended.
     shown, offered: what of it and of the others was on the screen, from the beginning on; settled: no more of it will.
@@ -125,32 +122,20 @@ class Generation:
 
     async def _run(self, link: Link) -> None:
         try:
-            finish = await self._write(link, self.request)
-            while finish == "stop" and (more := self._more(self)) is not None:
-                self.wanted = more
-                self._add("\n", 0.0)
-                request = msgspec.structs.replace(
-                    self.request,
-                    typed=self.request.typed + self.text,
-                    max_lines=more.lines,
-                    max_tokens=MORE_TOKENS,
-                    n=1,
-                )
-                finish = await self._write(link, request)
-            self._end(finish)
+            self._end(await self._write(link))
         except LacunaRuntimeError as error:
             self.failure = error
         finally:
             self._end("cancelled")
 
-    async def _write(self, link: Link, request: InfillRequest) -> Reason:
-        """Add what the model says to one request."""
+    async def _write(self, link: Link) -> Reason:
+        """Add what the model says."""
         self.asked += 1
-        async with aclosing(link.middle(request)) as events:
+        async with aclosing(link.middle(self.request)) as events:
             async for event in events:
                 if isinstance(event, Done):
                     self.ends = event.others or self.ends
-                    self.usage = event.usage if self.usage is None else _sum(self.usage, event.usage)
+                    self.usage = event.usage
                     return event.finish
                 if self.first is None:
                     self.first = time.monotonic()
@@ -159,9 +144,10 @@ class Generation:
                     continue
                 self._add(event.text.replace("\r", ""), event.logprob)
                 newline = "\n" in event.text
+                if newline and self.wanted.floor is None:
+                    self.wanted = self._more(self) or self.wanted
                 if newline and not self.others and (self._is_doubtful() or self._enough(self.text, self.wanted)):
-                    self.usage = None  # that of a request which is broken off is not known
-                    self._end("stop")
+                    self._end("stop")  # what a request costs that is broken off is not known
                     break
                 if newline or not self._lines_only:
                     self._news.set()
@@ -191,10 +177,3 @@ class Generation:
         self._news.set()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    """What two requests cost together; the prompt is the second's, which holds the first's."""
-    names = ("prefilled", "generated", "queue_ms", "layout_ms", "prefill_ms", "decode_ms", "model_ms")
-    added = {name: getattr(one, name) + getattr(other, name) for name in names}
-    return msgspec.structs.replace(other, reused=one.reused, **added)

@@ -16,7 +16,18 @@ import msgspec
 
 from model_runtime.client import CONNECT_SECONDS, Client, Endpoint, check_language, patience, problem
 from model_runtime.errors import ProtocolMismatch, Unreachable
-from model_runtime.protocol import PROTOCOL, Chunk, Done, Health, InfillRequest, Learnt, Lesson, Reason, Usage
+from model_runtime.protocol import (
+    PROTOCOL,
+    Chunk,
+    Done,
+    Health,
+    InfillRequest,
+    Learnt,
+    Lesson,
+    Reason,
+    Usage,
+    leaves_open,
+)
 
 Engine = Literal["openai", "llama.cpp"]
 
@@ -143,7 +154,8 @@ class _Written:
     """A text as it grows, no longer than the request allows. reason: why it ended, None while it has not."""
 
     def __init__(self, request: InfillRequest) -> None:
-        self._lines = request.max_lines
+        self._most, self._more = request.max_lines, request.open_lines
+        self._text = ""
         self.reason: Reason | None = None
         self.tokens = 0
 
@@ -165,13 +177,16 @@ class _Written:
 
     def _shortened(self, text: str) -> str:
         """As much of it as the lines allow that are left."""
-        if self._lines is None:
-            return text
-        pieces = text.split("\n")
-        if len(pieces) > self._lines:
-            self.reason = "stop"
-            return "\n".join(pieces[: self._lines])
-        self._lines -= len(pieces) - 1
+        before, self._text = self._text, self._text + text
+        pieces = self._text.split("\n")
+        if self._most is not None and len(pieces) > self._most:
+            line = "\n".join(pieces[: self._most])
+            if self._more is None or self._more <= self._most or not leaves_open(line):
+                self.reason = "stop"
+                return line[len(before) :]
+            self._most = self._more
+            self._text = before
+            return self._shortened(text)
         return text
 
 

@@ -58,6 +58,7 @@ def asked(
         top_p=request.top_p,
         seed=request.seed,
         max_lines=request.max_lines,
+        open_lines=request.open_lines,
         stop=(*request.stop, *stops(request.suffix, manifest.fim)),
         floor=request.floor,
         deadline=None if request.deadline_ms is None else arrived + request.deadline_ms / 1000,

@@ -33,7 +33,8 @@ class InfillRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     """A gap to fill; see `prompt.Infill` for path, prefix, suffix, typed and context.
 
     client: opaque; a newer request of the same client supersedes the older one. Empty: never superseded.
-    max_tokens: 0 only prefills, which is a prefetch. max_lines, stop, floor: as in `sequence.Generation`.
+    max_tokens: 0 only prefills, which is a prefetch. max_lines, open_lines, stop, floor: as in
+    `sequence.Generation`.
     workspace: whose memory sharpens the model, see Lesson; empty for none.
     priority: who goes first; a prefetch neither supersedes nor delays what somebody waits for, and on battery there is
     none: it ends as cancelled.
@@ -58,6 +59,7 @@ class InfillRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
     priority: Priority = "automatic"
     n: Annotated[int, msgspec.Meta(ge=1, le=3)] = 1
     floor: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    open_lines: Annotated[int, msgspec.Meta(ge=1)] | None = None
 
 
 class Lesson(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -143,3 +145,9 @@ def prompt(request: InfillRequest, encoder: Encoder, manifest: Manifest, part: i
     )
     limit = manifest.shape.context_length - max(request.max_tokens, RESERVE)
     return lay_out(infill, encoder, manifest.fim, limit // part)
+
+
+def leaves_open(text: str) -> bool:
+    """Whether the last line of a text opens a block or a bracket that it does not close, by its look."""
+    line = text.rpartition("\n")[2].rstrip()
+    return line.endswith((":", "{")) or sum(map(line.count, "([{")) > sum(map(line.count, ")]}"))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from model_runtime.ngrams import NGrams
+from model_runtime.protocol import leaves_open
 from model_runtime.sampling import Sampling
 from model_runtime.tokenizer import Tokenizer
 
@@ -27,9 +28,10 @@ Priority = Literal["hand", "automatic", "prefetch"]  # who goes first: asked for
 class Generation:
     """What is asked. max_tokens 0 only prefills, so that a later request starts warm.
 
-    max_lines: end before the newline that would follow this many lines; stop: end before any of
-    these texts; floor: before a line, but the first, that is indented no deeper than so many columns and does not look
-    like the end of a block (a closing bracket, a word that begins with e).
+    max_lines: end before the newline that would follow this many lines; open_lines: this many where the last of those
+    leaves a bracket or a block open by its look; stop: end before any of these texts; floor: before a line, but the
+    first, that is indented no deeper than so many columns and does not look like the end of a block (a closing bracket,
+    a word that begins with e).
     deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
     memory: n-grams mixed into the model's distribution. n: texts wanted, up to so many that differ.
     client: between those of one priority, clients take turns; OWNER/NAME where several
@@ -42,6 +44,7 @@ class Generation:
     top_p: float = 1.0
     seed: int | None = None
     max_lines: int | None = None
+    open_lines: int | None = None
     stop: tuple[str, ...] = ()
     floor: int | None = None
     deadline: float | None = None
@@ -143,11 +146,13 @@ class Sequence:
     generated: int = 0
     reason: Reason | None = None
     _held: str = ""  # certain text that may yet turn out to be the beginning of a stop
-    _lines: int = 1
+    _shown: str = ""
+    _most: int | None = field(init=False)  # lines
     _stops: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self._stops = tuple(stop for stop in self.generation.stop if stop)
+        self._most = self.generation.max_lines
         self._stream = self.tokenizer.stream()
         if self.generation.max_tokens == 0:
             self.reason = "length"
@@ -186,19 +191,22 @@ class Sequence:
         if self.generation.floor is not None and (blank := _BLANK.search(text)):
             keep = max(keep, len(text) - blank.start())
         shown, self._held = text[: len(text) - keep], text[len(text) - keep :]
-        self._lines += shown.count("\n")
+        self._shown += shown
         return shown
 
     def _line_end(self, text: str, before: int) -> int | None:
         """Where the newline stands that would begin one line too many, if before `before`."""
-        if self.generation.max_lines is None:
-            return None
-        at = -1
-        for _ in range(self.generation.max_lines - self._lines + 1):
-            at = text.find("\n", at + 1, before)
-            if at < 0:
-                return None
-        return at
+        more = self.generation.open_lines
+        while self._most is not None:
+            at = -1
+            for _ in range(self._most - self._shown.count("\n")):
+                at = text.find("\n", at + 1, before)
+                if at < 0:
+                    return None
+            if more is None or more <= self._most or not leaves_open(self._shown + text[:at]):
+                return at
+            self._most = more
+        return None
 
 
 def _leaving(text: str, floor: int) -> list[int]:

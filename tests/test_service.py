@@ -129,15 +129,16 @@ async def test_the_first_token_comes_before_the_last_is_made(path: str) -> None:
 
 async def test_a_request_reaches_the_engine_as_it_was_asked(path: str) -> None:
     engine = open_scripted()
-    request = ask(max_tokens=7, max_lines=2, floor=4, temperature=0.5, seed=3, stop=["\n\n"], typed="re", context=[
-        {"path": "b.py", "text": "def g(): ..."}
-    ])  # fmt: skip
+    request = ask(
+        max_tokens=7, max_lines=2, open_lines=5, floor=4, temperature=0.5, seed=3, stop=["\n\n"], typed="re",
+        context=[{"path": "b.py", "text": "def g(): ..."}],
+    )  # fmt: skip
     async with served(path, lambda: engine) as client:
         await collect(client, request)
     call = engine.calls[0]
     assert call.prompt == protocol.prompt(request, engine.tokenizer, engine.manifest).tokens
     assert (call.max_tokens, call.max_lines, call.temperature, call.seed, call.stop) == (7, 2, 0.5, 3, ("\n\n",))
-    assert (call.heal, call.floor) == (True, 4)
+    assert (call.heal, call.floor, call.open_lines) == (True, 4, 5)
     assert request.context == (Snippet("b.py", "def g(): ..."),)
 
 

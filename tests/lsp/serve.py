@@ -29,7 +29,7 @@ from lsp_server.session import Snapshot
 from lsp_server.window import Frame
 from model_runtime.errors import Overloaded, Refused, Unreachable
 from model_runtime.prompt import Snippet
-from model_runtime.protocol import Chunk, Done, InfillRequest, Learnt, Lesson, Reason, Usage
+from model_runtime.protocol import Chunk, Done, InfillRequest, Learnt, Lesson, Reason, Usage, leaves_open
 
 PIECES = re.compile(r"\w{1,4}|\s+|.", re.DOTALL)
 ERRORS = {"overloaded": Overloaded, "refused": Refused, "unreachable": Unreachable}
@@ -97,10 +97,13 @@ class Snippets(Indexing):
 
 
 def shortened(text: str, request: InfillRequest) -> tuple[str, Reason]:
-    """As far as `max_lines` goes."""
-    if request.max_lines is None or text.count("\n") < request.max_lines:
+    """As far as `max_lines` goes, or `open_lines`."""
+    most = request.max_lines
+    if most is not None and request.open_lines and leaves_open("\n".join(text.split("\n")[:most])):
+        most = request.open_lines
+    if most is None or text.count("\n") < most:
         return text, "end"
-    return "\n".join(text.split("\n")[: request.max_lines]), "stop"
+    return "\n".join(text.split("\n")[:most]), "stop"
 
 
 def main() -> int:

@@ -220,16 +220,23 @@ async def test_after_a_suggestion_is_taken_the_next_one_is_there(make: Make) -> 
 
 
 async def test_a_line_that_leaves_a_bracket_open_goes_on(make: Make) -> None:
-    first, second = {"before": "x = ", "text": "call(\n"}, {"before": "call(\n", "text": "    a,\n)\nrest\n"}
-    typing = make("x = <caret>\n", second, first)
+    typing = make("x = <caret>\n", {"before": "x = ", "text": "call(\n    a,\n)\nrest\n"})
     assert await typing.ghost() == "call(\n    a,\n)"
-    assert [request.max_lines for request in typing.asked] == [1, 10]
+    assert [(request.max_lines, request.open_lines) for request in typing.asked] == [(1, 11)]
 
 
 async def test_a_line_that_opens_a_block_goes_on_if_the_model_is_sure(make: Make) -> None:
-    first, second = {"before": "y\n", "text": "for a in y:\n"}, {"before": "y:\n", "text": "    print(a)\nrest\n"}
-    typing = make("y = 1, y\n<caret>\n", second, first)
+    block = {"before": "y\n", "text": "for a in y:\n    print(a)\nrest\n"}
+    typing = make("y = 1, y\n<caret>\n", block)
     assert await typing.ghost() == "for a in y:\n    print(a)"
+    assert len(typing.asked) == 1
+
+
+async def test_a_line_that_opens_a_block_ends_there_if_the_model_is_not_sure(make: Make) -> None:
+    block = {"before": "y\n", "text": "for a in y:\n    print(a)\nrest\n", "doubts": ["for", "a", "in", "y"]}
+    typing = make("y = 1, y\n<caret>\n", block, settings=Settings(debounce=0, eagerness="always"))
+    assert await typing.ghost() == "for a in y:"
+    assert len(typing.asked) == 1
 
 
 async def test_a_block_ends_before_the_line_that_the_model_does_not_mean(make: Make) -> None:
@@ -410,8 +417,10 @@ async def test_a_brace_that_the_editor_puts_below_on_enter_is_not_suggested_agai
 
 async def test_a_list_of_lines_stays_whole_when_its_first_quote_is_typed_between_the_editors_braces(make: Make) -> None:
     lines = '"a": 1,\n        "b": 2,\n        "c": 3,'
-    first, second = {"before": "x = ", "text": "{\n"}, {"before": "{\n", "text": f"        {lines}\n    }}\nrest\n"}
-    typing = make("def f():\n    x = <caret>\n\n    return x\n", second, first)
+    typing = make(
+        "def f():\n    x = <caret>\n\n    return x\n",
+        {"before": "x = ", "text": f"{{\n        {lines}\n    }}\nrest\n"},
+    )
     assert await typing.ghost() == "{\n        " + lines + "\n    }"
     typing.type("{", "}")
     assert await typing.ghost() == "\n        " + lines + "\n    "

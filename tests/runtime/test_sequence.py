@@ -45,6 +45,25 @@ def test_max_lines_ends_before_the_newline_of_one_too_many(lines: int, expected:
     assert sequence.reason == ("stop" if lines < 4 else "end")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("f(\n    a,\n)\ng()\nh()", "f(\n    a,\n)"),
+        ("if a:\n    b\n\nc\n", "if a:\n    b\n"),
+        ("if (a) {\n  b;\n}\nc\n", "if (a) {\n  b;\n}"),
+        ("f(a)\ng(\n", "f(a)"),
+        (", b):\n    c\n\nd\n", ", b):\n    c\n"),
+        ("a,\nb\n", "a,"),
+        ("f(\n", "f(\n"),
+    ],
+)
+def test_a_line_that_leaves_something_open_is_gone_on_with(text: str, expected: str) -> None:
+    shown, sequence = run(text, max_lines=1, open_lines=3)
+    assert shown == expected
+    assert sequence.reason == ("stop" if expected != text else "end")
+    assert run(text, max_lines=1)[0] == text.split("\n")[0]
+
+
 def test_a_stop_that_spans_tokens_is_never_shown_in_part() -> None:
     sequence = Sequence(Generation((1,), stop=("</s>",)), TOKENIZER, END)
     shown = [token.text for at in TOKENIZER.encode("a</s>") if (token := sequence.push(at, 0.0))]

@@ -201,6 +201,13 @@ async def test_an_engine_is_asked_in_its_own_protocol(engine: Any) -> None:
     assert "import c\n" in read and "def f(a):\n    " in read and "f(1)" in read
 
 
+async def test_an_engines_line_that_leaves_something_open_is_gone_on_with() -> None:
+    opening = msgspec.structs.replace(REQUEST, max_lines=1, open_lines=3)
+    for words, expected in (("f(", "\n    a", ",\n)", "\ng"), "f(\n    a,\n)"), (("x", "\ny"), "x"):
+        async with served(talkative(words=words)) as here, foreign(Manner("openai"), here.url) as client:
+            assert await text(client, opening) == (expected, done_of("stop"))
+
+
 def done_of(finish: str) -> Any:
     class Same:
         def __eq__(self, other: object) -> bool:
