@@ -41,6 +41,7 @@ from lsp_server.session import Snapshot
 from model_runtime import manifest
 from model_runtime.engine import Engine
 from model_runtime.errors import LacunaRuntimeError
+from model_runtime.healing import Spellings
 from model_runtime.memories import TOKENS
 from model_runtime.ngrams import LONGEST, Continuation, NGrams, mix
 from model_runtime.prompt import Infill, Snippet, lay_out
@@ -159,18 +160,37 @@ def _nats(engine: Engine, prompt: tuple[int, ...], rest: str, known: NGrams | No
 
 
 def _recalled(engine: Engine, known: NGrams, gap: Gap) -> Try:
-    """What the memory alone writes: what went on most often after the longest context that it knows."""
+    """What the memory alone writes: what went on most often behind the longest context that it knows, words healed."""
     began = time.perf_counter()
-    said = engine.tokenizer.encode_once(gap.before)[-LONGEST:]
-    written: list[int] = []
+    said, cut = Spellings(engine.tokenizer.spelled).healed(tuple(engine.tokenizer.encode_once(gap.before)))
+    forced, written = cut, list[int]()
     before: Continuation | None = None
     while len(written) < MOST:
-        before = known.after([*said, *written][-LONGEST:], before)
-        token = None if before is None else int(before.tokens[before.shares.argmax()])
-        if token is None or b"\n" in engine.tokenizer.token_bytes(token):
+        token, before = _commonest(engine, known, [*said[-LONGEST:], *written][-LONGEST:], forced, before)
+        spelled = b"" if token is None else engine.tokenizer.token_bytes(token)
+        if token is None or b"\n" in spelled:
             break
         written.append(token)
-    return _try(engine.tokenizer.decode(written), gap.rest, began, None)
+        forced = forced[len(spelled) :]
+    text = b"".join(map(engine.tokenizer.token_bytes, written)).removeprefix(cut)
+    return _try(text.decode(errors="replace"), gap.rest, began, None)
+
+
+def _commonest(
+    engine: Engine, known: NGrams, context: Sequence[int], forced: bytes, before: Continuation | None
+) -> tuple[int | None, Continuation | None]:
+    """The commonest token behind the longest end of the context that any goes on as it must; and what was found there.
+
+    forced: the beginning of what is to be written.
+    """
+    found = known.after(context, before)
+    while found is not None:
+        for at in (-found.shares).argsort(kind="stable"):
+            spelled = engine.tokenizer.token_bytes(int(found.tokens[at]))
+            if not forced or (spelled and (spelled.startswith(forced) or forced.startswith(spelled))):
+                return int(found.tokens[at]), found
+        found = known.after(context[len(context) - found.length + 1 :]) if found.length > 1 else None
+    return None, None
 
 
 def _measured(options: argparse.Namespace) -> list[Record]:
