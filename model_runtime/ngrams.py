@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import mul
 
 import msgspec
 import numpy as np
@@ -25,6 +26,7 @@ from model_runtime.sampling import Logits
 LONGEST = 32  # tokens of context that are looked up; suffixes are sorted as far as this
 _SAMPLED = 256  # continuations counted of one context; more than that are sampled evenly
 _BOUNDARY = 0xFFFF_FFFF  # between streams; never a token, so no match crosses it
+_ALL = np.ones(1, np.float32)  # the share of what alone followed
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,18 @@ class Continuation:
     @cached_property
     def likeliest(self) -> int:
         """The token that followed most often."""
-        return int(self.tokens[self.shares.argmax()])
+        return int(self.tokens[self.shares.argmax() if len(self.tokens) > 1 else 0])
 
 
 def features(continuation: Continuation, sure: float) -> tuple[float, float, float, float, float]:
     """What a Trust's fields multiply, in their order. sure: the model's largest log-probability."""
-    peak = float(continuation.shares.max())
+    peak = float(continuation.shares.max() if len(continuation.shares) > 1 else continuation.shares[0])
     return 1.0, math.log(continuation.length), math.log(continuation.seen), peak, max(sure, -8.0)
 
 
 def weight(trust: Trust, continuation: Continuation, sure: float) -> float:
     """The memory's share of the mixture, above 0 and below 1."""
-    slopes = msgspec.structs.astuple(trust)
-    value = sum(slope * feature for slope, feature in zip(slopes, features(continuation, sure), strict=True))
+    value = sum(map(mul, msgspec.structs.astuple(trust), features(continuation, sure)))
     return 1.0 / (1.0 + math.exp(-value))
 
 
@@ -184,13 +185,18 @@ class NGrams:
         return range(first, bisect_right(self._order, key, max(first, ends[1][0]), ends[1][1], key=next_of))
 
     def _continuation(self, length: int, found: range) -> Continuation | None:
-        following = self._values[self._suffixes[found.start : found.stop : _step(found)] + length].tolist()
+        if len(found) == 1:
+            following = [int(self._values[self._order[found.start] + length])]
+        else:
+            following = self._values[self._suffixes[found.start : found.stop : _step(found)] + length].tolist()
         if length == LONGEST:  # suffixes are sorted no further
             following.sort()
         if following[-1] == _BOUNDARY:
             del following[bisect_left(following, _BOUNDARY) :]
         if not following:
             return None
+        if following[0] == following[-1]:
+            return Continuation(length, found, np.array(following[:1], np.int64), _ALL, following)
         counts = Counter(following)
         shares = np.fromiter(counts.values(), np.int64, len(counts)) / len(following)
         tokens = np.fromiter(counts, np.int64, len(counts))
@@ -201,9 +207,13 @@ def mix(scores: Logits, continuation: Continuation | None, trust: Trust) -> Logi
     """Log-probabilities of the mixture (1−w)·model + w·memory. scores: the model's, [V]."""
     if continuation is None:
         return scores
-    share = weight(trust, continuation, float(scores.max()))
+    share = weight(trust, continuation, float(scores[scores.argmax()]))
     mixed: Logits = scores + np.float32(math.log1p(-share))
     seen = continuation.tokens
+    if len(seen) == 1:  # mostly; and numbers are quicker than arrays of one
+        token = continuation.likeliest
+        mixed[token] = math.log((1 - share) * math.exp(scores[token]) + share * continuation.shares[0])
+        return mixed
     mixed[seen] = np.log((1 - share) * np.exp(scores[seen]) + share * continuation.shares)
     return mixed
 

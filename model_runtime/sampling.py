@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,14 +29,14 @@ class Sampling:
 
 def log_probabilities(logits: Logits) -> Logits:
     """Natural logarithms of softmax(logits); logits: [V]. Raises ModelError when one is no number."""
-    highest = logits.max()
-    if not np.isfinite(highest):
+    highest = logits[logits.argmax()]  # the first that is no number, where one is none
+    if not math.isfinite(highest):
         raise ModelError(
             "the network gives values that are no numbers, so its weights are damaged; "
             "run: lacuna model verify, and restore the model directory or import it again"
         )
-    shifted = logits - highest
-    found: Logits = shifted - np.log(np.exp(shifted).sum())
+    found: Logits = logits - highest
+    found -= np.log(np.exp(found).sum())
     return found
 
 
