@@ -24,6 +24,8 @@ Modules, each of which imports only those above it:
     loading     what it takes to load a model, in a fresh process
     drafts      whether drafts make a text quicker, where it is a copy and where not
     throughput  how fast the runtime is, on random weights of a given size, beside llama.cpp
+    ranks       what it takes to compute a network in one process, and shared out among several
+    bandwidth   what a line of a large model would take on cards that nobody has here
     samples     one request each: classes, percentiles, thresholds
     sitting     a person writes functions in front of a server
     recall      how often the definition a hidden line needs is among the snippets

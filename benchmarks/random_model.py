@@ -15,7 +15,7 @@ import numpy as np
 from model_runtime import graph, manifest
 from model_runtime.manifest import Manifest, Shape
 
-Precision = Literal["int8", "int4"]
+Precision = Literal["fp32", "int8", "int4"]
 
 SIZES = {
     "bootstrap": Shape(4096, 384, 8, 6, 2, 64, 1024, 2048, qk_norm=True),
