@@ -182,7 +182,7 @@ class Replay:
         if not before.startswith(followed.before) or not followed.text.startswith(typed):
             return moment, False
         rest = followed.text[len(typed) :]
-        if not rest or rest + followed.after == after:  # its end is reached
+        if not rest.strip() or rest + followed.after == after:  # its end is reached, or what can be seen of it
             self.through.append(followed.requests)
             return moment, False
         self.followed = followed

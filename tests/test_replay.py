@@ -251,6 +251,13 @@ async def test_a_suggestion_in_a_very_long_file_is_followed(tmp_path: Path) -> N
     assert len(made.through) == 1
 
 
+async def test_a_blank_that_is_left_of_a_suggestion_cannot_be_seen_to_go(tmp_path: Path) -> None:
+    hole = Hole(tmp_path / "a.py", "f", 0, 9, "\n    f(a + b)")
+    answers = (("f(a", ""), ("f(", "a "), (" f", "(a "))
+    made = await replayed(tmp_path, "def f(a):\n", hole, *answers, taste=0.0)
+    assert not [row for row in made.rows if isinstance(row, Moment) and row.flicker]
+
+
 async def test_one_typed_to_its_end_is_followed_there(tmp_path: Path) -> None:
     hole = Hole(tmp_path / "a.py", "f", 0, 9, "\n    f(ab)")
     answers = (("f(ab", ""), ("f(a", "b"), ("f(", "ab"), (" f", "(ab)"))
