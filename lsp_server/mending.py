@@ -178,15 +178,17 @@ def closable(text: str, frame: Frame) -> str:
     if not any(map(text.__contains__, lexis.CLOSERS)):
         return text
     is_code = lexis.within(frame.code, frame.language) == "code"
+    quote: str | None = None
     if is_code:
         wanted = lexis.opened(frame.code, frame.language)
     else:
-        wanted = lexis.opened_in_prose(_nearest(lexis.span(frame.code, frame.language)))
+        inside = _nearest(lexis.span(frame.code, frame.language))
+        wanted = lexis.opened_in_prose(inside)
+        quote = lexis.open_quote(inside.rpartition("{")[2]) if "}" in wanted else None  # code between the braces
     knows_all = not is_code or frame.anchor.start == Place(0, 0)
     closed = lexis.closed("\n".join((frame.right, *frame.below)), frame.language) if is_code else ""
     inner = ""
-    quote: str | None = None
-    for at, character, after in lexis.marks(text):
+    for at, character, after in lexis.marks(text, quote):
         if quote is None and after is None:
             if character not in lexis.CLOSERS:
                 inner = lexis.unclosed(character) + inner
@@ -198,10 +200,15 @@ def closable(text: str, frame: Frame) -> str:
                 if wanted[0] != character or _run(closed, character) >= _run(wanted, character):
                     return text[:at]
                 wanted = wanted[1:]
-            elif knows_all:
+            elif knows_all or (character != "}" and _follows_code(frame.left + text[:at])):
                 return text[:at]
         quote = after
     return text
+
+
+def _follows_code(text: str) -> bool:
+    """Whether a line says more than closers: what it closes is hardly so far above that it was not seen."""
+    return not _ONLY_CLOSERS.fullmatch(text.rpartition("\n")[2])
 
 
 def _run(closers: str, character: str) -> int:
@@ -226,6 +233,14 @@ def unquoted(lines: list[str], language: str, *, whole: bool) -> list[str]:
         return [text + text[opened : opened + 3]]
     last = next(line for line in reversed(lines) if line.strip())
     return [*lines, last[: len(last) - len(last.lstrip())] + text[opened : opened + 3]]
+
+
+def docstring_ended(text: str, frame: Frame) -> str:
+    """The text with one in triple quotes ended that begins the line and at the cursor; empty if that says nothing."""
+    line = (frame.left + text).lstrip()
+    if not line.startswith(_TRIPLE) or frame.left.lstrip().startswith(_TRIPLE) or line[:3] in line[3:]:
+        return text
+    return text.rstrip() + line[:3] if line[3:].strip() else ""
 
 
 def closers_behind(text: str, cut: str, frame: Frame) -> str:

@@ -93,11 +93,9 @@ def _language(snapshot: Snapshot) -> Language:
 
 
 def _by_its_look(found: Suggestion) -> Suggestion | Nothing:
-    """As much of it as may be shown without having been looked at."""
+    """As much of it as may be shown without having been looked at; nothing that replaces what is there."""
     text = lexis.balanced(found.text.split("\n", 1)[0]).rstrip()
-    if text == found.text:
-        return found
-    if found.replaces or not text.strip():
+    if found.replaces or not text:
         return Nothing("there was no time to see whether it fits", found.whole)
     return replace(found, text=text)
 
@@ -112,7 +110,9 @@ def _fitting(gap: Gap, found: Suggestion, removed: str, until: float) -> str | N
     if length is None or length == len(found.text):
         return None if length is None else found.text
     if removed:  # without what goes on behind the editor's closers, these stay
-        short = found.text[: lexis.first_closer(found.text)].rstrip()
+        closer = removed.lstrip()[:1]
+        at = found.text.find(closer) if closer in lexis.QUOTES else lexis.first_closer(found.text)
+        short = found.text[:at].rstrip()
         return _fitting(gap, replace(found, text=short, replaces=0), "", until) if short else ""
     missing = lexis.unclosed(found.text)
     if missing and found.whole and "\n" not in found.text and found.text[-1] not in LOOSE:

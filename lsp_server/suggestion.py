@@ -93,6 +93,8 @@ def _line(raw: str, finish: str | None, frame: Frame) -> Suggestion:
     if ended and text.rstrip()[-1:] in ("(", "[", "{", ","):  # what follows on the next lines is not wanted here
         text = lexis.balanced(text, lexis.open_quote(frame.left)).rstrip()
     fitted = _fitted(mending.unstuck(text), frame, ended=ended)
+    if ended:
+        fitted = replace(fitted, text=mending.docstring_ended(fitted.text, frame))
     closers = frame.right[fitted.replaces :]
     if not closers.strip(mending.CLOSERS) and mending.repeats_neighbour(fitted.text + closers, frame):
         fitted = Suggestion("", whole=True)
@@ -119,7 +121,7 @@ def _sound_ends(lines: list[str], frame: Frame, *, whole: bool) -> list[str]:
     """The lines up to one with a closer that closes nothing; a text in quotes that is left open is closed, or goes."""
     text = "\n".join(lines)
     closable = mending.closable(text, frame)
-    if closable != text:
+    if closable != text and len(lines) > 1:  # one line will be fitted to what stands right of it
         lines = closable.split("\n")[:-1] or [closable]
     return mending.unquoted(lines, frame.language, whole=whole)
 
@@ -137,4 +139,6 @@ def _fitted(text: str, frame: Frame, *, ended: bool) -> Suggestion:
         behind = _fitted(text[len(cut + met) :], there, ended=ended)
         if behind.text.strip():
             return Suggestion(cut + met + behind.text, ended, len(met) + behind.replaces)
+    if frame.right.startswith(text[len(cut)]):
+        return Suggestion(cut, ended)  # with the space that it has before its own closer
     return Suggestion(mending.spaced(cut, frame.right), ended)

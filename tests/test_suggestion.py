@@ -251,6 +251,8 @@ def test_lines_that_stand_below_are_not_written_again() -> None:
         ('def f():\n    """The sum of all <caret>\n    """\n', "the words)", "the words"),
         ('def f():\n    """The sum (of all <caret>\n    """\n', "the words)", "the words)"),
         ("x = {\n    'a': 1,  # of all <caret>\n}\n", "the words}", "the words"),
+        ("f'{a.split(\"<caret>'\n", ',")])', ',")'),
+        ("f'{a.split(\"<caret>'\n", ',")[0]}', ',")[0]}'),
     ],
 )
 def test_a_closer_that_closes_nothing_is_left_out(text: str, raw: str, expected: str) -> None:
@@ -275,6 +277,29 @@ def test_a_docstring_that_is_cut_short_is_ended() -> None:
     check(text, '"""The sum.\n\n    Of two', '"""The sum."""', finish="length")
     check(text, '"""The sum.\n\n    Of two\n    and three', '"""The sum.\n\n    Of two\n    """', finish="length")
     check(text, '"""The sum.\n\n    Of two', None, finish=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "raw", "expected"),
+    [
+        ('def f():\n    "<caret>"\n\ng = 1\n', '""The sum.', '""The sum."""'),
+        ("def f():\n    <caret>\n    g = 1\n", '"""The sum.', '"""The sum."""'),
+        ("def f():\n    <caret>\n    g = 1\n", '"""The sum."""', '"""The sum."""'),
+        ('def f():\n    "<caret>"\n\ng = 1\n', '""', None),
+        ("def f():\n    x = <caret>\n    g = 1\n", 'f("""', 'f("""'),
+        ('def f():\n    """The sum<caret>\n    """\n', " of all", " of all"),
+    ],
+)
+def test_a_docstring_on_one_line_is_ended_there(text: str, raw: str, expected: str | None) -> None:
+    check(text, raw, expected)
+
+
+def test_a_closer_behind_code_that_nothing_in_sight_opened_is_left_out_far_down_a_file() -> None:
+    above = "class A:\n" + "    value = compute(1)\n" * 300
+    assert framed(above + "    if a and s<caret>\n").anchor.start.line > 0
+    check(above + "    if a and s<caret>\n", "elf.host)", "elf.host")
+    check(above + "    if a and s<caret>\n", "elf.host(b)", "elf.host(b)")
+    check(above + "    <caret>\n", "]", "]")
 
 
 def test_the_line_above_is_not_written_again() -> None:
@@ -361,6 +386,13 @@ def test_no_space_is_left_before_what_follows() -> None:
     check("call(<caret>)", "a ", "a")
     check("call(<caret> + b)", "a ", "a")
     check("x = <caret>y\n", "a + ", "a + ")
+
+
+def test_the_space_before_a_closer_stays_as_the_text_has_it() -> None:
+    check("let x = A {<caret>}", " b, c }", " b, c ")
+    check("let x = A {<caret>}", " b, c}", " b, c")
+    check("f(<caret>)", " b )", " b ")
+    check("f(<caret>)", "b, c", "b, c")
 
 
 def test_a_line_is_not_indented_deeper_than_the_one_above() -> None:

@@ -289,6 +289,7 @@ async def test_by_hand_the_model_is_asked_though_something_is_on_the_screen(make
         ("call(\n    a,\n    <caret>\n)\n", "b)\n", "b"),
         ("value = <caret>\n", "call(a, b", "call(a, b)"),
         ("call(<caret>)\n", "a) + = b\n", "a"),
+        ('call({"<caret>"})\n', 'a"}, {"b" = 1})\n', "a"),
         ("value = 1\n<caret>\n", "return = 2\n", "return"),
         ("value = 1\n<caret>\n", "= 2\n", None),
     ],
@@ -317,6 +318,7 @@ async def test_a_part_that_would_break_the_code_is_waited_for_until_it_is_whole(
         ("value = <caret>\n", "call(a, b", "call"),
         ("def f():\n    <caret>\n\nf()\n", "a = 1\n    return a\n\nb\n", "a = 1"),
         ("value = <caret>\n", "(", None),
+        ("value = f(<caret>)\n", "a) + f(b)", None),
     ],
 )
 async def test_what_there_is_no_time_to_look_at_is_one_line_that_leaves_nothing_open(
@@ -379,6 +381,15 @@ async def test_what_goes_on_behind_a_closer_that_the_editor_inserts_stays(make: 
     answer = await typing.answer()
     assert (answer.text, answer.replaces) == (whole[6:], 1)
     assert len(typing.asked) == 1
+
+
+async def test_the_space_before_a_closer_stays_when_the_editor_inserts_the_closer(make: Make) -> None:
+    typing = make(RETURN, {"before": "return ", "text": "{ left, right }\n"})
+    assert await typing.ghost() == "{ left, right }"
+    typing.type("{", "}")
+    assert await typing.ghost() == " left, right "
+    typing.type(" left")
+    assert await typing.ghost() == ", right "
 
 
 async def test_what_goes_on_behind_a_quote_and_a_bracket_that_the_editor_inserts_stays(make: Make) -> None:
