@@ -6,8 +6,8 @@ caller owns. The precision only chooses how a matrix is stored and multiplied:
 
     "fp32"     MatMul on floats: the reference
     "fp16"     the same, stored in half precision and widened when the graph is loaded
-    "int8"     MatMulNBits, 8 bits in blocks of 32, in stacks: storage and decode
-    "int4"     MatMulNBits, 4 bits in blocks of 32, in stacks: storage and decode
+    "int8"     MatMulNBits, 8 bits in blocks of 128, in stacks: storage and decode
+    "int4"     MatMulNBits, 4 bits in blocks of 128, in stacks: storage and decode
     "columns"  DynamicQuantizeMatMul with each row scaled by its own maximum: prefill
     "device"   all of it in half precision, for graphics processors
     "device4"  the same, with matrices as in "int4"

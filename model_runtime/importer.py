@@ -31,7 +31,7 @@ from model_runtime.vocabulary import Vocabulary, vocabulary
 Quant = Literal["int4", "int8", "hybrid", "fp16", "fp32"]
 Progress = Callable[[int, int], None]  # weights done, weights in all
 
-_VERSION = 1  # raised when a workshop of an older import cannot be gone on with
+_VERSION = 2  # raised when a workshop of an older import cannot be gone on with
 _ORDER = "import.json"
 # Bytes that a weight takes on disk, scales included.
 _BYTES: dict[Precision, float] = {"fp32": 4, "fp16": 2, "int8": 1.125, "int4": 0.625, "columns": 1.0}

@@ -137,7 +137,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of manifest.json.
 
     weights: how the stored weights are coded, see `quantize`: "int8" or "int4" in blocks
-             of 32 along the input, or floats of 16 or 32 bits.
+             of 32 or 128 along the input, or floats of 16 or 32 bits.
     prefill: what computes long prompts: a second copy of the weights in columns, which is
              quicker (stored beside the graph or derived from it), or the one graph alone.
     trust: how far a memory of n-grams is believed beside this model.

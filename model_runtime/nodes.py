@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from model_runtime.errors import ModelError
 from model_runtime.manifest import Shape
-from model_runtime.quantize import BLOCK, Floats, to_blocks, to_columns
+from model_runtime.quantize import BLOCK, Floats, to_blocks, to_columns, wide
 from model_runtime.stacks import SCALED, Sizes, Stack, query_factor
 from model_runtime.storage import Array, Constants
 
@@ -225,13 +225,15 @@ class Nodes:
                 "import the model with --quant fp16"
             )
 
+        block = wide(width)
+
         def make() -> list[Array]:
-            blocks = [to_blocks(self._weight(one), bits) for one in names]
+            blocks = [to_blocks(self._weight(one), bits, block) for one in names]
             spread = [one.scales * np.float32(factor) for one, factor in zip(blocks, factors, strict=True)]
             return [np.concatenate([one.data for one in blocks]), np.concatenate(spread).astype(self.kind)]
 
         self._constants.keep([codes, scales], make)
-        return _Stored(codes, scales, sum(self._sizes[one][0] for one in names), width, bits, BLOCK)
+        return _Stored(codes, scales, sum(self._sizes[one][0] for one in names), width, bits, block)
 
     def _stacked_bias(self, stack: Stack) -> str:
         def make() -> list[Array]:

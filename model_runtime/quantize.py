@@ -1,8 +1,9 @@
 """Float matrices in, integers with scales out, and back. Numpy only; knows nothing of graphs.
 
-Two codes. *Blocks*: each run of 32 inputs of a row shares a scale (what MatMulNBits reads,
-the storage and decode code). *Columns*: each output has one scale (what DynamicQuantizeMatMul
-reads, the prefill code), in 7 bits because a full signed byte saturates on AVX2.
+Two codes. *Blocks*: each run of 32 or 128 inputs of a row shares a scale (what MatMulNBits reads,
+the storage and decode code; the longer, the less there is to read for a token). *Columns*: each
+output has one scale (what DynamicQuantizeMatMul reads, the prefill code), in 7 bits because a full
+signed byte saturates on AVX2.
 """
 
 from __future__ import annotations
@@ -12,7 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 32
+BLOCK = 32  # rows are multiples of it
+_WIDE_BLOCK = 128
+_STRETCHES = (0.9, 0.95, 1.03, 1.06)  # of the scale that makes a block's peak −8, which it stays
+_ROUNDING = 1e-5  # relative, of sums of float32
 _SEVEN_BITS = 63
 _SLAB = 1 << 16  # values coded at once: what the steps between need then stays in the processor's cache
 
@@ -21,7 +25,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Blocks:
-    """A matrix [N, K] in blocks. data: uint8 [N, K/32, 32·bits/8]; scales: float32 [N, K/32].
+    """A matrix [N, K] in blocks of B. data: uint8 [N, K/B, B·bits/8]; scales: float32 [N, K/B].
 
     A value is (code − 2^(bits−1)) · scale; at 4 bits the low half of a byte comes first.
     """
@@ -39,18 +43,26 @@ class Columns:
     scales: Floats
 
 
-def to_blocks(matrix: Floats, bits: int) -> Blocks:
-    """matrix: [N, K], K a multiple of 32; bits: 4 or 8.
+def wide(width: int) -> int:
+    """The longest blocks that rows of this width can be cut into."""
+    return _WIDE_BLOCK if width % _WIDE_BLOCK == 0 else BLOCK
 
-    Each block's scale is the one of a few candidates with the least squared error.
+
+def to_blocks(matrix: Floats, bits: int, block: int = BLOCK) -> Blocks:
+    """matrix: [N, K], K a multiple of block; bits: 4 or 8.
+
+    At 4 bits each block's scale is the one of a few candidates with the least squared error, where an error counts as
+    much as the value is large, and is then set so that the codes fall short of the values as often as they exceed
+    them: a matrix that is a hundredth too small on the whole does more harm than one that is off here and there.
+    What comes from blocks of the same length gets the codes that it had.
     """
     rows, width = matrix.shape
     assert bits in (4, 8), bits
-    assert width % BLOCK == 0, matrix.shape
-    data = np.empty((rows, width // BLOCK, BLOCK * bits // 8), np.uint8)
-    scales = np.empty((rows, width // BLOCK), np.float32)
+    assert width % block == 0, (matrix.shape, block)
+    data = np.empty((rows, width // block, block * bits // 8), np.uint8)
+    scales = np.empty((rows, width // block), np.float32)
     for slab in _slabs(matrix):
-        blocks = matrix[slab].astype(np.float32).reshape(-1, width // BLOCK, BLOCK)
+        blocks = matrix[slab].astype(np.float32).reshape(-1, width // block, block)
         data[slab], scales[slab] = _blocks_of(blocks, bits)
     return Blocks(bits, data, scales)
 
@@ -84,30 +96,55 @@ def _slabs(matrix: Floats) -> list[slice]:
 
 
 def _blocks_of(blocks: Floats, bits: int) -> tuple[NDArray[np.uint8], Floats]:
-    """Codes, packed, and scales of blocks [n, K/32, 32]."""
+    """Codes, packed, and scales of blocks [n, K/B, B]."""
     half = 1 << (bits - 1)
     peak_at = np.abs(blocks).argmax(-1)[..., None]
     peak = np.take_along_axis(blocks, peak_at, -1)
     # The largest value lands on the code that reaches farther, −half; at 4 bits that is one more step of range.
-    best_scales, best_codes, best_error = _coded(blocks, (-peak / half).astype(np.float32), half)
-    for stretch in (0.85, 0.9, 0.95, 1.05) if bits == 4 else ():
-        scales, codes, error = _coded(blocks, (-peak * stretch / half).astype(np.float32), half)
+    first = (-peak / half).astype(np.float32)
+    if bits == 8:
+        scales, codes = _coded(blocks, first, half)
+        return (codes + half).astype(np.uint8), scales[..., 0]
+    scales, codes = _best(blocks, first, half)
+    halves = (codes + half).astype(np.uint8)
+    return (halves[..., 0::2] | (halves[..., 1::2] << 4)).astype(np.uint8), _level(blocks, codes, scales)[..., 0]
+
+
+def _best(blocks: Floats, first: Floats, half: int) -> tuple[Floats, Floats]:
+    """Scales [n, K/B, 1] and codes, the best of some that are not far from the first."""
+    weights = np.abs(blocks)
+    best_scales, best_codes = _coded(blocks, first, half)
+    best_error = _error(blocks, best_codes, best_scales, weights)
+    for stretch in _STRETCHES:
+        scales, codes = _coded(blocks, first * np.float32(stretch), half)
+        error = _error(blocks, codes, scales, weights)
         better = error < best_error
         np.copyto(best_scales, scales, where=better)
         np.copyto(best_codes, codes, where=better)
         np.copyto(best_error, error, where=better)
-    data = (best_codes + half).astype(np.uint8)
-    if bits == 4:
-        data = (data[..., 0::2] | (data[..., 1::2] << 4)).astype(np.uint8)
-    return data, best_scales[..., 0]
+    return best_scales, best_codes
 
 
-def _coded(blocks: Floats, scales: Floats, half: int) -> tuple[Floats, Floats, Floats]:
-    """scales, codes from −half to half − 1 and squared error of each block, for scales [n, K/32, 1]. In place: it is
-    where the time of an import goes."""
+def _coded(blocks: Floats, scales: Floats, half: int) -> tuple[Floats, Floats]:
+    """Scales [n, K/B, 1], never 0, and codes from −half to half − 1. In place: it is where an import's time goes."""
     scales = np.where(scales == 0, np.float32(1), scales).astype(np.float32)
     codes: Floats = blocks / scales
     np.clip(np.rint(codes, out=codes), -half, half - 1, out=codes)
+    return scales, codes
+
+
+def _error(blocks: Floats, codes: Floats, scales: Floats, weights: Floats) -> Floats:
     off = codes * scales
     off -= blocks
-    return scales, codes, np.einsum("nki,nki->nk", off, off)[..., None]
+    off *= off
+    found: Floats = np.einsum("nki,nki->nk", off, weights)[..., None]
+    return found
+
+
+def _level(blocks: Floats, codes: Floats, scales: Floats) -> Floats:
+    """The scales, each times what makes the coded block as long as the block, measured along the block."""
+    own = np.einsum("nki,nki->nk", blocks, blocks)[..., None]
+    coded = np.einsum("nki,nki->nk", blocks, codes)[..., None] * scales
+    longer = np.divide(own, coded, out=np.ones_like(own), where=coded > 0)
+    found: Floats = np.where(np.abs(longer - 1) < _ROUNDING, scales, scales * longer)
+    return found

@@ -18,7 +18,7 @@ from model_runtime import graph, manifest
 from model_runtime.errors import ShardError
 from model_runtime.manifest import Manifest, Sharding
 from model_runtime.nodes import Precision, Weights
-from model_runtime.quantize import BLOCK, Floats
+from model_runtime.quantize import Floats, wide
 from model_runtime.shares import ShareWeights, shares
 
 Progress = Callable[[int, int], None]  # weights done, weights in all
@@ -62,7 +62,7 @@ def _write(source: Path, described: Manifest, workshop: Path, sharding: Sharding
     shape, precision = described.shape, _precision(described, sharding)
     in_blocks = precision in ("int8", "int4", "device4")
     weights = _Told(graph.read_weights(source, shape), sharding.ranks, progress)
-    for rank, share in enumerate(shares(shape, sharding.ranks, BLOCK if in_blocks else 1)):
+    for rank, share in enumerate(shares(shape, sharding.ranks, wide(shape.ffn_size) if in_blocks else 1)):
         graph.write_stretches(
             [workshop / graph_file(rank, at) for at in range(len(graph.stretches(shape)))],
             workshop / data_file(rank),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
 import pytest
 
-from model_runtime import graph, manifest
+from model_runtime import graph, manifest, nodes
 from model_runtime.errors import ModelError
 from model_runtime.nodes import Nodes
 from model_runtime.onnx_backend import OnnxBackend
@@ -114,6 +115,28 @@ def test_stored_weights_can_be_read_back(tmp_path: Path, precision: Precision) -
     bound = {"fp32": 0.0, "int8": 0.02, "int4": 0.4}[precision]
     for name, value in weights.items():
         assert np.abs(found[name] - value).max() <= bound * np.abs(value).max(), name
+
+
+@pytest.mark.parametrize("block", [32, 128])
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_blocks_short_and_long_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Literal["int8", "int4"], block: int
+) -> None:
+    shape = msgspec.structs.replace(tiny.SHAPE, hidden_size=128, ffn_size=256)
+    described = msgspec.structs.replace(manifest.read(tiny.write(tmp_path)), shape=shape, prefill="same")
+    random = np.random.default_rng(3)
+    weights = {name: np.ones(length, np.float32) for name, length in graph.vector_names(shape).items()}
+    for name, (rows, width) in graph.matrix_names(shape).items():
+        weights[name] = random.standard_normal((rows, width), np.float32) / np.float32(np.sqrt(width))
+    monkeypatch.setattr(nodes, "wide", lambda width: block)
+    graph.write_model(tmp_path, shape, weights, precision)
+    codes = Stored(tmp_path / graph.GRAPH)["layers.0.down.weight.codes"]
+    assert codes.shape == (128, 256 // block, block * int(precision[3]) // 8)
+    read = graph.read_weights(tmp_path, shape)
+    expected = tiny.logits(read, TOKENS, shape)[-1]
+    backend = OnnxBackend.open(tmp_path, described, cache=tmp_path / "cache")
+    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    assert np.abs(found - expected).max() <= 0.05 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("qk_norm", [True, False])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_runtime.quantize import BLOCK, from_blocks, to_blocks, to_columns
+from model_runtime.quantize import BLOCK, from_blocks, to_blocks, to_columns, wide
 
 
 @pytest.mark.parametrize(("bits", "bound"), [(8, 0.006), (4, 0.11)])
@@ -15,6 +15,22 @@ def test_blocks_of_a_normal_matrix_are_off_by_little(bits: int, bound: float) ->
     matrix = np.random.default_rng(0).standard_normal((64, 256)).astype(np.float32)
     off = from_blocks(to_blocks(matrix, bits)) - matrix
     assert np.sqrt((off**2).mean()) <= bound
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_what_comes_from_blocks_gets_the_blocks_it_had(bits: int) -> None:
+    matrix = np.random.default_rng(0).standard_normal((64, 512)).astype(np.float32)
+    blocks = to_blocks(matrix, bits, wide(512))
+    again = to_blocks(from_blocks(blocks), bits, wide(512))
+    assert np.array_equal(again.data, blocks.data)
+    assert np.array_equal(again.scales, blocks.scales)
+
+
+@pytest.mark.parametrize("block", [32, 128])
+def test_a_matrix_in_4_bits_is_no_smaller_than_it_was(block: int) -> None:
+    matrix = np.random.default_rng(0).standard_normal((64, 512)).astype(np.float32)
+    along = (from_blocks(to_blocks(matrix, 4, block)) * matrix).sum() / (matrix**2).sum()
+    assert along == pytest.approx(1, abs=1e-4)
 
 
 @given(seed=st.integers(0, 2**32 - 1), bits=st.sampled_from([4, 8]), magnitude=st.floats(1e-6, 1e6))
