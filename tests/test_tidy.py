@@ -259,7 +259,7 @@ def test_no_file_names_a_path_of_a_developers_machine() -> None:
 
 def test_locks_hold_versions_and_hashes_and_no_address() -> None:
     locks = sorted((ROOT / "requirements").glob("*.txt"))
-    assert [lock.stem for lock in locks] == ["dev", "gpu", "parity", "run", "train"]
+    assert [lock.stem for lock in locks] == ["dev", "gpu", "parity", "run", "shards", "train"]
     for lock in locks:
         text = lock.read_text(encoding="utf-8")
         assert "://" not in text, lock.name
