@@ -1,4 +1,4 @@
-"""Makes the embedded model: named packages in, a model directory out. Offline; nothing of it ships in the wheel.
+"""Makes models: the embedded one of named packages, a team's of its repositories. Nothing of it ships in the wheel.
 
 The story in order; `python -m training` tells it step by step. Modules, each of which imports only those above it:
 
@@ -23,4 +23,11 @@ The story in order; `python -m training` tells it step by step. Modules, each of
     export      a checkpoint to a model directory
     trust       a model and held-out packages to how far it believes a memory
     card        all of its figures to a model card
+    repositories  a team's folders and code by others to what is learnt, replayed and judged
+    gaps        held-out files to gaps, and how well an engine fills them
+    judgement   the same gaps filled before and after to whether the model may be published
+    bases       a folder to the model it holds
+    whole       a network of ours and rows to the whole of it tuned
+    adapters    a Hugging Face checkpoint and rows to a tuned one
+    finetune    all that in the order it happens, to a model in the library
 """

@@ -1,4 +1,4 @@
-"""The command line of training: `python -m training corpus | tokenizer | rows | train | export`.
+"""The command line of training: `python -m training corpus | tokenizer | rows | train | export | finetune`.
 
 Ignores how each step works; says what went wrong in one line and leaves with code 1.
 """
@@ -9,7 +9,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
+from model_runtime import manifest
+from model_runtime.errors import LacunaRuntimeError
 from training import sources
 
 WORK = Path(__file__).parent / "runs" / "out"
@@ -115,6 +118,25 @@ def _notice(options: argparse.Namespace) -> None:
     (options.model / "NOTICE").write_text(text, encoding="utf-8")
 
 
+def _finetune(options: argparse.Namespace) -> int:
+    from training import finetune
+
+    given = vars(options)
+    known: dict[str, Any] = {
+        key: tuple(one) if isinstance(one, list) else one for key, one in given.items() if key != "step"
+    }
+    target = known.pop("out") or finetune.library() / options.name
+    work = known.pop("work") or WORK / "finetune" / options.name
+    done = finetune.finetune(finetune.Order(target=target.absolute(), work=work.absolute(), **known))
+    if done is None:
+        return 0
+    if not done.published:
+        print(f"not published; it lies in {done.model}, and --publish-anyway takes it as it is", file=sys.stderr)
+        return 1
+    print(f"{done.model}; to let it answer: lacuna model use {options.out or options.name}")
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training", description="Make the embedded model.")
     steps = parser.add_subparsers(required=True, metavar="STEP")
@@ -203,18 +225,51 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--cache", type=Path, default=WORK / "cache", help="folder of the fetched archives")
     one.add_argument("--lock", type=Path, default=sources.LOCK, help="of the packages the model learnt from")
     one.set_defaults(step=_notice)
+    _add_finetune(steps.add_parser("finetune", help="tune a model on a team's repositories, judge and publish it"))
     return parser
+
+
+def _add_finetune(one: argparse.ArgumentParser) -> None:
+    add = one.add_argument
+    add("--repo", dest="repositories", nargs="+", type=Path, required=True, metavar="DIR", help="the team's code")
+    add("--base", type=Path, default=manifest.embedded(), metavar="DIR", help="a model of ours, or a checkpoint")
+    add("--name", default="tuned", help="what the model is called in the library")
+    add("--method", choices=("full", "lora", "adalora", "freeze"), help="lora, unless told; a model of ours: full")
+    add("--epochs", type=int, default=4, help="times that the team's code is read")
+    add("--rate", type=float, default=1.0, help="times the usual learning rates")
+    add("--batch", type=int, default=4096, help="tokens a step")
+    add("--held-out", type=float, default=0.15, help="share of the team's files to judge by")
+    add("--replay", nargs="*", type=Path, metavar="DIR", help="code by others to learn beside, so as not to forget")
+    add("--replayed", type=float, default=0.25, metavar="SHARE", help="how much of what is learnt that is")
+    add("--regression", nargs="+", type=Path, metavar="DIR", help="code by others to judge by, in many languages")
+    add(
+        "--gaps",
+        dest="count",
+        type=int,
+        default=100,
+        help="of each language by others; five times as many of the team's",
+    )
+    add("--tolerance", type=float, default=0.02, help="share by which the code of others may become dearer")
+    add("--publish-anyway", action="store_true", help="though it has become worse")
+    add("--quant", choices=("int4", "int8", "hybrid", "fp16", "fp32"), default="int8", help="of a checkpoint by others")
+    add("--launch", type=Path, metavar="FILE", help="a configuration of accelerate: FSDP, DeepSpeed, several devices")
+    add("--dry-run", action="store_true", help="prepare all, take one step of a checkpoint by others, write no model")
+    add("--device", default="cpu")
+    add("--threads", type=int, help="of the judging")
+    add("--seed", type=int, default=1)
+    add("--work", type=Path, help="folder of what is made on the way; the same command goes on there")
+    add("--out", type=Path, metavar="DIR", help="the model directory to make, elsewhere than in the library")
+    one.set_defaults(step=_finetune)
 
 
 def main() -> int:
     """Run one step; the exit code."""
     options = _parser().parse_args()
     try:
-        options.step(options)
-    except (OSError, ValueError, RuntimeError) as error:
+        return options.step(options) or 0
+    except (OSError, ValueError, RuntimeError, LacunaRuntimeError) as error:
         print(f"training: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 if __name__ == "__main__":

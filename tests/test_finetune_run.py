@@ -1,0 +1,177 @@
+"""Tuning itself, at toy size on the CPU: models of ours, checkpoints by others, several processes. Needs torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch comes with the `train` extra; `make test-training` brings it")
+transformers = pytest.importorskip("transformers", reason="it comes with the `finetune` extra")
+
+from lacuna import library, shelf  # noqa: E402
+from model_runtime import manifest  # noqa: E402
+from model_runtime.engine import Engine  # noqa: E402
+from model_runtime.prompt import Infill, lay_out  # noqa: E402
+from model_runtime.sequence import Cancel, Finish, Generation  # noqa: E402
+from tests import checkpoints, team  # noqa: E402
+from training import __main__ as command  # noqa: E402
+from training import adapters, finetune, repositories  # noqa: E402
+
+pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
+torch.set_num_threads(1)  # a toy waits longer for a second thread than it computes
+RUNS = repositories.CHECKOUT / "training" / "runs" / "finetune"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    """A team, code by others and a tiny model of ours."""
+    return team.folders(tmp_path)
+
+
+def foreign(folder: Path, kind: str) -> Path:
+    """A random checkpoint: llama-like with markers to infill, or CodeGen, which has none."""
+    if kind == "codegen":
+        return checkpoints.gptj("codegen").write(folder)
+    return replace(checkpoints.llama(model_type="qwen2"), markers=checkpoints.QWEN_MARKERS).write(folder)
+
+
+def written(directory: Path, cache: Path) -> Finish:
+    """How a generation of the model ended."""
+    engine = Engine.open(directory, cache=cache, threads=1)
+    prompt = lay_out(Infill("a.py", "def area(r):\n    return ", "\n"), engine.tokenizer, engine.manifest.fim, 400)
+    *_, last = engine.generate(Generation(prompt.tokens, max_tokens=8), Cancel())
+    engine.close()
+    assert isinstance(last, Finish)
+    return last
+
+
+def test_a_model_of_ours_is_tuned_published_and_listed(
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(made / "home"))
+    done = finetune.finetune(
+        team.order(made, target=finetune.library() / "ours", replay=(), rate=8.0, count=20, publish_anyway=True)
+    )
+    assert done is not None and done.published and done.model == library.find("ours")
+    tally = done.verdict.own["python"]
+    assert tally.bits_after < 0.8 * tally.bits_before and tally.cost.high < 0
+    described = manifest.read(done.model)
+    manifest.check(done.model, described)
+    assert described.name == "ours" and described.description == "tiny tuned on team"
+    assert described.weights == "fp32" and described.fim == manifest.read(made / "base").fim
+    assert json.loads((done.model / finetune.REPORT).read_text())["own"]["python"]["gaps"] == tally.gaps
+    shelf.list_(as_json=False)
+    assert "ours" in capsys.readouterr().out
+    assert written(done.model, made / "cache").usage.generated == 8
+
+
+def test_a_model_tuned_on_one_language_alone_is_refused_and_nothing_is_published(
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plan = {"replay": (team.scripts(made / "scripts", 24),), "replayed": 0.5, "epochs": 3, "rate": 8.0, "count": 40}
+    both = finetune.finetune(team.order(made, target=made / "both", publish_anyway=True, **plan))
+    assert both is not None and both.verdict.others["javascript"].bits_after < 4  # it has learnt that too
+    arguments = ["--repo", made / "team", "--base", both.model, "--replay", "--regression", made / "others"]
+    arguments += ["--out", made / "alone", "--work", made / "work-alone", "--name", "alone"]
+    arguments += ["--epochs", "2", "--batch", "1024", "--rate", "8", "--gaps", "40"]
+    monkeypatch.setattr("sys.argv", ["training", "finetune", *map(str, arguments)])
+    assert command.main() == 1
+    said = capsys.readouterr()
+    assert "other javascript became worse" in said.out and "--publish-anyway" in said.err
+    assert not (made / "alone").exists()
+    monkeypatch.setattr("sys.argv", ["training", "finetune", *map(str, arguments), "--publish-anyway"])
+    assert command.main() == 0
+    assert (made / "alone" / manifest.MANIFEST).exists()
+
+
+def test_tuning_stopped_in_the_middle_goes_on_where_it_was(
+    made: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from training import train
+
+    whole = finetune.finetune(
+        team.order(made, target=made / "one", work=made / "one-work", count=4, publish_anyway=True)
+    )
+    real = train._is_over
+    monkeypatch.setattr(train, "_is_over", lambda place, *rest: place.step == 3 or real(place, *rest))
+    halved = team.order(made, target=made / "two", work=made / "two-work", count=4, publish_anyway=True)
+    with pytest.raises(RuntimeError, match="stopped at step 3"):
+        finetune.finetune(halved)
+    monkeypatch.undo()
+    done = finetune.finetune(halved)
+    assert whole is not None and done is not None and done.verdict == whole.verdict
+    assert (made / "one" / "model.onnx.data").read_bytes() == (made / "two" / "model.onnx.data").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "codegen"])
+@pytest.mark.parametrize("method", ["lora", "adalora", "freeze", "full"])
+def test_a_checkpoint_by_others_is_tuned_merged_imported_and_completes(
+    made: Path,
+    kind: str,
+    method: str,
+) -> None:
+    base = foreign(made / "checkpoint", kind)
+    done = finetune.finetune(
+        team.order(made, base=base, method=method, epochs=1, rate=10.0, batch=2048, count=8, publish_anyway=True)
+    )
+    assert done is not None and done.published
+    tally = done.verdict.own["python"]
+    assert tally.bits_after < tally.bits_before
+    described = manifest.read(done.model)
+    manifest.check(done.model, described)
+    assert described.name == "ours" and described.weights == "int8"
+    assert described.fim.layout == ("psm" if kind == "qwen2" else "prefix")
+    assert written(done.model, made / "cache").usage.generated
+
+
+def logits(model: Any) -> Any:
+    model.eval()
+    with torch.no_grad():
+        return model(input_ids=torch.arange(40, 100)[None]).logits.numpy()
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "codegen"])
+@pytest.mark.parametrize("method", ["lora", "adalora"])
+def test_the_merged_model_computes_what_the_adapters_computed(tmp_path: Path, kind: str, method: str) -> None:
+    base = foreign(tmp_path / "checkpoint", kind)
+    model = adapters.adapted(base, method, 100)  # type: ignore[arg-type]
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "lora_" in name and weight.requires_grad:
+                weight.copy_(0.2 * torch.randn(weight.shape, generator=generator))
+    with model.disable_adapter():
+        plain = logits(model)
+    adapted = logits(model)
+    merged = logits(adapters.merged(model))
+    assert abs(adapted - plain).max() > 0.1
+    assert np.allclose(merged, adapted, atol=1e-3)
+
+
+def test_freezing_moves_the_last_layers_alone(tmp_path: Path) -> None:
+    model = adapters.adapted(foreign(tmp_path / "checkpoint", "qwen2"), "freeze", 10)
+    moved = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert moved and all(name.startswith("model.layers.1.") for name in moved)
+
+
+@pytest.fixture
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One thread for each of the processes that are started."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def test_two_processes_tune_one_checkpoint(made: Path, quiet: None) -> None:
+    base = foreign(made / "checkpoint", "qwen2")
+    both = team.order(made, base=base, launch=RUNS / "two-processes.yaml", rate=10.0, batch=2048, count=8)
+    done = finetune.finetune(both)
+    assert done is not None and done.verdict.own["python"].bits_after < done.verdict.own["python"].bits_before

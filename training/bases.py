@@ -1,0 +1,85 @@
+"""A folder in, the model it holds out: ours, to be tuned whole, or a Hugging Face checkpoint. Needs no PyTorch.
+
+Ours is a model directory, whose stored integers are read back as floats, or one of our own checkpoints.
+Ignores how either is tuned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model_runtime import graph, importer, manifest, tokenizer
+from model_runtime.manifest import Manifest, Shape
+from training import checkpoint, export
+from training.samples import FIM
+
+
+@dataclass(frozen=True)
+class Own:
+    """A network that `training.model` describes. directory: it as the runtime opens it."""
+
+    directory: Path
+    manifest: Manifest
+    weights: Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """A checkpoint in the layout of Hugging Face. directory: it as the runtime opens it; source: as it came."""
+
+    directory: Path
+    manifest: Manifest
+    source: Path
+
+
+def opened(folder: Path, work: Path, quant: importer.Quant) -> Own | Foreign:
+    """The base in a folder; `work` keeps what has to be made of it. Raises ValueError, ModelError, OSError."""
+    if (folder / manifest.MANIFEST).is_file():
+        return _ours(folder)
+    if (folder / checkpoint.STATE).is_file():
+        made = work / "base"
+        tokens = manifest.embedded() / tokenizer.FILE
+        export.export(folder, tokens, made, "base", "int8")
+        return Own(made, manifest.read(made), export.network(folder)[1])
+    if (folder / "config.json").is_file():
+        made = work / f"base-{quant}"
+        if not made.exists():
+            importer.write(importer.examine(folder, name="base", quant=quant), made)
+        return Foreign(made, manifest.read(made), folder)
+    raise ValueError(
+        f"{folder} holds no model; --base takes a model directory of ours, one of our checkpoints, "
+        "or the folder of a Hugging Face checkpoint"
+    )
+
+
+def _ours(folder: Path) -> Own:
+    found = manifest.read(folder)
+    manifest.check(folder, found)
+    if found.fim != FIM or found.shape != _known(found.shape):
+        raise ValueError(
+            f"{folder} was imported from somebody's checkpoint; give that checkpoint's folder as --base, "
+            "its weights are whole there"
+        )
+    return Own(folder, found, dict(graph.read_weights(folder, found.shape)))
+
+
+def _known(shape: Shape) -> Shape:
+    """The network of these sizes that `training.model` can be."""
+    return Shape(
+        vocab_size=shape.vocab_size,
+        hidden_size=shape.hidden_size,
+        layers=shape.layers,
+        heads=shape.heads,
+        kv_heads=shape.kv_heads,
+        head_size=shape.head_size,
+        ffn_size=shape.ffn_size,
+        context_length=shape.context_length,
+        rope_theta=shape.rope_theta,
+        norm_epsilon=shape.norm_epsilon,
+        qk_norm=True,
+    )
