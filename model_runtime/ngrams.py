@@ -126,6 +126,21 @@ class NGrams:
             return self.after(context[-shortest + 1 :])
         return continuation
 
+    def among(
+        self, allowed: NDArray[np.int64], context: Sequence[int], known: Continuation | None
+    ) -> Continuation | None:
+        """What followed the longest end of `context` that went on with one of these tokens, and these alone.
+
+        known: what `after` says of the context.
+        """
+        while known is not None:
+            fit = np.isin(known.tokens, allowed)
+            if fit.any():
+                shares = known.shares[fit]
+                return Continuation(known.length, known.found, known.tokens[fit], shares / shares.sum())
+            known = self.after(context[len(context) - known.length + 1 :]) if known.length > 1 else None
+        return None
+
     def draft(self, context: Sequence[int], count: int, before: Continuation | None = None) -> list[Continuation]:
         """What followed this context, then it and the likeliest token that followed, and so on, up to `count` times.
 

@@ -104,9 +104,12 @@ class Task(Turn, Generic[Store]):
         if generation.memory is not None:
             foreseen = text.drafter.foreseen if text.drafter is not None else None
             text.known = foreseen or generation.memory.after(text.slot.tokens[-LONGEST:], text.known)
-            scores = mix(scores, text.known, trust)
+        known = text.known
         if allowed is not None:
             scores = only(scores, allowed)
+            if generation.memory is not None:
+                known = generation.memory.among(allowed, text.slot.tokens[-LONGEST:], known)
+        scores = mix(scores, known, trust)
         if generation.temperature and self._random is None:
             self._random = np.random.default_rng(generation.seed)
         token = choose(scores, generation.sampling, self._random)

@@ -48,6 +48,29 @@ def test_it_counts_as_one_would_by_hand(streams: Streams, context: list[int]) ->
 
 
 @given(
+    st.lists(st.lists(st.integers(0, 3), max_size=60), max_size=5),
+    st.lists(st.integers(0, 3), min_size=1, max_size=12),
+    st.sets(st.integers(0, 3), min_size=1),
+)
+def test_where_only_some_may_follow_the_longest_end_that_any_of_them_followed_counts(
+    streams: Streams, context: list[int], allowed: set[int]
+) -> None:
+    memory = NGrams(streams, 10_000)
+    found = memory.among(np.array(sorted(allowed)), context, memory.after(context))
+    ends = [counted(streams, context[-length:]) for length in range(len(context), 0, -1)]
+    fit = [
+        (length, [followed[one] for one in sorted(allowed)]) for length, followed in ends if followed.keys() & allowed
+    ]
+    if found is None:
+        assert not fit
+        return
+    length, counts = fit[0]
+    assert found.length == length
+    shares = [float(found.shares[found.tokens == one].sum()) for one in sorted(allowed)]
+    assert shares == pytest.approx([count / sum(counts) for count in counts])
+
+
+@given(
     st.lists(st.lists(st.integers(0, 2), max_size=60), max_size=5), st.lists(st.integers(0, 2), min_size=1, max_size=50)
 )
 def test_going_on_from_the_answer_before_finds_the_same(streams: Streams, context: list[int]) -> None:
