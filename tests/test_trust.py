@@ -63,6 +63,11 @@ def test_a_model_is_observed_on_real_files_and_its_manifest_keeps_the_fit(tmp_pa
     assert manifest.read(model).trust == found
 
 
+def test_the_memory_knows_a_file_without_the_lines_that_are_asked_for() -> None:
+    assert trust.without("a\nb\nc\nd", [2, 0]) == ["", "b\n", "d\n"]
+    assert trust.without("a\nb", []) == ["a\nb\n"]
+
+
 def test_packages_without_lines_are_refused(tmp_path: Path) -> None:
     engine = Engine.open(tiny.write(tmp_path / "model"), cache=tmp_path / "cache")
     with pytest.raises(ValueError, match="take more lines"):

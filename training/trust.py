@@ -1,12 +1,13 @@
 """A model and held-out packages in, how far that model should believe a workspace's n-grams out.
 
 For each of some lines of some files: the model's distribution before every token, and the memory's, which knows
-the package's other files only. The five slopes of `manifest.Trust` are then those under which the true tokens
-are likeliest. Needs no PyTorch.
+the rest of the package, the rest of the file included. The five slopes of `manifest.Trust` are then those under which
+the true tokens are likeliest. Needs no PyTorch.
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,8 +52,10 @@ def observe(engine: Engine, packages: Mapping[str, Sequence[SourceFile]], lines:
     for files in packages.values():
         drawn = rng.sample(list(files), min(_FILES, len(files)))
         for file in drawn:
-            memory = NGrams((engine.tokenizer.encode_once(one.text) for one in files if one is not file), TOKENS)
-            for number in _numbers(file.text, max(1, lines // len(packages) // len(drawn)), rng):
+            numbers = _numbers(file.text, max(1, lines // len(packages) // len(drawn)), rng)
+            texts = [*without(file.text, numbers), *(one.text for one in files if one is not file)]
+            memory = NGrams(map(engine.tokenizer.encode_once, texts), TOKENS)
+            for number in numbers:
                 rows += _line(engine, memory, file, number)
     if not rows:
         raise ValueError("not one token of the packages is known to both model and memory; take more lines")
@@ -78,6 +81,13 @@ def write(directory: Path, trust: Trust) -> Manifest:
     written = msgspec.structs.replace(manifest.read(directory), trust=trust)
     (directory / manifest.MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(written), indent=2) + b"\n")
     return written
+
+
+def without(text: str, numbers: Sequence[int]) -> list[str]:
+    """What is left of a text without these lines, in pieces."""
+    bounds = [-1, *sorted(numbers), text.count("\n") + 1]
+    lines = [line + "\n" for line in text.split("\n")]
+    return ["".join(lines[first + 1 : last]) for first, last in itertools.pairwise(bounds)]
 
 
 def _share(observed: Observed, slopes: Array) -> Array:
