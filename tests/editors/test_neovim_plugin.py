@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.editors.neovim import PLUGIN, Neovim, alive, children
+from tests.editors.neovim import PLUGIN, Neovim, alive, children, version
 
 SERVER = Path(__file__).with_name("scripted_server.py")
 
@@ -288,6 +288,21 @@ def test_the_server_hears_where_the_cursor_rests(start: Start) -> None:
         editor.wait_for_server()
         editor.type("jj")
         editor.wait_for(lambda: [told["position"]["line"] for told in editor.told("lacuna/cursor")][-1:] == [2])
+
+
+@pytest.mark.skipif(version() < (0, 10), reason="Neovim knows snippets of its own from 0.10 on")
+def test_the_server_hears_that_a_snippets_places_are_filled_in(start: Start) -> None:
+    with start("") as editor:
+        editor.wait_for_server()
+        editor.type("i")
+        editor.lua("vim.snippet.expand('for ${1:each} in ${2:all}:$0')")
+        editor.type("o")
+        editor.wait_for(lambda: [told["inSnippet"] for told in editor.told("lacuna/cursor")][-1:] == [True])
+        editor.type("ne")
+        editor.lua("vim.snippet.stop()")
+        editor.type("x")
+        editor.wait_for(lambda: [told["inSnippet"] for told in editor.told("lacuna/cursor")][-1:] == [False])
+        assert editor.lines() == ["for onex in all:"]
 
 
 def test_disable_and_enable_switch_suggestions(adding: Editor) -> None:

@@ -33,15 +33,25 @@ function attach(bufnr)
   end
 end
 
---- Tells the server where the cursor rests outside insert mode, so that it can read ahead. Once a row.
+--- Tells the server where the cursor rests outside insert mode, so that it can read ahead, once a row; and in any mode
+--- when the places of a snippet begin or cease to be filled in, for it keeps quiet meanwhile.
 local function tell_cursor()
-  local row = -1
+  local last, filling = '', {}
   return function(event)
     local server = wanted(event.buf) and client.of(event.buf)
-    local now = event.buf .. ':' .. api.nvim_win_get_cursor(0)[1]
-    if server and now ~= row then
-      row = now
-      client.notify(server, 'lacuna/cursor', client.position(server))
+    if not server then
+      return
+    end
+    local in_snippet = vim.snippet ~= nil and vim.snippet.active()
+    local row = event.buf .. ':' .. api.nvim_win_get_cursor(0)[1]
+    local is_writing = api.nvim_get_mode().mode:match('^[is]') ~= nil
+    if in_snippet ~= (filling[event.buf] or false) or (row ~= last and not is_writing) then
+      last, filling[event.buf] = row, in_snippet
+      client.notify(
+        server,
+        'lacuna/cursor',
+        vim.tbl_extend('force', client.position(server), { inSnippet = in_snippet })
+      )
     end
   end
 end
@@ -155,6 +165,10 @@ function M.setup(given)
   api.nvim_set_hl(0, 'LacunaGhost', { default = true, link = 'Comment' })
 
   local group = api.nvim_create_augroup(GROUP, { clear = true })
+  api.nvim_create_autocmd(
+    { 'CursorMoved', 'BufEnter', 'ModeChanged', 'CursorMovedI', 'TextChangedI' }, -- before the engine's, which ask
+    { group = group, callback = tell_cursor() }
+  )
   M.engine.start(M.options, wanted, group)
   map_trigger()
   api.nvim_create_autocmd({ 'FileType', 'BufEnter', 'InsertEnter' }, {
@@ -163,7 +177,6 @@ function M.setup(given)
       attach(event.buf)
     end,
   })
-  api.nvim_create_autocmd({ 'CursorMoved', 'BufEnter' }, { group = group, callback = tell_cursor() })
   api.nvim_create_autocmd({ 'LspAttach', 'LspDetach' }, {
     group = group,
     callback = vim.schedule_wrap(function()
