@@ -1,8 +1,8 @@
 """A Suggestion and the Snapshot it is for in, as much of it as adds no error to the code out.
 
 The tree of the code without it is made on a thread of its own, while the model writes; the text changes little of that.
-No key waits for more work than a few milliseconds of it. What cannot be looked at in that time is shown as far as it
-goes by its look: one line, and no bracket or quote left open. A language without a grammar is not looked at.
+No key waits for more work than a few milliseconds of it. What cannot be looked at in that time is not shown; in a
+language without a grammar nothing is looked at.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from retrieval.languages import Language
 
 BUDGET = 0.003  # seconds of work on a suggestion that an answer waits for
 PARSING = 0.030  # seconds of work on the tree around it, done before the suggestion is there but after a jump
-BUSY = 0.100  # seconds for that, on a machine that is busy with other things
+BUSY = 0.250  # seconds for that, on a machine that is busy with other things
 
 HEAD_START = 0.004  # seconds for the request to the model, which goes first
+
+NO_TIME = "there was no time to see whether it fits"
 
 _HEAD = re.compile(r"(?:[:{(\[]|=>|\b(?:do|then|else|begin))$")
 
@@ -69,12 +71,12 @@ class Soundness:
             return found
         await asyncio.wait({parsed}, timeout=BUSY)
         if not parsed.done() or (gap := parsed.result()) is None:
-            return _by_its_look(found)
+            return Nothing(NO_TIME, found.whole)
         line, column = content(snapshot.lines[snapshot.cursor.line]), snapshot.cursor.column
         removed = line[column : column + found.replaces]
         text = _fitting(gap, found, removed, time.thread_time() + BUDGET)
         if text is None:
-            return _by_its_look(found)
+            return Nothing(NO_TIME, found.whole)
         if text == found.text:
             return found
         if not text.strip():
@@ -92,23 +94,20 @@ def _language(snapshot: Snapshot) -> Language:
     return languages.named(snapshot.language) or languages.of(snapshot.path)
 
 
-def _by_its_look(found: Suggestion) -> Suggestion | Nothing:
-    """As much of it as may be shown without having been looked at; nothing that replaces what is there."""
-    text = lexis.balanced(found.text.split("\n", 1)[0]).rstrip()
-    if found.replaces or not text:
-        return Nothing("there was no time to see whether it fits", found.whole)
-    return replace(found, text=text)
-
-
 def _fitting(gap: Gap, found: Suggestion, removed: str, until: float) -> str | None:
     """The text, with the closers that it lacks, or cut; None when time is up."""
 
+    first, several, _ = found.text.partition("\n")
+    strict = not found.whole or bool(removed) or bool(several)
+
     def sound(text: str) -> int | None:
-        return insertion.sound(gap, text, removed, until - time.thread_time(), strict=not found.whole or bool(removed))
+        return insertion.sound(gap, text, removed, until - time.thread_time(), strict=strict)
 
     length = sound(found.text)
     if length is None or length == len(found.text):
         return None if length is None else found.text
+    if length == 0 and several and first.strip() and not removed:  # code that is broken anyway
+        return _fitting(gap, replace(found, text=first), "", until)
     if removed:  # without what goes on behind the editor's closers, these stay
         closer = removed.lstrip()[:1]
         at = found.text.find(closer) if closer in lexis.QUOTES else lexis.first_closer(found.text)

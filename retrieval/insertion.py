@@ -24,12 +24,13 @@ from retrieval.languages import Language
 if TYPE_CHECKING:
     from tree_sitter import Parser, Tree
 
-WHOLE = 3_000  # lines: a longer file is read in part
+WHOLE = 1_500  # lines: a longer file is read in part
 ABOVE, BELOW = 120, 60  # lines of that part
 REACH = 3_000  # lines in which what opens and closes the blocks around the part is looked for
 
 _TOKEN = re.compile(r"\w+|[)\]}\"'`;]")  # what a piece of code may end with
 _LINE_END = re.compile(r"\n")
+_TRIPLE = '"""'
 _GOES_ON = re.compile(r"[)\]}]|(?:else|elif|elsif|except|finally|catch|rescue|ensure)\b")  # of a block above
 _CLOSES = re.compile(r"[)\]}]|end\b|fi\b|done\b|esac\b")
 
@@ -56,7 +57,7 @@ def gap(
         return None
     stop = time.thread_time() + seconds
     for whole in (True, False) if len(lines) <= WHOLE else (False,):
-        above, below = (lines[:line], lines[line + 1 :]) if whole else _around(lines, line)
+        above, below = (lines[:line], lines[line + 1 :]) if whole else _around(lines, line, language)
         before = _bytes("".join((*above, lines[line][:column])))
         after = _bytes("".join((lines[line][column:], *below)))
         try:
@@ -79,15 +80,16 @@ def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003, *, str
     only where that mends it; strict: there it is no good at all unless it is clear of what is broken.
     """
     stop = time.thread_time() + seconds
-    if (tree := _tree_with(one, text, removed, stop)) is None:
+    found = _with(one, text, removed, stop)
+    if found is None:
         return None
-    most = _errors(tree)
-    if most <= one.errors and not _touched(tree, len(one.before), len(one.before) + len(_bytes(text))):
+    most, touched = found
+    if most <= one.errors and not touched:
         return len(text)
     for length in _cuts(text):
-        if (tree := _tree_with(one, text[:length], "", stop)) is None:
+        if (found := _with(one, text[:length], "", stop)) is None:
             break
-        if (found := _errors(tree)) < most and found <= one.errors:
+        if found[0] < most and found[0] <= one.errors:
             return length
     return len(text) if most <= one.errors and not strict else 0  # broken before, and no part of the text mends it
 
@@ -105,19 +107,31 @@ def _cuts(text: str) -> Iterator[int]:
     return reversed(whole)
 
 
-def _tree_with(one: Gap, text: str, removed: str, stop: float) -> Tree | None:
-    """The code with the text in it; None when time is up."""
+def _with(one: Gap, text: str, removed: str, stop: float) -> tuple[int, bool] | None:
+    """How many errors the code holds with the text in it, and whether one touches that; None when time is up.
+
+    Where there were none, the first is enough to know: a parser may go on from one for a long time.
+    """
     assert one.language.grammar is not None
     middle, cut = _bytes(text), len(_bytes(removed))
     start = len(one.before)
-    row, column = one.before.count(b"\n"), start - one.before.rfind(b"\n") - 1
-    old_end = (row, column + cut)
-    rows = middle.count(b"\n")
-    new_end = (row + rows, len(middle) - middle.rfind(b"\n") - 1 if rows else column + len(middle))
+    end = start + len(middle)
+    source = one.before + middle + one.after[cut:]
     tree = one.tree.copy()
-    tree.edit(start, start + cut, start + len(middle), (row, column), old_end, new_end)
+    was = one.before + one.after
+    tree.edit(start, start + cut, end, _point(was, start), _point(was, start + cut), _point(source, end))
+    failed = False
+
+    def broken(has_error: bool) -> bool:
+        nonlocal failed
+        failed = has_error and not one.errors
+        return failed
+
     parser = _parser(threading.get_ident(), one.language.grammar)
-    return _parsed(parser, one.before + middle + one.after[cut:], tree, stop)
+    made = _parsed(parser, source, tree, stop, broken)
+    if failed:
+        return one.errors + 1, True
+    return None if made is None else (_errors(made), _touched(made, start, end))
 
 
 def _edited(old: Gap, source: bytes) -> Tree:
@@ -141,21 +155,23 @@ def _same(holds: Callable[[int], bool], most: int) -> int:
     return bisect_left(range(1, most + 1), True, key=lambda length: not holds(length))
 
 
-def _parsed(parser: Parser, source: bytes, old: Tree | None, stop: float) -> Tree | None:
-    """The tree, None when time is up."""
+def _parsed(
+    parser: Parser, source: bytes, old: Tree | None, stop: float, broken: Callable[[bool], bool] = lambda _: False
+) -> Tree | None:
+    """The tree; None when time is up, or when it is as broken as may be."""
     if time.thread_time() >= stop:
         return None
 
     def read(offset: int, _: object) -> bytes:
         return source[offset : offset + 8_192]
 
-    def late(*_: object) -> bool:
-        return time.thread_time() > stop
+    def enough(_: int, has_error: bool) -> bool:
+        return broken(has_error) or time.thread_time() > stop
 
     try:
         if old is None:
-            return parser.parse(read, progress_callback=late)
-        return parser.parse(read, old, progress_callback=late)
+            return parser.parse(read, progress_callback=enough)
+        return parser.parse(read, old, progress_callback=enough)
     except ValueError:
         parser.reset()
         return None
@@ -180,10 +196,28 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", errors="replace")
 
 
-def _around(lines: Sequence[str], line: int) -> tuple[list[str], list[str]]:
+def _around(lines: Sequence[str], line: int, language: Language) -> tuple[list[str], list[str]]:
     """What is read above a line of a long file and below it."""
     first, last = max(0, line - ABOVE), min(len(lines), line + 1 + BELOW)
+    first = _outside(lines, first, line, language)
+    if _is_inside("".join(lines[first:last]), language):
+        last = _outside(lines, last, min(len(lines), last + REACH), language)
     return [*_openers(lines, first), *lines[first:line]], [*lines[line + 1 : last], *_closers(lines, last)]
+
+
+def _outside(lines: Sequence[str], first: int, last: int, language: Language) -> int:
+    """The first of these lines that does not begin in a comment or a text in quotes; the very first if each does."""
+    if not _is_inside("".join(lines[:first]), language):
+        return first
+    end = language.block_comment[1] if language.block_comment else _TRIPLE
+    return next((at + 1 for at in range(first, last) if end in lines[at]), first)
+
+
+def _is_inside(text: str, language: Language) -> bool:
+    """Whether a text ends in a comment or a text in quotes that it opened, by its look."""
+    if language.block_comment is None:
+        return text.count(_TRIPLE) % 2 == 1
+    return text.rfind(language.block_comment[0]) > text.rfind(language.block_comment[1])
 
 
 def _openers(lines: Sequence[str], first: int) -> list[str]:

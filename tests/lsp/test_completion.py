@@ -311,22 +311,14 @@ async def test_a_part_that_would_break_the_code_is_waited_for_until_it_is_whole(
     assert answer.text == "del first.second"
 
 
-@pytest.mark.parametrize(
-    ("text", "said", "expected"),
-    [
-        ("value = 1\n<caret>\n", "return = 2\n", "return = 2"),
-        ("value = <caret>\n", "call(a, b", "call"),
-        ("def f():\n    <caret>\n\nf()\n", "a = 1\n    return a\n\nb\n", "a = 1"),
-        ("value = <caret>\n", "(", None),
-        ("value = f(<caret>)\n", "a) + f(b)", None),
-    ],
-)
-async def test_what_there_is_no_time_to_look_at_is_one_line_that_leaves_nothing_open(
-    make: Make, monkeypatch: pytest.MonkeyPatch, text: str, said: str, expected: str | None
-) -> None:
+async def test_what_there_is_no_time_to_look_at_is_not_shown(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soundness, "BUDGET", 0.0)
-    typing = make(text, {"before": "", "text": said})
-    assert await typing.ghost() == expected
+    typing = make(RETURN, SUM)
+    answer = await typing.answer()
+    assert (answer.text, answer.reason) == (None, soundness.NO_TIME)
+    monkeypatch.setattr(soundness, "BUDGET", 5.0)
+    assert await typing.ghost() == "left + right"
+    assert len(typing.asked) == 1
 
 
 SAID = ["left", "(", ")", "[", "]", "{", "}", ", ", " = ", "'", ".", "right", "\n    ", ":", "if "]

@@ -70,6 +70,27 @@ def test_without_a_grammar_nothing_is_known() -> None:
     assert insertion.gap(["x"], 0, 1, languages.LANGUAGES["markdown"]) is None
 
 
+@pytest.mark.parametrize(("language", "opening", "closing"), [("python", '"""', '"""'), ("cpp", "/*", "*/")])
+def test_a_long_file_is_not_read_from_the_midst_of_a_comment_or_a_docstring(
+    language: str, opening: str, closing: str
+) -> None:
+    head = "def f():\n" if language == "python" else "void f() {\n"
+    words = f"    {opening}\n" + "    It isn't so (yet\n" * 200 + f"    {closing}\n"
+    text = (
+        head
+        + "    x = 1;\n" * 2_000
+        + words
+        + "    x = 1;\n" * 30
+        + "    "
+        + CARET
+        + "\n"
+        + "    x = 1;\n" * 30
+        + words
+    )
+    text += "    x = 1;\n" * 2_000 + ("" if language == "python" else "}\n")
+    assert sound(text, "y(2);)", language) == "y(2);"
+
+
 def test_when_time_is_up_amid_the_search_what_breaks_the_code_is_no_good(monkeypatch: pytest.MonkeyPatch) -> None:
     one = insertion.gap(["x = 1\n", ""], 1, 0, languages.LANGUAGES["python"], PATIENCE)
     assert one is not None
