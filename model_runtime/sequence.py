@@ -18,6 +18,7 @@ from model_runtime.tokenizer import Tokenizer
 
 _LINE = re.compile(r"\n(?:[ \t\r]*\n)*([ \t]*)([^\s])")
 _BLANK = re.compile(r"\n\s*\Z")
+_ROUNDS, _CIRCLE = 4, 16  # times that the same tokens come again, and tokens in all, which make a circle
 _CLOSING = ")]}e"  # e: end, else, elif, except
 
 Reason = Literal["end", "stop", "length", "deadline", "cancelled"]
@@ -31,7 +32,7 @@ class Generation:
     max_lines: end before the newline that would follow this many lines; open_lines: this many where the last of those
     leaves a bracket or a block open by its look; stop: end before any of these texts; floor: before a line, but the
     first, that is indented no deeper than so many columns and does not look like the end of a block (a closing bracket,
-    a word that begins with e).
+    a word that begins with e). With max_lines a text also ends where it goes round in circles.
     deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
     memory: n-grams mixed into the model's distribution. n: texts wanted, up to so many that differ.
     client: between those of one priority, clients take turns; OWNER/NAME where several
@@ -154,6 +155,8 @@ class Sequence:
         self._stops = tuple(stop for stop in self.generation.stop if stop)
         self._most = self.generation.max_lines
         self._stream = self.tokenizer.stream()
+        self._said: list[int] = []
+        self._last: dict[int, int] = {}  # token → where it stood last
         if self.generation.max_tokens == 0:
             self.reason = "length"
 
@@ -169,9 +172,20 @@ class Sequence:
             return None
         self.generated += 1
         text = self._stopped(self._held + self._stream.push(token, skip))
-        if self.reason is None and self.generated >= self.generation.max_tokens:
+        if self.reason is None and (self.generated >= self.generation.max_tokens or self._circles(token)):
             self.reason = "length"
         return Token(text, logprob)
+
+    def _circles(self, token: int) -> bool:
+        """Whether the text has said the same a few times in a row, this token last, and so will go on for ever."""
+        said = self._said
+        said.append(token)
+        size = len(said) - 1 - self._last.get(token, len(said) - 1)
+        self._last[token] = len(said) - 1
+        if not size or self.generation.max_lines is None:
+            return False
+        length = size * max(_ROUNDS, -(-_CIRCLE // size))
+        return len(said) >= length and said[-length:-size] == said[size - length :]
 
     def flush(self) -> str:
         """What was held back, once no stop can complete it any more."""

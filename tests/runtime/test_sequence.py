@@ -37,6 +37,23 @@ def test_max_tokens_ends() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("f" + "(ab" * 9, "f" + "(ab" * 6),  # sixteen tokens at least
+        ("=" * 40, "=" * 16),
+        ("a.b.c.d.e.f.g.h.i.", "a.b.c.d.e.f.g.h.i."),
+        ("self.one." * 9, "self.one." * 4 + "s"),  # the first token that tells how long the circle is
+        ("0, 0, 0, 1, 0, 0, 0, 1", "0, 0, 0, 1, 0, 0, 0, 1"),
+    ],
+)
+def test_a_line_that_goes_round_in_circles_ends(text: str, expected: str) -> None:
+    shown, sequence = run(text, max_lines=1)
+    assert shown == expected
+    assert sequence.reason == ("end" if shown == text else "length")
+    assert run(text)[0] == text
+
+
+@pytest.mark.parametrize(
     ("lines", "expected"), [(1, "one"), (2, "one\ntwo"), (3, "one\ntwo\nthree"), (9, "one\ntwo\nthree\n")]
 )
 def test_max_lines_ends_before_the_newline_of_one_too_many(lines: int, expected: str) -> None:
