@@ -47,10 +47,10 @@ def test_max_tokens_ends() -> None:
     ],
 )
 def test_a_line_that_goes_round_in_circles_ends(text: str, expected: str) -> None:
-    shown, sequence = run(text, max_lines=1)
+    shown, sequence = run(text, max_lines=1, max_tokens=200)
     assert shown == expected
     assert sequence.reason == ("end" if shown == text else "length")
-    assert run(text)[0] == text
+    assert run(text, max_tokens=200)[0] == text
 
 
 @pytest.mark.parametrize(
