@@ -3,7 +3,7 @@
 The embedder here learns from the repository itself: words and their parts hashed into buckets,
 weighted by rarity, then brought down to the directions in which the repository's code differs
 (latent semantic analysis, Deerwester et al. 1990, by a randomized range finder, Halko et al. 2011).
-Any other that keeps to `Embedder` will do. Ignores where texts come from.
+Any other `Kind` will do. Ignores where texts come from.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -30,11 +30,7 @@ _SEED = 7
 
 
 class Embedder(Protocol):
-    """Makes vectors of texts. Vectors of two embedders fit together only when their names are equal."""
-
-    @property
-    def name(self) -> str:
-        """Which embedder, as learnt from what."""
+    """Makes vectors of texts."""
 
     @property
     def dimensions(self) -> int:
@@ -43,6 +39,22 @@ class Embedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Vectors:
         """[n, dimensions] of unit length; a text without words gets zeros."""
 
+    def to_bytes(self) -> bytes:
+        """What its kind makes it again from."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to come by an embedder; another name for each whose vectors are others.
+
+    learn: one for texts like these, which are some of a repository's; an embedder that is ready made ignores them.
+    load: the one that `to_bytes` wrote. Raises ValueError when it is not one.
+    """
+
+    name: str
+    learn: Callable[[Sequence[str]], Embedder]
+    load: Callable[[bytes], Embedder]
+
 
 @dataclass(frozen=True)
 class LatentSemantics:
@@ -50,11 +62,6 @@ class LatentSemantics:
 
     rarity: Vectors
     projection: Vectors
-
-    @property
-    def name(self) -> str:
-        """A checksum of what was learnt."""
-        return f"lsa-{zlib.crc32(self.to_bytes()):08x}"
 
     @property
     def dimensions(self) -> int:
@@ -106,6 +113,9 @@ def from_bytes(content: bytes) -> LatentSemantics:
     rarity = np.frombuffer(content, np.float32, BUCKETS)
     projection = np.frombuffer(content, np.float16, offset=BUCKETS * 4).reshape(BUCKETS, DIMENSIONS)
     return LatentSemantics(rarity, projection.astype(np.float32))
+
+
+LATENT = Kind("lsa", learn, from_bytes)
 
 
 def _counted(texts: Sequence[str]) -> Vectors:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from retrieval import dependencies, edits, entries, modules, store, vectors, workspace
 from retrieval.dependencies import Outside
 from retrieval.edits import Edit
+from retrieval.embedding import LATENT, Kind
 from retrieval.entries import Entry, Known
 from retrieval.outlines import Import
 from retrieval.projects import Project
@@ -172,11 +173,11 @@ def build(root: Path, progress: Callable[[int, int], None] | None = None) -> Ind
     return index
 
 
-def with_vectors(index: Index, directory: Path) -> Index:
+def with_vectors(index: Index, directory: Path, kind: Kind = LATENT) -> Index:
     """The index with its chunks' vectors, read from the cache or made now, some seconds for a large tree."""
-    now = vectors.read(directory, index.store)
+    now = vectors.read(directory, index.store, kind)
     with index.store.writing():
-        for made in vectors.refreshing(directory, index.store, now):
+        for made in vectors.refreshing(directory, index.store, now, kind):
             now = made
     return replace(index, neighbours=now)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from retrieval import embedding
-from retrieval.embedding import Embedder, LatentSemantics
+from retrieval.embedding import LATENT, Embedder, Kind
 from retrieval.store import Store
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ KEY = "vectors"
 class Neighbours:
     """Vectors of a store's chunks."""
 
-    def __init__(self, embedder: Embedder, index: Any, last: int, learnt: int) -> None:
+    def __init__(self, embedder: Embedder, kind: Kind, index: Any, last: int, learnt: int) -> None:
         """index: FAISS's, of chunk numbers. last: the highest of them. learnt: how many chunks the embedder saw."""
-        self.embedder, self.last, self.learnt = embedder, last, learnt
+        self.embedder, self.kind, self.last, self.learnt = embedder, kind, last, learnt
         self._index = index
 
     def __len__(self) -> int:
@@ -62,7 +62,6 @@ class Neighbours:
         """Puts the cache in place and its checksum into the store; the caller commits."""
         import faiss
 
-        assert isinstance(self.embedder, LatentSemantics)
         content = faiss.serialize_index(self._index).tobytes()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         passing = directory / f"{FILE}.{os.getpid()}"
@@ -75,12 +74,12 @@ class Neighbours:
         finally:
             with contextlib.suppress(OSError):
                 passing.unlink(missing_ok=True)
-        head = f"{hashlib.sha256(content).hexdigest()} {self.last} {self.learnt}\n".encode()
+        head = f"{hashlib.sha256(content).hexdigest()} {self.last} {self.learnt} {self.kind.name}\n".encode()
         store.keep(KEY, head + self.embedder.to_bytes())
 
 
-def read(directory: Path, store: Store) -> Neighbours | None:
-    """The cache, or None when there is none or it is not the one that the store knows."""
+def read(directory: Path, store: Store, kind: Kind = LATENT) -> Neighbours | None:
+    """The cache, or None when there is none, or it is not the one that the store knows, or of another kind."""
     import faiss
     import numpy as np
 
@@ -89,17 +88,17 @@ def read(directory: Path, store: Store) -> Neighbours | None:
         return None
     head, _, learnt_from = kept.partition(b"\n")
     try:
-        checksum, last, learnt = head.decode().split(" ")
+        checksum, last, learnt, name = head.decode().split(" ", 3)
         content = (directory / FILE).read_bytes()
-        if hashlib.sha256(content).hexdigest() != checksum:
+        if hashlib.sha256(content).hexdigest() != checksum or name != kind.name:
             return None
         index = faiss.deserialize_index(np.frombuffer(content, np.uint8))
-        return Neighbours(embedding.from_bytes(learnt_from), index, int(last), int(learnt))
+        return Neighbours(kind.load(learnt_from), kind, index, int(last), int(learnt))
     except (OSError, ValueError, RuntimeError):
         return None
 
 
-def refreshing(directory: Path, store: Store, now: Neighbours | None) -> Iterator[Neighbours]:
+def refreshing(directory: Path, store: Store, now: Neighbours | None, kind: Kind = LATENT) -> Iterator[Neighbours]:
     """Brings the cache up to the store, batch by batch; yields what there is after each, and writes at the end.
 
     Makes it anew when too much of it has gone or come. The caller commits.
@@ -108,7 +107,7 @@ def refreshing(directory: Path, store: Store, now: Neighbours | None) -> Iterato
     if living < FEWEST:
         return
     if now is None or len(now) > _STALE * living or living > 2 * now.learnt:
-        now = _begun(store, living)
+        now = _begun(store, living, kind)
     elif store.last_chunk() <= now.last:
         return
     while batch := store.chunks_after(now.last, BATCH):
@@ -118,17 +117,17 @@ def refreshing(directory: Path, store: Store, now: Neighbours | None) -> Iterato
     yield now
 
 
-def _begun(store: Store, living: int) -> Neighbours:
+def _begun(store: Store, living: int, kind: Kind) -> Neighbours:
     """An index with nothing in it, and an embedder that knows the repository."""
     import faiss
 
     faiss.omp_set_num_threads(1)
     sample = store.some_chunks(embedding.SAMPLE)
-    embedder = embedding.learn(sample)
+    embedder = kind.learn(sample)
     plain = "SQ8" if living < LARGE else f"IVF{LISTS},SQ8"
     index = faiss.index_factory(embedder.dimensions, f"IDMap2,{plain}", faiss.METRIC_INNER_PRODUCT)
     rows: NDArray[np.float32] = embedder.embed(sample)
     index.train(rows)
     if living >= LARGE:
         faiss.extract_index_ivf(index).nprobe = PROBED
-    return Neighbours(embedder, index, 0, living)
+    return Neighbours(embedder, kind, index, 0, living)

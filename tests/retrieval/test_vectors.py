@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from retrieval import embedding, index, search, vectors
+from retrieval.embedding import Kind
 from retrieval.index import Index
 from retrieval.search import Query
 
@@ -49,13 +53,43 @@ def test_like_code_fills_what_room_definitions_leave(made: Index, tmp_path: Path
     assert len({one.path for one in found if one.source == "code"}) == sum(one.source == "code" for one in found)
 
 
-def test_vectors_are_read_again_and_not_made_again(
-    made: Index, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@dataclass(frozen=True)
+class Letters:
+    """Nothing but how often each letter stands in a text."""
+
+    dimensions: int = 26
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        counts = np.array([[text.count(chr(97 + at)) for at in range(26)] for text in texts], np.float32)
+        lengths = np.linalg.norm(counts, axis=1, keepdims=True)
+        return np.asarray(counts / np.maximum(1.0, lengths), np.float32)
+
+    def to_bytes(self) -> bytes:
+        return b"26"
+
+
+LETTERS = Kind("letters", lambda _: Letters(), lambda content: Letters(int(content)))
+
+
+def unable(_: Sequence[str]) -> Letters:
+    raise AssertionError("there is nothing to learn")
+
+
+@pytest.mark.parametrize("kind", [embedding.LATENT, LETTERS], ids=lambda kind: kind.name)
+def test_vectors_are_read_again_and_not_made_again(made: Index, tmp_path: Path, kind: Kind) -> None:
+    index.with_vectors(made, tmp_path / "index", kind)
+    again = index.with_vectors(made, tmp_path / "index", replace(kind, learn=unable))
+    assert topics(again, "decibel waveform(volume, speaker)") == {"sound"}
+
+
+def test_another_embedder_may_be_plugged_in_and_vectors_of_one_are_never_read_by_the_other(
+    made: Index, tmp_path: Path
 ) -> None:
     index.with_vectors(made, tmp_path / "index")
-    monkeypatch.setattr(embedding, "learn", None)
-    again = index.with_vectors(made, tmp_path / "index")
-    assert topics(again, "decibel waveform") == {"sound"}
+    assert vectors.read(tmp_path / "index", made.store, LETTERS) is None
+    with_letters = index.with_vectors(made, tmp_path / "index", LETTERS)
+    assert topics(with_letters, "xqxqxq") == topics(index.with_vectors(made, tmp_path / "index"), "") == set()
+    assert vectors.read(tmp_path / "index", made.store, LETTERS) is None
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "swap", "gone"])
@@ -91,5 +125,4 @@ def test_vectors_have_unit_length_and_texts_without_words_none() -> None:
     lengths = np.linalg.norm(embedder.embed(["invoice payment", "", "((( )))"]), axis=1)
     assert lengths == pytest.approx([1, 0, 0], abs=1e-3)
     again = embedding.from_bytes(embedder.to_bytes())
-    assert again.name == embedder.name
     assert np.allclose(again.embed(["leaf"]), embedder.embed(["leaf"]))
