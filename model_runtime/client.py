@@ -155,8 +155,9 @@ class Client:
         """A connection kept alive may have gone stale unseen, so a broken one is tried once more."""
         try:
             return await self._http.send(message, stream=stream)
-        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            pass
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
+            if self._http.is_closed:  # by somebody else who uses this client
+                raise _unreachable(self.endpoint, error) from error
         except httpx.HTTPError as error:
             raise _unreachable(self.endpoint, error) from error
         try:

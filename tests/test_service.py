@@ -111,6 +111,18 @@ async def test_one_connection_serves_one_request_after_the_other(path: str) -> N
     assert len({id(way) for way in ways}) == 1
 
 
+async def test_a_request_whose_client_is_closed_meanwhile_finds_nobody(path: str) -> None:
+    engine = ScriptedEngine()
+    async with served(path, lambda: engine):
+        client = Client(Endpoint(socket=path))
+        waiting = asyncio.create_task(collect(client, ask()))
+        await begun(engine)
+        await client.close()
+        with pytest.raises(Unreachable):
+            await waiting
+        engine.gate.set()
+
+
 async def test_the_first_token_comes_before_the_last_is_made(path: str) -> None:
     gates = [threading.Event() for _ in range(2)]
 
