@@ -31,6 +31,7 @@ from model_runtime.service import Identity, Server, Service, serve
 
 _BACKLOG = 1024
 _PROGRAM_MB = 120  # Python, its libraries and ONNX Runtime
+_RANK_MB = 300  # the same of each rank of a sharded model, with torch
 _WEIGHTS = 4  # times the files of a model are held at most: for a few tokens, for many, and while they are loaded
 _WORKSPACE_MB = 5  # that a workspace's memory takes at most
 _log = logging.getLogger(__name__)
@@ -94,7 +95,8 @@ def run(settings: Settings, port: Port, ready: Callable[[str], None]) -> None:
 def _for_keys_and_values(memory: int, described: Manifest) -> int:
     """Megabytes that are left for the model's memory of what it has read: measured, and rounded up in our favour."""
     weights = sum(file.bytes for file in described.files.values()) >> 20
-    rest = _PROGRAM_MB + _WEIGHTS * weights + memories.ALL * _WORKSPACE_MB
+    ranks = described.sharding.ranks if described.sharding else 0
+    rest = _PROGRAM_MB + ranks * _RANK_MB + _WEIGHTS * weights + memories.ALL * _WORKSPACE_MB
     if memory <= rest:
         raise ServeError(f"--memory is {memory} MB, the program and the model take {rest}; give at least {rest + 100}")
     return memory - rest

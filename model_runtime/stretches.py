@@ -16,7 +16,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from model_runtime import graph, shard
+from model_runtime import graph, providers, shard
 from model_runtime.device_pool import DevicePool
 from model_runtime.manifest import Manifest, Shape
 from model_runtime.onnx_backend import CPU, loaded
@@ -94,6 +94,8 @@ class Stretches:
             loaded(directory / shard.graph_file(rank, at), threads, place.providers)
             for at in range(len(graph.stretches(manifest.shape)))
         ]
+        if place.device == "cuda":
+            providers.check(sessions[0], "cuda")
         return cls(manifest.shape, share, sessions, exchange, place)
 
     @property

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from model_runtime import manifest
@@ -106,6 +107,18 @@ def test_processes_say_what_the_whole_network_says(
     with contextlib.closing(opened(model(family, ranks), tmp_path)) as group:
         for found, expected in zip(answers(group), answers(backend), strict=True):
             assert np.abs(found - expected).max() <= 1e-3
+
+
+@pytest.mark.gpu
+def test_cards_say_about_what_the_whole_network_says(tmp_path: Path) -> None:
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        pytest.skip("this ONNX Runtime does not know CUDA; install the extras gpu and shards where there are two cards")
+    whole = imported("codegen", tmp_path, "fp16")
+    backend = OnnxBackend.open(whole, manifest.read(whole), cache=tmp_path, threads=1)
+    split = sharded(whole, 2, "cuda")
+    with contextlib.closing(Ranks.open(split, manifest.read(split), cache=tmp_path, provider="cuda")) as group:
+        for found, expected in zip(answers(group), answers(backend), strict=True):
+            assert np.abs(found - expected).max() <= 0.02 * np.abs(expected).max()
 
 
 def test_an_engine_over_ranks_writes_what_an_engine_over_one_network_writes(
