@@ -13,7 +13,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tree_sitter import Parser, Tree
 
 WHOLE = 1_500  # lines: a longer file is read in part
+SHORT = 300  # lines: a file that is read in no time even where it is broken
 ABOVE, BELOW = 120, 60  # lines of that part
 REACH = 3_000  # lines in which what opens and closes the blocks around the part is looked for
 
@@ -37,13 +38,17 @@ _CLOSES = re.compile(r"[)\]}]|end\b|fi\b|done\b|esac\b")
 
 @dataclass(frozen=True)
 class Gap:
-    """The code on both sides of a cursor, as a tree, and how many errors it holds with nothing in between."""
+    """The code on both sides of a cursor, as a tree, and how many errors it holds with nothing in between.
+
+    near: the same of the lines around, where a file is not short and broken, so that looking at all of it takes long.
+    """
 
     language: Language
     before: bytes
     after: bytes
     tree: Tree
     errors: int
+    near: Gap | None = None
 
 
 def gap(
@@ -55,21 +60,35 @@ def gap(
     """
     if language.grammar is None:
         return None
-    stop = time.thread_time() + seconds
-    for whole in (True, False) if len(lines) <= WHOLE else (False,):
-        above, below = (lines[:line], lines[line + 1 :]) if whole else _around(lines, line, language)
-        before = _bytes("".join((*above, lines[line][:column])))
-        after = _bytes("".join((lines[line][column:], *below)))
-        try:
-            parser = _parser(threading.get_ident(), language.grammar)
-            known = None if old is None or old.language != language else _edited(old, before + after)
-            tree = _parsed(parser, before + after, known, stop)
-        except GrammarError:
-            return None
-        if tree is not None:
-            return Gap(language, before, after, tree, _errors(tree))
-        stop = time.thread_time() + seconds
-    return None
+    here = (lines[line][:column], lines[line][column:])
+    whole = None
+    if len(lines) <= WHOLE:
+        whole = _gap(lines[:line], here, lines[line + 1 :], language, seconds, old)
+        if whole is None or not whole.errors or len(lines) <= SHORT:
+            return whole
+    above, below = _around(lines, line, language)
+    near = _gap(above, here, below, language, seconds, old if whole is None else None)
+    return near if whole is None else replace(whole, near=near)
+
+
+def _gap(
+    above: Sequence[str],
+    here: tuple[str, str],
+    below: Sequence[str],
+    language: Language,
+    seconds: float,
+    old: Gap | None,
+) -> Gap | None:
+    """The gap between the two parts of a line."""
+    assert language.grammar is not None
+    before, after = _bytes("".join((*above, here[0]))), _bytes("".join((here[1], *below)))
+    known = None if old is None or old.language != language else _edited(old, before + after)
+    try:
+        parser = _parser(threading.get_ident(), language.grammar)
+    except GrammarError:
+        return None
+    tree = _parsed(parser, before + after, known, time.thread_time() + seconds)
+    return None if tree is None else Gap(language, before, after, tree, _errors(tree))
 
 
 def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003, *, strict: bool = False) -> int | None:
@@ -80,7 +99,9 @@ def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003, *, str
     only where that mends it; strict: there it is no good at all unless it is clear of what is broken.
     """
     stop = time.thread_time() + seconds
-    found = _with(one, text, removed, stop)
+    found = _with(one, text, removed, stop - (seconds / 3 if one.near else 0.0))
+    if found is None and one.near is not None:
+        return sound(one.near, text, removed, stop - time.thread_time(), strict=strict)
     if found is None:
         return None
     most, touched = found

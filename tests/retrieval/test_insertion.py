@@ -91,6 +91,18 @@ def test_a_long_file_is_not_read_from_the_midst_of_a_comment_or_a_docstring(
     assert sound(text, "y(2);)", language) == "y(2);"
 
 
+def test_where_a_long_file_is_broken_and_takes_too_long_the_lines_around_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = "x = (\n" + "y = 1\n" * 500
+    whole = insertion.gap([*text.splitlines(keepends=True), ""], 400, 5, languages.LANGUAGES["python"], PATIENCE)
+    assert whole is not None and whole.near is not None
+    assert len(whole.near.before) < len(whole.before)
+    looked = insertion._with
+    monkeypatch.setattr(insertion, "_with", lambda one, *more: None if one is whole else looked(one, *more))
+    assert insertion.sound(whole, " + f(2))", seconds=PATIENCE) == len(" + f(2)")
+
+
 def test_when_time_is_up_amid_the_search_what_breaks_the_code_is_no_good(monkeypatch: pytest.MonkeyPatch) -> None:
     one = insertion.gap(["x = 1\n", ""], 1, 0, languages.LANGUAGES["python"], PATIENCE)
     assert one is not None
