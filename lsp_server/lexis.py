@@ -135,6 +135,16 @@ def first_closer(text: str) -> int | None:
     return None
 
 
+def first_closer_in_prose(text: str) -> int | None:
+    """The same in a text in which quotes mean nothing."""
+    depth = 0
+    for found in _BRACKET.finditer(text):
+        depth += -1 if found.group() in CLOSERS else 1
+        if depth < 0:
+            return found.start()
+    return None
+
+
 def balanced(text: str, quote: str | None = None) -> str:
     """The text up to the last place at which nothing it opened is still open."""
     open_brackets = 0

@@ -144,6 +144,8 @@ def before_closer(text: str, frame: Frame) -> str:
     if quote is not None and right.startswith("}"):
         inside = lexis.opened_in_prose(frame.left.rpartition(quote)[2])
         outer = quote = None if inside.startswith("}") else quote  # code within a string, between braces
+    if quote is not None and right.startswith(tuple(lexis.CLOSERS)):
+        return text[: lexis.first_closer_in_prose(text.split(quote, 1)[0])]
     depth = 0
     for at, character, after in lexis.marks(text, quote):
         if quote is not None or after is not None:

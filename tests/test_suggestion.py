@@ -193,6 +193,8 @@ def test_what_stands_right_of_the_cursor_is_not_written_again(text: str, raw: st
         ("f'a ({<caret>} b'", "name}): {other}'", "name", 0),
         ("call(<caret>) + d", "a) + d", "a", 0),
         ('"""\n`name="<caret>"\n"""', 'value"`', 'value"`', 1),
+        ('x = r"a(<caret>)', 'b)(c)"', 'b)(c)"', 1),
+        ('x = r"a(<caret>)"', "b)", "b", 0),
     ],
 )
 def test_a_text_that_goes_on_behind_the_editors_closers_replaces_them(
