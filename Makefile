@@ -42,7 +42,7 @@ test-neovim: .venv/stamp ## the plugin on Neovim 0.10, 0.11 and 0.12; unpacks th
 		LACUNA_TEST_NVIM="$(CURDIR)/$$nvim" $(PYTHON_IN) pytest tests/editors -k neovim $(ARGS) || exit 1; \
 	done
 
-test-parity: .venv-parity/stamp ## the runtime against transformers, with torch: a large download
+test-parity: .venv-parity/stamp ## the runtime against transformers, and over several ranks, with torch: a large download
 	$(PARITY_IN) pytest -m parity $(ARGS)
 
 check: .venv/stamp ## lint, format and types, and who may import whom
