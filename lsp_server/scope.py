@@ -69,8 +69,8 @@ def outline(lines: tuple[str, ...], start: int, cursor: Place) -> str:
 
 def indentation(line: str) -> int:
     """Columns of white space a line begins with; a tab goes to the next multiple of 4."""
-    width = 0
-    for character in line:
+    width = len(line) - len(line.lstrip(" "))
+    for character in line[width:]:
         if character == "\t":
             width += 4 - width % 4
         elif character == " ":

@@ -7,6 +7,7 @@ Knows nothing of time or tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from lsp_server import extent, lexis, mending
 from lsp_server.extent import Plan
@@ -33,6 +34,7 @@ class Nothing:
     whole: bool
 
 
+@lru_cache(maxsize=8)  # a text is looked at when a line of it ends, and again when it is to be shown
 def shape(raw: str, finish: str | None, frame: Frame, wanted: Plan) -> Suggestion | Nothing:
     """What to show of `raw`, the middle so far.
 
