@@ -66,7 +66,7 @@ class Server(LanguageServer):
         self._indexing = indexing
         self._journal = None if journal is None else Journal(journal)
         if indexing is not None:
-            teaching = Teaching(self.link)
+            teaching = Teaching(self.link, self.session.writing)
             indexing.changed = self._tell_status
             indexing.recited = lambda root, texts: self._begin(teaching.teach(root, texts))
             self.link.opened = indexing.recite

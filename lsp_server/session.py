@@ -63,7 +63,10 @@ class Snapshot:
 
 @dataclass
 class _Open:
-    """A document that is open in the editor. trusted: every edit of it was understood."""
+    """A document that is open in the editor. trusted: every edit of it was understood.
+
+    writing: the line of the newest edit, until the cursor is seen in another.
+    """
 
     language: str
     version: int
@@ -72,6 +75,7 @@ class _Open:
     interval: float | None = None
     last: str = ""
     edited: float | None = None
+    writing: int | None = None
     selecting: bool = False
     in_snippet: bool = False
 
@@ -121,7 +125,7 @@ class Session:
             else:
                 changes.append(found.document.edit(edit.start, edit.end, edit.text))
         if changes:
-            found.selecting = False
+            found.selecting, found.writing = False, changes[-1].end.line
         _keep_time(found, changes, time.monotonic() if now is None else now)
         return changes
 
@@ -152,6 +156,9 @@ class Session:
         if found is None or not found.trusted:
             return None
         root, path = self.locate(uri)
+        cursor = found.document.place(position)
+        if cursor.line != found.writing:
+            found.writing = None
         idle = float("inf") if found.edited is None else (time.monotonic() if now is None else now) - found.edited
         return Snapshot(
             uri=uri,
@@ -160,7 +167,7 @@ class Session:
             language=found.language,
             version=found.version,
             lines=found.document.freeze(),
-            cursor=found.document.place(position),
+            cursor=cursor,
             by_hand=by_hand,
             quiet=self._quiet(found),
             settings=self.settings,
@@ -187,6 +194,10 @@ class Session:
         """The newest version of a document; None when it is not open."""
         found = self._open.get(uri)
         return None if found is None else found.version
+
+    def writing(self, root: str, path: str) -> int | None:
+        """The line of a file that is being written; None when it is not open, or none is."""
+        return next((one.writing for uri, one in self._open.items() if self.locate(uri) == (root, path)), None)
 
     def lines(self, uri: str) -> tuple[str, ...]:
         """The lines of an open document, with their endings."""

@@ -7,8 +7,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from lsp_server.document import Position
 from lsp_server.indexing import Indexing
 from lsp_server.link import Link
+from lsp_server.session import Edit, Session
 from lsp_server.teaching import Teaching, workspace
 from model_runtime.protocol import Lesson
 from tests.lsp.serve import Scripted
@@ -22,7 +24,9 @@ class Taught:
         self.root.mkdir()
         self.indexing = Indexing(tmp_path / "cache")
         self.link = Link(self._connect)
-        teaching = Teaching(self.link)
+        self.session = Session()
+        self.session.add_folder(self.root.as_uri())
+        teaching = Teaching(self.link, self.session.writing)
         self.tasks: list[asyncio.Task[None]] = []
         self.indexing.recited = lambda root, texts: self.tasks.append(asyncio.create_task(teaching.teach(root, texts)))
         self.link.opened = self.indexing.recite
@@ -61,6 +65,30 @@ async def test_a_folder_is_taught_once_read_and_a_saved_file_again(tmp_path: Pat
     taught.indexing.touched(str(taught.root), "a.py")
     lessons = await taught.until(lambda lessons: len(lessons) == 2)
     assert lessons[1].texts == {"a.py": "colour = 'rust'\n"}
+    await taught.close()
+
+
+async def test_a_line_that_is_saved_half_written_is_not_taught(tmp_path: Path) -> None:
+    taught = Taught(tmp_path)
+    file, uri = taught.root / "a.py", (taught.root / "a.py").as_uri()
+    file.write_text("colour = 'teal'\n\nprint(colour)\n")
+    await taught.link.open()
+    await taught.indexing.start(str(taught.root))
+    await taught.until(lambda lessons: len(lessons) == 1)
+    taught.session.open(uri, "python", 1, file.read_text())
+    here = Position(1, 0)
+    taught.session.change(uri, 2, [Edit("shade = col", here, here)])
+    assert taught.session.snapshot(uri, Position(1, 11)) is not None
+    for saved, cursor, learnt in (
+        ("colour = 'teal'\nshade = col\nprint(colour)\n", here, "colour = 'teal'\nprint(colour)\n"),
+        ("colour = 'teal'\nshade = colour\nprint(colour)\n", Position(2, 0), None),
+    ):
+        file.write_text(saved)
+        taught.session.snapshot(uri, cursor)
+        before = len(taught.lessons())
+        taught.indexing.touched(str(taught.root), "a.py")
+        lessons = await taught.until(lambda lessons, before=before: len(lessons) > before)
+        assert lessons[-1].texts == {"a.py": learnt or saved}
     await taught.close()
 
 
