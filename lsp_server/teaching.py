@@ -1,6 +1,6 @@
 """A workspace's masked texts in, lessons to the service out, in their order: what makes it write as the workspace does.
 
-The service keeps them in memory only, under an id that says nothing of the folder. A line that is still being written is
+The service keeps them in memory only, under an id that says nothing of the folder. A line that is being written is
 left out of a file that was saved: it would teach that the line ends there. Ignores what the texts say.
 """
 
