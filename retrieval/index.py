@@ -25,6 +25,7 @@ from retrieval.vectors import Neighbours
 
 DATABASE = "index.sqlite"
 EDITS = 8  # remembered
+AT_HAND = "at-hand"  # beside it: the path of the file that is being read
 LOCK = "writer.lock"  # beside it: held by the one process that writes
 
 
@@ -202,11 +203,14 @@ def directory(cache: Path, root: Path) -> Path:
     return cache / "index" / hashlib.sha256(os.fsencode(root.expanduser().resolve())).hexdigest()[:24]
 
 
-def refreshing(index: Index, paths: Iterable[str] | None = None) -> Iterator[tuple[int, int]]:
+def refreshing(
+    index: Index, paths: Iterable[str] | None = None, directory: Path | None = None
+) -> Iterator[tuple[int, int]]:
     """Brings the store up to date with the disk, file by file; yields (done, all) after each.
 
     `paths` names the files that may have changed; None looks at the whole root. The caller
-    commits. Files whose size and mtime are as before are not read again.
+    commits. Files whose size and mtime are as before are not read again. In `directory` it is
+    noted which file is being read, for `pass_over`.
     """
     known = index.store.stamps()
     paths = None if paths is None else _files_of(index.root, paths, known)
@@ -221,12 +225,30 @@ def refreshing(index: Index, paths: Iterable[str] | None = None) -> Iterator[tup
         index.store.remove(path)
     changed = [source for source in there.values() if known.get(source.path) != (source.size, source.mtime)]
     for done, source in enumerate(changed, start=1):
+        if directory is not None:
+            (directory / AT_HAND).write_text(source.path)
         text = workspace.read(index.root, source.path)
         if text is None:
             index.store.put(entries.blank(source.path, source.mtime, source.size))
         else:
             index.store.put(entries.read(source.path, text, source.mtime, source.size))
         yield done, len(changed)
+    if directory is not None:
+        (directory / AT_HAND).unlink(missing_ok=True)
+
+
+def pass_over(index: Index, directory: Path) -> None:
+    """Gives up the file that a process was reading here when it had to be killed; the caller commits.
+
+    Some grammars look at their time limit once in many minutes, on a file of nothing but `a<` for one.
+    """
+    try:
+        path = (directory / AT_HAND).read_text()
+    except OSError:
+        return
+    source = workspace.admitted(index.root, path)
+    if source is not None:
+        index.store.put(entries.blank(path, source.mtime, source.size))
 
 
 def _files_of(root: Path, paths: Iterable[str], known: Collection[str]) -> list[str] | None:

@@ -39,8 +39,8 @@ GRACE_SECONDS = 3.0  # after the end of stdin, for the file at hand
 class Indexer:
     """One root's index and the work that is still to do on it."""
 
-    def __init__(self, root: Path, directory: Path, out: BinaryIO) -> None:
-        """Raises WorkspaceError, StoreError."""
+    def __init__(self, root: Path, directory: Path, out: BinaryIO, after_hang: bool = False) -> None:
+        """after_hang: the process before this one did not answer. Raises WorkspaceError, StoreError."""
         self._root = workspace.check_root(root)
         self._directory = directory
         self._out = out
@@ -53,7 +53,9 @@ class Indexer:
         self._recital: Iterator[tuple[str, str]] | None = None
         self._committed = self._reported = self._tried = self._mended = 0.0
         if self._lock is not None:
-            self._work = indexes.refreshing(self._index)
+            if after_hang:
+                indexes.pass_over(self._index, directory)
+            self._work = self._refreshing()
         self._remember()
 
     @property
@@ -82,7 +84,7 @@ class Indexer:
         elif message.paths:
             self._touched.update(message.paths)
         elif self._lock is not None:
-            self._work = indexes.refreshing(self._index)
+            self._work = self._refreshing()
 
     def _edit(self, message: Buffer) -> None:
         """A buffer was opened, changed or closed."""
@@ -109,7 +111,7 @@ class Indexer:
     def _read(self) -> None:
         """Reads one file, or ends the work at hand; commits and reports now and then."""
         if self._work is None:
-            self._work = indexes.refreshing(self._index, sorted(self._touched))
+            self._work = self._refreshing(sorted(self._touched))
             self._touched.clear()
         done = next(self._work, None)
         now = time.monotonic()
@@ -170,7 +172,7 @@ class Indexer:
                 return self._reopen()
         self.send(Failed(None, f"the index in {self._directory} cannot be kept ({error}); free some disk space"))
         self._index = replace(indexes.over(self._root, store.in_memory()), buffers=self._index.buffers)
-        self._work = indexes.refreshing(self._index)
+        self._work = self._refreshing()
 
     def _reopen(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -178,7 +180,10 @@ class Indexer:
         self._index = replace(self._opened(), buffers=self._index.buffers)
         self._remember()
         if self._lock is not None:
-            self._work = indexes.refreshing(self._index)
+            self._work = self._refreshing()
+
+    def _refreshing(self, paths: list[str] | None = None) -> Iterator[tuple[int, int]]:
+        return indexes.refreshing(self._index, paths, self._directory if self._lock is not None else None)
 
     def _remember(self) -> None:
         """Reads the vectors that were kept."""
@@ -219,11 +224,13 @@ class Indexer:
             self.send(Answer(ask.id, snippets, partial=self.is_working))
 
 
-def serve(root: Path, directory: Path, inbox: BinaryIO, out: BinaryIO, watch: bool = False) -> None:
+def serve(
+    root: Path, directory: Path, inbox: BinaryIO, out: BinaryIO, watch: bool = False, after_hang: bool = False
+) -> None:
     """Serves one root until `inbox` ends. `watch`: look at the disk oneself. Raises WorkspaceError, StoreError."""
     received: queue.SimpleQueue[messages.ToIndexer | None] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(inbox, received), daemon=True).start()
-    indexer = Indexer(root, directory, out)
+    indexer = Indexer(root, directory, out, after_hang)
     indexer.send(Progress(0, 1 if indexer.is_working else 0, indexer.is_writing))
     if watch:
         threading.Thread(target=_watch, args=(root, received), daemon=True).start()
@@ -261,18 +268,19 @@ def _watch(root: Path, received: queue.SimpleQueue[messages.ToIndexer | None]) -
 
 
 def main() -> int:
-    """The process's entry: `--root DIR --directory DIR [--watch]`."""
+    """The process's entry: `--root DIR --directory DIR [--watch] [--after-hang]`."""
     parser = argparse.ArgumentParser(prog="retrieval.indexer")
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--watch", action="store_true")
+    parser.add_argument("--after-hang", action="store_true")
     options = parser.parse_args()
     inbox, out = _own_pipes()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(10)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before FAISS is loaded
     try:
-        serve(options.root, options.directory, inbox, out, watch=options.watch)
+        serve(options.root, options.directory, inbox, out, options.watch, options.after_hang)
     except BrokenPipeError:
         return 0
     except RetrievalError as error:

@@ -28,11 +28,12 @@ ANSWER_SECONDS = 10.0  # a question that takes longer has met a hung process: it
 _LAUNCH = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module({!r}, run_name='__main__')"
 
 
-def command(root: Path, directory: Path, watch: bool = False) -> list[str]:
+def command(root: Path, directory: Path, watch: bool = False, after_hang: bool = False) -> list[str]:
     """The command line of a root's indexing process: isolated, for our package names are generic."""
     launch = _LAUNCH.format("retrieval.indexer")
     package = str(Path(__file__).resolve().parent.parent)
-    options = ["--root", str(root), "--directory", str(directory), *(["--watch"] if watch else [])]
+    options = ["--root", str(root), "--directory", str(directory)]
+    options += ["--watch"] * watch + ["--after-hang"] * after_hang
     return [sys.executable, "-I", "-c", launch, package, *options]
 
 
@@ -57,7 +58,7 @@ class Worker:
         self._on_texts = on_texts
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._is_alive = False
+        self._is_alive = self._hung = False
         self._starting = asyncio.Lock()
         self._started = 0.0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
@@ -94,6 +95,7 @@ class Worker:
             self._send(Ask(number, query))
             return await asyncio.wait_for(answer, ANSWER_SECONDS)
         except TimeoutError:
+            self._hung = True
             self._kill()
             raise WorkerError(f"the indexing process did not answer within {ANSWER_SECONDS:.0f} s") from None
         finally:
@@ -131,14 +133,14 @@ class Worker:
         self.failure = None
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *command(self._root, self._directory, self._watch),
+                *command(self._root, self._directory, self._watch, self._hung),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
             )
         except OSError as error:
             raise WorkerError(f"the indexing process cannot be started: {error}") from error
-        self._is_alive = True
+        self._is_alive, self._hung = True, False
         self._reader = asyncio.create_task(self._read(self._process))
         for path, text in self._buffers.items():
             self._send(Buffer(path, text))

@@ -129,6 +129,27 @@ def test_a_file_of_marks_is_read_in_its_time(mark: str) -> None:
     assert time.thread_time() - began < 10  # minutes without a limit
 
 
+async def test_a_file_that_no_limit_stops_is_given_up_and_the_others_are_read(
+    worker: Worker, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "Aa.java").write_text("a<a<a<a<a<a<a<a<a<\n" * 30_000)  # its grammar looks at the clock once in minutes
+    monkeypatch.setattr("retrieval.worker.ANSWER_SECONDS", 3.0)
+    monkeypatch.setattr("retrieval.worker.REST_SECONDS", 0.5)
+    failed = 0
+    async with asyncio.timeout(60):
+        while not (worker.progress.is_complete and await names(worker) == ["helper"]):
+            try:
+                await worker.ranked(Query("b.py", USE, len(USE)))
+            except WorkerError:
+                failed += 1
+                await asyncio.sleep(0.2)
+    assert failed > 0
+    await worker.close()
+    kept = store.open_store(tmp_path / "index" / index.DATABASE)
+    assert set(kept.stamps()) == {"Aa.java", "a.py", "b.py"}
+    assert not (tmp_path / "index" / index.AT_HAND).exists()
+
+
 async def test_one_process_writes_and_another_reads(worker: Worker, root: Path, tmp_path: Path) -> None:
     await settled(worker)
     second = Worker(root, tmp_path / "index")
