@@ -182,7 +182,7 @@ class Replay:
         if not before.startswith(followed.before) or not followed.text.startswith(typed):
             return moment, False
         rest = followed.text[len(typed) :]
-        if not rest.strip() or rest + followed.after == after:  # its end is reached, or what can be seen of it
+        if _is_done(rest, followed.after, after):
             self.through.append(followed.requests)
             return moment, False
         self.followed = followed
@@ -337,6 +337,16 @@ def _finished(editor: Editor, typing: Typing) -> str | None:
     before, after = _around(editor, editor.cursor.column, editor.cursor.column)
     rest, inserted = (text.replace("\n", editor.ending) for text in (typing.text[typing.done :], editor.pending))
     return before[-WINDOW:] + rest + after[len(inserted) :][:WINDOW]
+
+
+def _is_done(rest: str, before: str, after: str) -> bool:
+    """Whether the end of a suggestion is reached, as far as it can be seen: its closers may be the editor's by now.
+
+    rest: what is left of it; before, after: what stood right of it, and does now.
+    """
+    if not rest.strip(" \t\r\n)]}") and "".join(after.split()).startswith("".join(rest.split())):
+        return True
+    return rest + before == after
 
 
 def _seen(shown: Shown) -> tuple[str, str, str]:

@@ -258,6 +258,13 @@ async def test_a_blank_that_is_left_of_a_suggestion_cannot_be_seen_to_go(tmp_pat
     assert not [row for row in made.rows if isinstance(row, Moment) and row.flicker]
 
 
+async def test_a_brace_that_the_editor_puts_in_itself_does_not_vanish(tmp_path: Path) -> None:
+    hole = Hole(tmp_path / "a.go", "f", 0, 10, "\n\tif a {\n\t\tb()\n\t}")
+    answers = (("if a {", ""), ("if a ", "{\n\t}"), ("if a", " {\n\t}"))
+    made = await replayed(tmp_path, "func f() {\n}\n", hole, *answers, taste=0.0)
+    assert not [row for row in made.rows if isinstance(row, Moment) and row.flicker]
+
+
 async def test_one_typed_to_its_end_is_followed_there(tmp_path: Path) -> None:
     hole = Hole(tmp_path / "a.py", "f", 0, 9, "\n    f(ab)")
     answers = (("f(ab", ""), ("f(a", "b"), ("f(", "ab"), (" f", "(ab)"))
