@@ -35,6 +35,7 @@ _TRIPLE = ('"""', "'''")
 _BOUNDARY = re.compile(r"\b|(?<=\W)(?=\W)")
 CLOSERS = " )]}>\"'`;,:"  # what an editor may put right of the cursor
 
+_LOOSE = re.compile(r"(?:\s*(?:,|&&|\|\||(?<!\+)\+|[=!<>]?=|\s-))+\s*$")
 _ONLY_CLOSERS = re.compile(r"[ \t)\]}>\"'`;,:]*")
 
 
@@ -273,10 +274,16 @@ def without_overlap(text: str, right: str) -> str:
     return text[:start] if likeness >= ALIKE else text
 
 
-def spaced(text: str, right: str) -> str:
-    """The text with no space at its end where none belongs, and no backslash that would escape a quote."""
+def spaced(text: str, frame: Frame) -> str:
+    """The text with no space at its end where none belongs, and nothing that the closer behind it would cut off.
+
+    That is a backslash before a quote; a comma or an operator before a bracket.
+    """
+    right = frame.right
     if right[:1] and right[0] in lexis.QUOTES and len(text) - len(text.rstrip("\\")) & 1:
         text = text[:-1]
+    if right[:1] and right[0] in lexis.CLOSERS and (loose := _LOOSE.search(text)):
+        text = text[: loose.start()] if lexis.within(frame.code + text, frame.language) == "code" else text
     if not right.strip() or right[0].isspace() or right[0] in ")]},;":
         return text.rstrip()
     return text

@@ -44,7 +44,8 @@ def shape(raw: str, finish: str | None, frame: Frame, wanted: Plan) -> Suggestio
     if marked:
         finish = "end"
     raw = mending.joined(raw, frame)
-    found = _line(raw, finish, frame) if wanted.floor is None else _block(raw, finish, frame, wanted)
+    is_beside = bool(frame.right.strip()) and not extent.is_braced(frame)
+    found = _line(raw, finish, frame) if wanted.floor is None or is_beside else _block(raw, finish, frame, wanted)
     if not found.text.strip():
         complete = raw.startswith("\n") or (not raw and finish in ("end", "stop"))
         return Nothing("the line is complete" if complete else "nothing to add", found.whole)
@@ -133,7 +134,7 @@ def _fitted(text: str, frame: Frame, *, ended: bool) -> Suggestion:
     cut = mending.before_closer(text, frame)
     if cut == text:
         fitted = mending.closable(mending.without_overlap(text, frame.right), frame)
-        return Suggestion(mending.spaced(fitted, frame.right), ended)
+        return Suggestion(mending.spaced(fitted, frame), ended)
     met = mending.closers_behind(text, cut, frame) if ended else ""
     if met:
         left, right = frame.left + cut + met, frame.right[len(met) :]
@@ -143,4 +144,4 @@ def _fitted(text: str, frame: Frame, *, ended: bool) -> Suggestion:
             return Suggestion(cut + met + behind.text, ended, len(met) + behind.replaces)
     if frame.right.startswith(text[len(cut)]):
         return Suggestion(cut, ended)  # with the space that it has before its own closer
-    return Suggestion(mending.spaced(cut, frame.right), ended)
+    return Suggestion(mending.spaced(cut, frame), ended)

@@ -204,6 +204,27 @@ def test_a_text_that_goes_on_behind_the_editors_closers_replaces_them(
     assert shape(raw, "end", one, plan(one, MOST)) == Suggestion(expected, whole=True, replaces=replaces)
 
 
+@pytest.mark.parametrize(
+    ("text", "raw", "expected"),
+    [
+        ("check(<caret>)", "a.size() > 1 &&", "a.size() > 1"),
+        ("check(<caret>)", "a + 1, b,", "a + 1, b"),
+        ("check(a<caret>)", ",", None),
+        ("check(<caret>)", "a ==", "a"),
+        ("check(<caret>)", "i++", "i++"),
+        ("check(<caret>)", "a,)", "a,"),
+        ("check('<caret>)", "a,", "a,"),
+    ],
+)
+def test_no_comma_or_operator_is_left_before_a_closer(text: str, raw: str, expected: str | None) -> None:
+    check(text, raw, expected)
+
+
+def test_a_block_that_was_wanted_ends_with_its_line_beside_a_closer_that_came() -> None:
+    one = framed("if last != '<caret>'\n")
+    assert shape("/' {\n        return\n    }", "end", one, Plan(MOST, 0)) == Suggestion("/", whole=True)
+
+
 def test_a_text_that_is_cut_short_replaces_no_closer() -> None:
     check("call(<caret>)", "a) + call(b", "a", finish="length")
 
