@@ -24,8 +24,8 @@ from retrieval.languages import Language
 if TYPE_CHECKING:
     from tree_sitter import Parser, Tree
 
-WHOLE = 1_500  # lines: a longer file is read in part
-SHORT = 300  # lines: a file that is read in no time even where it is broken
+WHOLE = 2_000  # lines: a longer file is read in part
+SHORT = 300  # lines: a file that can be looked at in no time
 ABOVE, BELOW = 120, 60  # lines of that part
 REACH = 3_000  # lines in which what opens and closes the blocks around the part is looked for
 
@@ -40,7 +40,7 @@ _CLOSES = re.compile(r"[)\]}]|end\b|fi\b|done\b|esac\b")
 class Gap:
     """The code on both sides of a cursor, as a tree, and how many errors it holds with nothing in between.
 
-    near: the same of the lines around, where a file is not short and broken, so that looking at all of it takes long.
+    near: the same of the lines around, where a file is not short, for when looking at all of it takes too long.
     """
 
     language: Language
@@ -64,11 +64,11 @@ def gap(
     whole = None
     if len(lines) <= WHOLE:
         whole = _gap(lines[:line], here, lines[line + 1 :], language, seconds, old)
-        if whole is None or not whole.errors or len(lines) <= SHORT:
+        if len(lines) <= SHORT:
             return whole
     above, below = _around(lines, line, language)
     near = _gap(above, here, below, language, seconds, old if whole is None else None)
-    return near if whole is None else replace(whole, near=near)
+    return near if whole is None else replace(whole, near=near)  # if the whole took too long, the lines around
 
 
 def _gap(
@@ -99,7 +99,7 @@ def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003, *, str
     only where that mends it; strict: there it is no good at all unless it is clear of what is broken.
     """
     stop = time.thread_time() + seconds
-    found = _with(one, text, removed, stop - (seconds / 3 if one.near else 0.0))
+    found = _with(one, text, removed, stop - (seconds / 2 if one.near else 0.0))
     if found is None and one.near is not None:
         return sound(one.near, text, removed, stop - time.thread_time(), strict=strict)
     if found is None:
