@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from benchmarks import ranks as timing
 from model_runtime import manifest
 from model_runtime.engine import Engine
 from model_runtime.errors import RankError
@@ -189,6 +190,12 @@ def test_ranks_end_with_whoever_started_them(model: Callable[[str, int], Path], 
         owner.kill()
     assert len(pids) == 2
     assert gone(pids)
+
+
+def test_ranks_can_be_timed_beside_one_process(tmp_path: Path) -> None:
+    whole, split = timing.measured("nothing", "fp32", [2], 1, tmp_path)
+    assert (whole.ranks, split.ranks) == (1, 2)
+    assert min(whole.token_ms, split.token_ms, whole.chunk_ms, split.chunk_ms) > 0
 
 
 def test_ranks_that_cannot_load_say_why(model: Callable[[str, int], Path], tmp_path: Path) -> None:
