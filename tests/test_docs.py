@@ -104,3 +104,9 @@ def test_each_option_of_a_command_is_documented(name: str) -> None:
 def test_each_documented_command_exists() -> None:
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^## (lacuna.*)$", page, flags=re.MULTILINE)) == set(COMMANDS)
+
+
+def test_each_fixture_that_a_rule_of_suggestions_names_exists() -> None:
+    named_there = set(re.findall(r"`(test_\w+)`", section("suggestions.md", "What holds it")))
+    written = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert named_there - set(re.findall(r"^(?:async )?def (test_\w+)", written, re.MULTILINE)) == set()
