@@ -17,7 +17,7 @@ from model_runtime import graph
 from model_runtime.manifest import Manifest, digest
 from model_runtime.nodes import Precision
 
-_VERSION = 3  # raised when `graph` changes what it derives
+_VERSION = 4  # raised when `graph` changes what it derives
 
 
 def prefill(directory: Path, manifest: Manifest, cache: Path) -> Path | bytes:

@@ -8,14 +8,14 @@ caller owns. The precision only chooses how a matrix is stored and multiplied:
     "fp16"     the same, stored in half precision and widened when the graph is loaded
     "int8"     MatMulNBits, 8 bits in blocks of 128, in stacks: storage and decode
     "int4"     MatMulNBits, 4 bits in blocks of 128, in stacks: storage and decode
-    "columns"  DynamicQuantizeMatMul with each row scaled by its own maximum: prefill
+    "columns"  DynamicQuantizeMatMul with each row scaled by its own maximum: prefill, without logits
     "device"   all of it in half precision, for graphics processors
     "device4"  the same, with matrices as in "int4"
 
 Inputs:  tokens int64 [B, T]; rows int64 [R], which of the B·T positions get logits;
          length int32 [B], past + T − 1 of each sequence; total int32 [], the largest past + T;
          past.{i}.key and past.{i}.value [B, KV, max, head] for each layer i, float32; float16 for a device.
-Outputs: logits float32 [R, V]; present.{i}.key and .value, bound to the same buffers.
+Outputs: logits float32 [R, V] (nor rows, where none are said); present.{i}.key and .value, bound to the same buffers.
 
 A network whose weights are shared out among ranks has a graph for each stretch between two
 sums over the ranks. Each but the first has instead of `tokens` the inputs `hidden` and `delta`, [B, T, H], and each
@@ -202,10 +202,17 @@ def _build(
 
 
 def _wire(shape: Shape, nodes: Nodes, stretch: range) -> list[str]:
-    """A stretch of the network; what stands and what is to be added to it, where the stretch has no head."""
+    """A stretch of the network; what stands and what is to be added to it, where the stretch has no head.
+
+    What only reads ends where the last keys and values are written.
+    """
     rotary = _rotary(shape, nodes) if shape.positions == "rotary" else []
     hidden, delta = ("hidden", "delta") if stretch.start else (_embedded(shape, nodes), None)
     for block in stretch:
+        if nodes.is_silent and _layer(shape, block) == (shape.layers - 1, True):
+            _, normed = nodes.add_and_norm(hidden, delta, f"layers.{shape.layers - 1}.attention_norm")
+            _attended(shape, nodes, shape.layers - 1, normed, rotary)
+            return []
         if block == _blocks(shape):
             assert delta is not None
             _head(shape, nodes, nodes.node("Add", [hidden, delta], "last.hidden"))
@@ -229,7 +236,7 @@ def _block(
     hidden, normed = nodes.add_and_norm(hidden, delta, at + ("attention_norm" if attends else "ffn_norm"))
     if not attends:
         return hidden, _feed_forward(shape, nodes, at, normed)
-    mixed = _attention(shape, nodes, layer, normed, rotary)
+    mixed = nodes.linear(_attended(shape, nodes, layer, normed, rotary), at + "o")
     if not shape.parallel:
         return hidden, mixed
     return hidden, nodes.node("Add", [mixed, _feed_forward(shape, nodes, at, normed)], at + "both")
@@ -245,10 +252,10 @@ def _head(shape: Shape, nodes: Nodes, hidden: str) -> None:
         nodes.node("Identity", [logits], "logits")
 
 
-def _attention(shape: Shape, nodes: Nodes, layer: int, normed: str, rotary: list[str]) -> str:
+def _attended(shape: Shape, nodes: Nodes, layer: int, normed: str, rotary: list[str]) -> str:
     at = f"layers.{layer}."
     past, present = ([f"{side}.{layer}.{part}" for part in ("key", "value")] for side in ("past", "present"))
-    mixed = nodes.node(
+    return nodes.node(
         "GroupQueryAttention",
         [*_heads(shape, nodes, at, normed), *past, "length", "total", *rotary],
         at + "attention",
@@ -261,7 +268,6 @@ def _attention(shape: Shape, nodes: Nodes, layer: int, normed: str, rotary: list
         local_window_size=shape.window or -1,
         **({"scale": 1.0} if nodes.in_stacks else {}),  # the queries bring it along
     )
-    return nodes.linear(mixed, at + "o")
 
 
 def _heads(shape: Shape, nodes: Nodes, at: str, normed: str) -> list[str]:
@@ -283,7 +289,7 @@ def _heads(shape: Shape, nodes: Nodes, at: str, normed: str) -> list[str]:
 def _feed_forward(shape: Shape, nodes: Nodes, at: str, normed: str) -> str:
     if not shape.gated:
         return nodes.linear(nodes.activated(nodes.linear(normed, at + "up")), at + "down")
-    if nodes.in_stacks:
+    if nodes.in_stacks and not nodes.is_silent:  # to part the products of many tokens costs more than a product saves
         gate, up = nodes.parted(nodes.stacked(normed, gated(at)), [at + "gate", at + "up"])
     else:
         gate, up = nodes.linear(normed, at + "gate"), nodes.linear(normed, at + "up")

@@ -58,8 +58,13 @@ class Nodes:
 
     @property
     def in_stacks(self) -> bool:
-        """Whether matrices that read the same are kept as one: that pays where few tokens are computed."""
-        return self.precision in ("int8", "int4")
+        """Whether matrices that read the same are kept as one."""
+        return self.precision in ("int8", "int4", "columns")
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the graph only reads: it writes keys and values, and says nothing."""
+        return self.precision == "columns"
 
     @property
     def kind(self) -> type[np.floating[Any]]:
@@ -89,9 +94,13 @@ class Nodes:
         return self.node("Add", [product, self.vector(name + ".bias")], name + ".out")
 
     def stacked(self, x: str, stack: Stack) -> str:
-        """What `linear` gives for each matrix of a stack, side by side: [.., K] → [.., N₁ + N₂ …]. For blocks only."""
-        blocks = self._blocks(stack.name + ".weight", [part + ".weight" for part in stack.parts], stack.factors)
-        product = self._multiply_blocks(x, blocks, stack.name + ".product")
+        """What `linear` gives for each matrix of a stack, side by side, [.., K] → [.., N₁ + N₂ …]; in integers only."""
+        name, output = stack.name + ".weight", stack.name + ".product"
+        parts = [part + ".weight" for part in stack.parts]
+        if self.precision == "columns":
+            product = self._multiply_columns(x, name, output, parts, stack.factors)
+        else:
+            product = self._multiply_blocks(x, self._blocks(name, parts, stack.factors), output)
         if not any(part + ".bias" in self._sizes for part in stack.parts):
             return product
         return self.node("Add", [product, self._stacked_bias(stack)], stack.name + ".out")
@@ -191,13 +200,16 @@ class Nodes:
         widened = half and not self.half
         return self.node("Cast", [turned], turned + ".whole", to=TensorProto.FLOAT) if widened else turned
 
-    def _multiply_columns(self, x: str, name: str, output: str) -> str:
+    def _multiply_columns(
+        self, x: str, name: str, output: str, parts: Sequence[str] = (), factors: Sequence[float] = (1.0,)
+    ) -> str:
         """DynamicQuantizeMatMul has one activation scale a call; its rows are first brought to one size."""
         codes, scales = name + ".columns", name + ".column_scales"
 
         def make() -> list[Array]:
-            columns = to_columns(self._weight(name))
-            return [columns.data, columns.scales]
+            columns = [to_columns(self._weight(one)) for one in parts or [name]]
+            spread = [one.scales * np.float32(factor) for one, factor in zip(columns, factors, strict=True)]
+            return [np.concatenate([one.data for one in columns], axis=1), np.concatenate(spread)]
 
         self._constants.keep([codes, scales], make)
         even, peak = self._evened(x)

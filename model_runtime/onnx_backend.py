@@ -67,6 +67,7 @@ class OnnxBackend:
         self._logits = np.zeros((_CHECKED, self.vocab_size), np.float32)
         self._steps: dict[tuple[int, int], _Step] = {}
         self._many: dict[tuple[int, int, bool], ort.IOBinding] = {}
+        self._is_silent = all(one.name != "logits" for one in prefill.get_outputs())
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", "0")  # the default; left out, each run raises and catches
 
@@ -143,7 +144,7 @@ class OnnxBackend:
 
     def extend(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> None:
         """See Backend.extend."""
-        self._run_many(self._prefill, store, tokens, start, cancel)
+        self._run_many(self._prefill, store, tokens, start, cancel, rows=0 if self._is_silent else 1)
 
     def step(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
         """See Backend.step."""
@@ -205,16 +206,18 @@ class OnnxBackend:
         cancel: Cancel,
         rows: int = 1,
     ) -> None:
-        """Tokens of one sequence at once; logits after the last `rows` of them."""
+        """Tokens of one sequence at once; logits after the last `rows` of them, of which a silent graph has none."""
         total = start + len(tokens)
         assert start < total <= self.context_length, (start, total, self.context_length)
         binding = self._many.get(key := (store.row, rows, session is self._prefill))
         if binding is None:
             binding = self._many[key] = session.io_binding()
             self._pool.bind(binding, store.row, 1)
-            binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(self._logits[:rows]))
+            if rows:
+                binding.bind_ortvalue_output("logits", ort.OrtValue.ortvalue_from_numpy(self._logits[:rows]))
         binding.bind_cpu_input("tokens", np.array([tokens], np.int64))
-        binding.bind_cpu_input("rows", np.arange(len(tokens) - rows, len(tokens)))
+        if rows:
+            binding.bind_cpu_input("rows", np.arange(len(tokens) - rows, len(tokens)))
         binding.bind_cpu_input("length", np.array([total - 1], np.int32))
         binding.bind_cpu_input("total", np.array(total, np.int32))
         self._run(session, binding, cancel)

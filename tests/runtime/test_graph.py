@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from model_runtime import graph, manifest, nodes
+from model_runtime import derived, graph, manifest, nodes
 from model_runtime.errors import ModelError
 from model_runtime.nodes import Nodes
 from model_runtime.onnx_backend import OnnxBackend
@@ -67,6 +67,28 @@ def test_tokens_that_are_checked_at_once_have_the_logits_of_each_alone(
     alone = [backend.step(store, [token], 40 + at, Cancel()) for at, token in enumerate(TOKENS[40:56])]
     assert np.abs(backend.verify(store, TOKENS[40:56], 40, Cancel()) - np.stack(alone)).max() <= 1e-4
     assert np.abs(backend.verify(store, TOKENS[40:43], 40, Cancel()) - np.stack(alone[:3])).max() <= 1e-4
+
+
+def test_a_prompt_is_read_without_what_only_its_logits_need(
+    tiny_model: Callable[[Precision], Path], tmp_path: Path
+) -> None:
+    directory = tiny_model("int8")
+    path = derived.prefill(directory, manifest.read(directory), tmp_path)
+    assert isinstance(path, Path)
+    kept = set(Stored(path))
+    assert {"layers.0.down.weight.columns", "layers.1.qkv.weight.columns"} <= kept
+    assert not {"layers.1.o.weight.columns", "layers.1.up.weight.columns", "norm.weight"} & kept
+
+
+def test_a_prefill_graph_that_says_something_still_serves(
+    tiny_model: Callable[[Precision], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = tiny.logits(tiny.weights(), TOKENS)[-1]
+    monkeypatch.setattr(Nodes, "is_silent", False)  # as graphs were before
+    backend = _backend(tiny_model("int8"), tmp_path)
+    assert {one.name for one in backend._prefill.get_outputs()} > {"logits"}
+    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    assert np.abs(found - expected).max() <= 0.03 * np.abs(expected).max()
 
 
 def test_going_back_and_writing_over_is_exact(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:

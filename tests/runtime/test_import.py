@@ -248,7 +248,8 @@ def test_an_interrupted_import_goes_on_where_it_stopped(quant: importer.Quant, t
         except Stop:
             read.append(1)
             assert not (tmp_path / "model").exists()
-    assert len(read) == (3 if quant == "int4" else 7)  # 16 matrices a pass, four kept in each run
+    # 16 matrices a pass, four kept in each run; the second pass needs no more of the last layer than queries to values.
+    assert len(read) == (3 if quant == "int4" else 6)
     for path in whole.iterdir():
         if path.name != manifest.MANIFEST:
             assert path.read_bytes() == (tmp_path / "model" / path.name).read_bytes()
