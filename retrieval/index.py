@@ -238,9 +238,9 @@ def refreshing(
 
 
 def pass_over(index: Index, directory: Path) -> None:
-    """Gives up the file that a process was reading here when it had to be killed; the caller commits.
+    """Gives up the file that a process was reading here when it broke down or had to be killed; the caller commits.
 
-    Some grammars look at their time limit once in many minutes, on a file of nothing but `a<` for one.
+    On a file of nothing but `a<` some grammars look at their time limit once in many minutes; on others they crash.
     """
     try:
         path = (directory / AT_HAND).read_text()

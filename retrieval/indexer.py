@@ -39,8 +39,8 @@ GRACE_SECONDS = 3.0  # after the end of stdin, for the file at hand
 class Indexer:
     """One root's index and the work that is still to do on it."""
 
-    def __init__(self, root: Path, directory: Path, out: BinaryIO, after_hang: bool = False) -> None:
-        """after_hang: the process before this one did not answer. Raises WorkspaceError, StoreError."""
+    def __init__(self, root: Path, directory: Path, out: BinaryIO, after_failure: bool = False) -> None:
+        """after_failure: the process before this one crashed or hung. Raises WorkspaceError, StoreError."""
         self._root = workspace.check_root(root)
         self._directory = directory
         self._out = out
@@ -53,8 +53,9 @@ class Indexer:
         self._recital: Iterator[tuple[str, str]] | None = None
         self._committed = self._reported = self._tried = self._mended = 0.0
         if self._lock is not None:
-            if after_hang:
+            if after_failure:
                 indexes.pass_over(self._index, directory)
+                self._index.store.commit()
             self._work = self._refreshing()
         self._remember()
 
@@ -225,12 +226,12 @@ class Indexer:
 
 
 def serve(
-    root: Path, directory: Path, inbox: BinaryIO, out: BinaryIO, watch: bool = False, after_hang: bool = False
+    root: Path, directory: Path, inbox: BinaryIO, out: BinaryIO, watch: bool = False, after_failure: bool = False
 ) -> None:
     """Serves one root until `inbox` ends. `watch`: look at the disk oneself. Raises WorkspaceError, StoreError."""
     received: queue.SimpleQueue[messages.ToIndexer | None] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(inbox, received), daemon=True).start()
-    indexer = Indexer(root, directory, out, after_hang)
+    indexer = Indexer(root, directory, out, after_failure)
     indexer.send(Progress(0, 1 if indexer.is_working else 0, indexer.is_writing))
     if watch:
         threading.Thread(target=_watch, args=(root, received), daemon=True).start()
@@ -268,19 +269,19 @@ def _watch(root: Path, received: queue.SimpleQueue[messages.ToIndexer | None]) -
 
 
 def main() -> int:
-    """The process's entry: `--root DIR --directory DIR [--watch] [--after-hang]`."""
+    """The process's entry: `--root DIR --directory DIR [--watch] [--after-failure]`."""
     parser = argparse.ArgumentParser(prog="retrieval.indexer")
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--watch", action="store_true")
-    parser.add_argument("--after-hang", action="store_true")
+    parser.add_argument("--after-failure", action="store_true")
     options = parser.parse_args()
     inbox, out = _own_pipes()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(10)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before FAISS is loaded
     try:
-        serve(options.root, options.directory, inbox, out, options.watch, options.after_hang)
+        serve(options.root, options.directory, inbox, out, options.watch, options.after_failure)
     except BrokenPipeError:
         return 0
     except RetrievalError as error:

@@ -22,18 +22,19 @@ from retrieval.search import Query, Snippet
 
 REST_SECONDS = 5.0  # a process that died is not started again sooner than this
 END_SECONDS = 2.0  # a process whose pipe is closed and that has not ended by then is killed
+_ENDED = (0, -9, -15)  # by itself, or by somebody who did not mean the file at hand
 ANSWER_SECONDS = 10.0  # a question that takes longer has met a hung process: it is killed
 
 # `python -I -m retrieval.indexer`, from the same files as this process, installed or not.
 _LAUNCH = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module({!r}, run_name='__main__')"
 
 
-def command(root: Path, directory: Path, watch: bool = False, after_hang: bool = False) -> list[str]:
+def command(root: Path, directory: Path, watch: bool = False, after_failure: bool = False) -> list[str]:
     """The command line of a root's indexing process: isolated, for our package names are generic."""
     launch = _LAUNCH.format("retrieval.indexer")
     package = str(Path(__file__).resolve().parent.parent)
     options = ["--root", str(root), "--directory", str(directory)]
-    options += ["--watch"] * watch + ["--after-hang"] * after_hang
+    options += ["--watch"] * watch + ["--after-failure"] * after_failure
     return [sys.executable, "-I", "-c", launch, package, *options]
 
 
@@ -58,7 +59,7 @@ class Worker:
         self._on_texts = on_texts
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
-        self._is_alive = self._hung = False
+        self._is_alive = self._failed = False
         self._starting = asyncio.Lock()
         self._started = 0.0
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
@@ -95,7 +96,7 @@ class Worker:
             self._send(Ask(number, query))
             return await asyncio.wait_for(answer, ANSWER_SECONDS)
         except TimeoutError:
-            self._hung = True
+            self._failed = True
             self._kill()
             raise WorkerError(f"the indexing process did not answer within {ANSWER_SECONDS:.0f} s") from None
         finally:
@@ -133,14 +134,14 @@ class Worker:
         self.failure = None
         try:
             self._process = await asyncio.create_subprocess_exec(
-                *command(self._root, self._directory, self._watch, self._hung),
+                *command(self._root, self._directory, self._watch, self._failed),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
             )
         except OSError as error:
             raise WorkerError(f"the indexing process cannot be started: {error}") from error
-        self._is_alive, self._hung = True, False
+        self._is_alive, self._failed = True, False
         self._reader = asyncio.create_task(self._read(self._process))
         for path, text in self._buffers.items():
             self._send(Buffer(path, text))
@@ -156,14 +157,15 @@ class Worker:
         except WorkerError as error:
             self.failure = str(error)
             process.kill()
+        await _end(process)
         if process is self._process:
             self._is_alive = False
+            self._failed = self._failed or process.returncode not in _ENDED
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(
                     WorkerError(self.failure or "the indexing process ended; it will be started again")
                 )
-        await _end(process)
 
     def _receive(self, message: messages.FromIndexer) -> None:
         if isinstance(message, Progress):

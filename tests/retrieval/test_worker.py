@@ -129,10 +129,15 @@ def test_a_file_of_marks_is_read_in_its_time(mark: str) -> None:
     assert time.thread_time() - began < 10  # minutes without a limit
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("Aa.java", "a<" * 9), ("Aa.py", "/*" * 100)],
+    ids=["looks at the clock once in minutes", "crashes"],
+)
 async def test_a_file_that_no_limit_stops_is_given_up_and_the_others_are_read(
-    worker: Worker, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str
 ) -> None:
-    (root / "Aa.java").write_text("a<a<a<a<a<a<a<a<a<\n" * 30_000)  # its grammar looks at the clock once in minutes
+    (root / name).write_text(f"{line}\n" * (600_000 // len(line)))
     monkeypatch.setattr("retrieval.worker.ANSWER_SECONDS", 3.0)
     monkeypatch.setattr("retrieval.worker.REST_SECONDS", 0.5)
     failed = 0
@@ -146,7 +151,7 @@ async def test_a_file_that_no_limit_stops_is_given_up_and_the_others_are_read(
     assert failed > 0
     await worker.close()
     kept = store.open_store(tmp_path / "index" / index.DATABASE)
-    assert set(kept.stamps()) == {"Aa.java", "a.py", "b.py"}
+    assert set(kept.stamps()) == {name, "a.py", "b.py"}
     assert not (tmp_path / "index" / index.AT_HAND).exists()
 
 
