@@ -69,12 +69,11 @@ class Outcome(msgspec.Struct, frozen=True):
     timings_ms: Timings
 
 
-def ask(cursor: Cursor, max_tokens: int) -> Question:
-    """The question that a cursor puts to a model."""
-    began = time.perf_counter()
+def snapshot_of(cursor: Cursor) -> Snapshot:
+    """What an editor that shows the cursor's file would ask about."""
     path = cursor.path.absolute()
     root = root_of(path)
-    snapshot = Snapshot(
+    return Snapshot(
         uri=path.as_uri(),
         root=str(root),
         path=path.relative_to(root).as_posix(),
@@ -84,6 +83,12 @@ def ask(cursor: Cursor, max_tokens: int) -> Question:
         cursor=cursor.place,
         by_hand=True,
     )
+
+
+def ask(cursor: Cursor, max_tokens: int) -> Question:
+    """The question that a cursor puts to a model."""
+    began = time.perf_counter()
+    snapshot = snapshot_of(cursor)
     frame = window.frame(snapshot, None)
     above = outline(snapshot.lines, frame.anchor.start.line, snapshot.cursor)
     frame = window.settled(frame, (Snippet(snapshot.path, above),) if above else ())

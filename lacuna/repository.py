@@ -10,7 +10,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lacuna import settings as configuration
-from lacuna.completion import root_of
+from lacuna.completion import snapshot_of
 from lacuna.position import locate
 
 if TYPE_CHECKING:
@@ -81,26 +81,27 @@ def context(
     every: Annotated[bool, typer.Option("--all", help="Also what does not fit into the budget.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Print what of other files would go into the prompt at a position, the most valuable last."""
-    from lsp_server.context import count
+    """Print what would go into the prompt at a position besides the lines around it, the most valuable last."""
+    from lsp_server import window
+    from lsp_server.context import Contexts, count
+    from lsp_server.indexing import query
     from retrieval import search as searching
-    from retrieval.surroundings import Query
 
-    cursor = locate(position)
-    path = cursor.path.absolute()
-    root = root_of(path)
-    text = "".join(cursor.lines)
-    offset = sum(map(len, cursor.lines[: cursor.place.line])) + cursor.place.column
-    with _opened(root) as made:
-        ranked = searching.rank(Query(path.relative_to(root).as_posix(), text, offset), made)
+    snapshot = snapshot_of(locate(position))
+    frame = window.frame(snapshot, None)
+    own = Contexts(None).known(snapshot, frame)
+    assert own is not None
+    with _opened(Path(snapshot.root or "."), with_vectors=True) as made:
+        ranked = searching.rank(query(snapshot, frame), made)
     found = tuple(reversed(ranked)) if every else searching.pack(ranked, count, budget)
+    found += tuple(searching.Snippet(one.path, one.text, 1.0, "file") for one in own.snippets)
     if as_json:
         _print_json([{**asdict(one), "tokens": count(one.text)} for one in found])
         return
     for one in found:
         print(f"{one.path}  {one.source}  score {one.score:.2f}  about {count(one.text)} tokens\n{_indented(one.text)}")
     if not found:
-        print("lacuna: no other file has anything to say here", file=sys.stderr)
+        print("lacuna: nothing but the lines around it", file=sys.stderr)
 
 
 def _root(path: Path) -> Path:
@@ -119,7 +120,7 @@ def _directory(root: Path) -> Path:
 def _opened(root: Path, with_vectors: bool = False) -> Iterator[Index]:
     """The repository's index, brought up to date; by the process that writes it, if an editor runs one."""
     from retrieval import index as indexes
-    from retrieval import lock, store
+    from retrieval import lock, store, vectors
     from retrieval.errors import StoreError
 
     directory = _directory(root)
@@ -127,6 +128,8 @@ def _opened(root: Path, with_vectors: bool = False) -> Iterator[Index]:
     try:
         if writer is None:
             made = indexes.over(root, store.open_store(directory / indexes.DATABASE))
+            if with_vectors:
+                made = replace(made, neighbours=vectors.read(directory, made.store))
         else:
             with _progress() as show:
                 made = indexes.opened(root, directory, show)

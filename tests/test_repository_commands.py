@@ -83,6 +83,18 @@ def test_the_context_is_what_an_editor_would_be_given(user: Settings, root: Path
     assert "hunter2" not in done.stdout
 
 
+def test_what_stands_above_the_window_of_a_long_file_is_part_of_the_context(user: Settings, root: Path) -> None:
+    methods = "".join(f"    def step_{n}(self, order: Order) -> int:\n        return {n}\n\n" for n in range(120))
+    text = f"from shop.models import Order\n\nclass Desk:\n{methods}    def last(self, order: Order):\n        order."
+    (root / "shop" / "long.py").write_text(text + "\n")
+    line, column = text.count("\n") + 1, len(text) - text.rfind("\n")
+    done = run(user, "context", f"shop/long.py:{line}:{column}", "--json", cwd=root)
+    (*others, own) = json.loads(done.stdout)
+    assert (own["path"], own["source"]) == ("shop/long.py", "file")
+    assert "from shop.models import Order" in own["text"]
+    assert "shop/models.py" in [one["path"] for one in others]
+
+
 def test_commands_read_while_an_editor_writes(user: Settings, root: Path) -> None:
     from retrieval import lock
 
