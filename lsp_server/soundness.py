@@ -24,7 +24,7 @@ from retrieval.languages import Language
 
 BUDGET = 0.003  # seconds of work on a suggestion that an answer waits for
 PARSING = 0.030  # seconds of work on the tree around it, done before the suggestion is there but after a jump
-BUSY = 0.250  # seconds for that, on a machine that is busy with other things
+BUSY = 1.0  # seconds for that, on a machine that is busy with other things
 
 HEAD_START = 0.004  # seconds for the request to the model, which goes first
 
