@@ -30,6 +30,8 @@ those above it:
     traces        how much of an accepted text is still there
     acceptance    what became of what was shown
     timing        where the time of an answer went
+    keeping       the user's own statistics, if they want any
+    standing      what a status bar shows
     transport     bytes on a pipe ↔ whole messages
     wire          the protocol's types ↔ ours, and what pygls gets wrong mended
     server        the protocol's handlers

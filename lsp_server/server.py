@@ -14,7 +14,6 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Coroutine
-from datetime import date, timedelta
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -22,7 +21,7 @@ import msgspec
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from lsp_server import ahead, gate, journal, wire
+from lsp_server import ahead, standing, wire
 from lsp_server import desk as desks
 from lsp_server.acceptance import Acceptance
 from lsp_server.completion import Answer, complete, without_cover
@@ -30,7 +29,7 @@ from lsp_server.context import Contexts
 from lsp_server.desk import Desk
 from lsp_server.document import Position, ending
 from lsp_server.indexing import Indexing
-from lsp_server.journal import Journal, Outcome, Record
+from lsp_server.keeping import Keeping
 from lsp_server.link import Connect, Link
 from lsp_server.options import SECTION, Settings, resolve
 from lsp_server.pause import CURSOR_REST, Pause
@@ -59,12 +58,12 @@ class Server(LanguageServer):
         super().__init__("lacuna", version, protocol_cls=wire.LacunaProtocol, max_workers=1)
         self.protocol.host = self
         self.session = Session(base)
-        self.acceptance = Acceptance(self._keep, self._lines_of, asyncio.get_running_loop().call_later)
         self.link = Link(connect, self._link_changed)
         self.desk = Desk(self.link, Contexts(None if indexing is None else indexing.find))
+        self._keeping = Keeping(journal, self.desk, lambda: self.session.settings, self._warn)
+        self.acceptance = Acceptance(self._keeping.keep, self._lines_of, asyncio.get_running_loop().call_later)
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._indexing = indexing
-        self._journal = None if journal is None else Journal(journal)
         if indexing is not None:
             teaching = Teaching(self.link, self.session.writing)
             indexing.changed = self._tell_status
@@ -78,7 +77,7 @@ class Server(LanguageServer):
         self._answered: dict[int | str, tuple[Answer, Snapshot, float]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._told: set[str] = set()
-        self._status: dict[str, str | int | None] = {}
+        self._status: standing.State = {}
         _register(self)
 
     # What the editor asks
@@ -112,7 +111,7 @@ class Server(LanguageServer):
             raise
         finally:
             waiting.cancel()
-        if self.session.settings.timings or self._keeps:
+        if self.session.settings.timings or self._keeping.wanted:
             self._answered[identifier] = (answer, snapshot, received)
         if answer is not SUPERSEDED:
             self._pause.rest(uri, at)
@@ -285,9 +284,8 @@ class Server(LanguageServer):
         if method == types.TEXT_DOCUMENT_DID_CHANGE and uri is not None:
             self.session.distrust(uri)
             self._requests.supersede(lambda one: one.uri == uri)
-            self._show(
-                "Lacuna could not read an edit and is quiet in this file; close and open it again, and report this",
-                types.MessageType.Warning,
+            self._warn(
+                "Lacuna could not read an edit and is quiet in this file; close and open it again, and report this"
             )
         else:
             self._log(f"a {method} of the editor could not be read")
@@ -323,7 +321,7 @@ class Server(LanguageServer):
         if self.link.problem is not None:
             self._show(f"Lacuna: {self.link.problem}", types.MessageType.Error)
         elif self.link.notice is not None:
-            self._show(f"Lacuna: {self.link.notice}", types.MessageType.Warning)
+            self._warn(f"Lacuna: {self.link.notice}")
         self._tell_status()
 
     def _show(self, message: str, kind: types.MessageType) -> None:
@@ -332,29 +330,18 @@ class Server(LanguageServer):
             self._told.add(message)
             self.window_show_message(types.ShowMessageParams(kind, message))
 
+    def _warn(self, message: str) -> None:
+        self._show(message, types.MessageType.Warning)
+
     def _log(self, message: str, kind: types.MessageType = types.MessageType.Warning) -> None:
         self.window_log_message(types.LogMessageParams(kind, f"Lacuna: {message}"))
 
     def _tell_status(self) -> None:
         """The state for a status bar, when it is another one, to an editor that wants it."""
-        status = self._state()
+        status = standing.state(self.session, self.link, self._indexing, thinking=bool(self._requests))
         if self.session.settings.status and status != self._status:
             self._status = status
             self.protocol.notify(wire.STATUS, status)
-
-    def _state(self) -> dict[str, str | int | None]:
-        percent = None if self._indexing is None else self._indexing.percent
-        if not self.session.settings.enabled:
-            return {"state": "off", "reason": None}
-        if self.session.snoozing:
-            return {"state": "off", "reason": "snoozing"}
-        if self.link.problem is not None:
-            return {"state": "error", "reason": self.link.problem}
-        if self._requests:
-            return {"state": "thinking", "reason": None}
-        if percent is not None:
-            return {"state": "indexing", "reason": None, "percent": percent}
-        return {"state": "ready" if self.link.connected else "starting", "reason": self.link.notice}
 
     async def _tell_timing(
         self, identifier: int | str, answer: Answer, snapshot: Snapshot, received: float, *, written: float
@@ -365,31 +352,7 @@ class Server(LanguageServer):
         if self.session.settings.timings:
             self.protocol.notify(wire.TIMING, msgspec.to_builtins(timing))
         if answer is not SUPERSEDED:
-            self._keep(answered(timing, snapshot.language))
-
-    # What is kept for the user's own statistics
-
-    @property
-    def _keeps(self) -> bool:
-        """Whether the user asked for it."""
-        return self._journal is not None and self.session.settings.journal != "off"
-
-    def _keep(self, record: Record) -> None:
-        """A line of the journal. One that cannot be written is told once, and the suggestions go on."""
-        if isinstance(record, Outcome):
-            self.desk.fared = gate.fares(self.desk.fared, record.fate)
-        if self._journal is None or not self._keeps:
-            return
-        if isinstance(record, Outcome) and self.session.settings.journal != "code":
-            record = msgspec.structs.replace(record, text=None)
-        try:
-            self._journal.write(record)
-        except OSError as error:
-            self._show(
-                f"Lacuna cannot keep its journal in {self._journal.folder}: {error.strerror}; make room or mend its "
-                "rights, or switch the setting `journal` off",
-                types.MessageType.Warning,
-            )
+            self._keeping.keep(answered(timing, snapshot.language))
 
     def _lines_of(self, uri: str) -> tuple[str, ...] | None:
         return self.session.lines(uri) if self.session.is_open(uri) else None
@@ -398,23 +361,12 @@ class Server(LanguageServer):
 
     def _configure(self, *layers: object) -> None:
         settings, problems = resolve(*layers, base=self._base)
-        kept, self.session.settings = self._keeps, settings
-        if self._keeps != kept:
-            self._spawn(self._calibrate())
+        kept, self.session.settings = self._keeping.wanted, settings
+        if self._keeping.wanted != kept:
+            self._spawn(self._keeping.calibrate())
         for problem in problems:
-            self._show(f"Lacuna: {problem}", types.MessageType.Warning)
+            self._warn(f"Lacuna: {problem}")
         self._tell_status()
-
-    async def _calibrate(self) -> None:
-        """Let what became of suggestions move the gate, if that is kept on this machine."""
-        self.desk.gate = gate.fitted()
-        if self._journal is None or not self._keeps:
-            return
-        folder, since = self._journal.folder, date.today() - timedelta(gate.DAYS)
-        with contextlib.suppress(OSError):  # what cannot be read has no say
-            self.desk.gate = await asyncio.to_thread(
-                lambda: gate.calibrated(gate.fitted(), journal.read(folder, since))
-            )
 
     async def _pull(self) -> bool:
         """Ask the editor for its configuration. False when it cannot be asked."""
@@ -467,8 +419,7 @@ class Server(LanguageServer):
         """Give everything back."""
         self._pause.stir()
         self.acceptance.closed()
-        if self._journal is not None:
-            self._journal.close()
+        self._keeping.close()
         self.desk.stop()
         self.desk.contexts.close()
         self.desk.soundness.close()
