@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import logging
+import os
 import resource
 import signal
 import socket
@@ -22,7 +23,7 @@ from lacuna.errors import ServeError
 from lacuna.fresh import Fresh
 from lacuna.resident import runner
 from lacuna.settings import Settings
-from model_runtime import gateway, manifest, memories
+from model_runtime import cache, gateway, manifest, memories
 from model_runtime.access import Access, Grant
 from model_runtime.gateway import Terms
 from model_runtime.lane import Writer
@@ -33,6 +34,8 @@ _BACKLOG = 1024
 _PROGRAM_MB = 120  # Python, its libraries and ONNX Runtime
 _RANK_MB = 300  # the same of each rank of a sharded model, with torch
 _WEIGHTS = 4  # times the files of a model are held at most: for a few tokens, for many, and while they are loaded
+_SHARE = 4  # part of the machine's memory that a server takes unless told
+_GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _WORKSPACE_MB = 5  # that a workspace's memory takes at most
 _log = logging.getLogger(__name__)
 
@@ -65,7 +68,7 @@ def run(settings: Settings, port: Port, ready: Callable[[str], None]) -> None:
     directory = settings.model_directory
     described = manifest.read(directory)
     terms = Terms(Access(_grants(port)), _context(port), audit.opened(port.audit))
-    kv_cache = settings.kv_cache if port.memory is None else _for_keys_and_values(port.memory, described)
+    kv_cache = _for_keys_and_values(settings, port.memory, described)
     listener = _listen(port)
     log.to_stream(sys.stderr)
     _allow_many_files()
@@ -92,14 +95,31 @@ def run(settings: Settings, port: Port, ready: Callable[[str], None]) -> None:
         loop.run(serving)
 
 
-def _for_keys_and_values(memory: int, described: Manifest) -> int:
-    """Megabytes that are left for the model's memory of what it has read: measured, and rounded up in our favour."""
+def _for_keys_and_values(settings: Settings, memory: int | None, described: Manifest) -> int | None:
+    """Megabytes for the model's memory of what it has read; None for no more than a laptop's.
+
+    What the program and the model leave of `memory` (measured, and rounded up in our favour), else what the settings
+    say, else a share of the machine's. Raises ServeError when `memory` is too little.
+    """
+    if memory is None and settings.kv_cache is not None:
+        return settings.kv_cache
     weights = sum(file.bytes for file in described.files.values()) >> 20
     ranks = described.sharding.ranks if described.sharding else 0
     rest = _PROGRAM_MB + ranks * _RANK_MB + _WEIGHTS * weights + memories.ALL * _WORKSPACE_MB
+    if memory is None:
+        left = _machine_mb() // _SHARE - rest
+        return left if left > cache.MEGABYTES else None
     if memory <= rest:
         raise ServeError(f"--memory is {memory} MB, the program and the model take {rest}; give at least {rest + 100}")
     return memory - rest
+
+
+def _machine_mb() -> int:
+    """Memory of this machine, or what its control group may use of that."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # no such group, or "max"
+        found = min(found, int(_GROUP_LIMIT.read_text("ascii")))
+    return found >> 20
 
 
 def _check(port: Port) -> None:

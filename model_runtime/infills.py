@@ -45,8 +45,11 @@ def asked(
     arrived: float,
     memory: NGrams | None = None,
     reading: Callable[[Generation], float] = lambda generation: 0.0,
+    *,
+    starved: bool = False,
 ) -> Asked:
-    """What a request asks for. arrived: when, of time.monotonic(); reading: the seconds that reading its prompt takes.
+    """What a request asks for. arrived: when, of time.monotonic(); reading: the seconds that reading its prompt takes;
+    starved: as in `sequence.Generation`.
 
     Raises PromptError when the request cannot be laid out.
     """
@@ -65,6 +68,7 @@ def asked(
         memory=memory,
         n=request.n,
         client=request.client,
+        starved=starved,
         priority=request.priority if request.max_tokens else "prefetch",
         heal=request.max_tokens > 0,
     )

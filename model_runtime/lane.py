@@ -26,9 +26,10 @@ from model_runtime.memories import Memories
 from model_runtime.metrics import Metrics
 from model_runtime.protocol import Chunk, Done, InfillRequest, Lesson, Problem, Usage
 from model_runtime.sequence import Cancel, Finish, Generation, Token
+from model_runtime.starvation import Starvation
 from model_runtime.tokenizer import Tokenizer
 
-CAPACITY = 32  # requests under way; one client has two at most, so this many editors may type at once
+CAPACITY = 32  # requests under way, and as many again of clients that starve; one client has two at most
 GATHER = 0.005  # seconds: tokens that come quicker than this travel together, but for the end of a line
 LATE = 0.010  # seconds after its deadline when a request is answered though the engine is in the midst of a run
 
@@ -79,8 +80,8 @@ def write(engine: Writer, request: InfillRequest, cancel: Cancel, arrived: float
 class Ticket:
     """One request's place in the lane, and its stream."""
 
-    def __init__(self, request: InfillRequest) -> None:
-        self.request = request
+    def __init__(self, request: InfillRequest, *, starved: bool = False) -> None:
+        self.request, self.starved = request, starved
         self.arrived = time.monotonic()
         self.cancel = Cancel()
         self.timer: asyncio.TimerHandle | None = None
@@ -140,6 +141,7 @@ class Lane:
         self._tickets: list[Ticket] = []
         self._newest: dict[tuple[str, bool], Ticket] = {}
         self._later = Cancel()
+        self._starvation = Starvation()
 
     @property
     def busy(self) -> bool:
@@ -169,9 +171,10 @@ class Lane:
         older = self._newest.get(_kind(request)) if request.client else None
         if older is not None:
             self.abandon(older)
-        if len(self._tickets) >= self._capacity:
-            raise Overloaded(f"{self._capacity} requests are under way already; try again in a second")
-        ticket = Ticket(request)
+        starved = not _is_prefetch(request) and self._starvation.starves(_user(request))
+        if len(self._tickets) >= self._capacity * (1 + starved):
+            raise Overloaded(f"{len(self._tickets)} requests are under way already; try again in a second")
+        ticket = Ticket(request, starved=starved)
         if _is_prefetch(request) and power.on_battery():
             ticket.push(Done("cancelled", _queued(ticket)))
             return ticket
@@ -212,6 +215,8 @@ class Lane:
 
     def _deliver(self, news: list[tuple[Ticket, list[Event]]]) -> None:
         for ticket, (*events, last) in news:
+            if any(isinstance(one, Chunk) and one.text.strip() for one in (*events, last)):
+                self._starvation.feed(_user(ticket.request), ticket.arrived)
             ticket.push(*events)
             if isinstance(last, Chunk):
                 ticket.push(last)
@@ -255,7 +260,15 @@ class Lane:
         request, problem = ticket.request, None
         try:
             memory = self._memories.of(request.workspace) if self._memories is not None else None
-            one = asked(request, engine.tokenizer, engine.manifest, ticket.arrived, memory, engine.reading)
+            one = asked(
+                request,
+                engine.tokenizer,
+                engine.manifest,
+                ticket.arrived,
+                memory,
+                engine.reading,
+                starved=ticket.starved,
+            )
             rides[engine.begin(one.generation, ticket.cancel)] = _Ride(ticket, one)
             return
         except PromptError as error:
@@ -303,6 +316,12 @@ class Lane:
 def _kind(request: InfillRequest) -> tuple[str, bool]:
     """Requests of one kind supersede each other: a client's prefetches are one kind, all else the other."""
     return request.client, _is_prefetch(request)
+
+
+def _user(request: InfillRequest) -> str:
+    """Whose it is where several share an engine, else which client's: one user starves once, whatever the names."""
+    owner, slash, _ = request.client.partition("/")
+    return owner if slash else request.client
 
 
 def _is_prefetch(request: InfillRequest) -> bool:

@@ -33,9 +33,9 @@ class Turn:
         return _RANKS[self.generation.priority]
 
     @property
-    def order(self) -> tuple[int, float, int]:
+    def order(self) -> tuple[int, bool, float, int]:
         """Lower is read first."""
-        return self.rank, self.tag, self.number
+        return self.rank, not self.generation.starved, self.tag, self.number
 
 
 AnyTurn = TypeVar("AnyTurn", bound=Turn)
@@ -67,7 +67,7 @@ class Scheduler:
         One that would be late by itself is taken all the same: what it reads makes the next one quick.
         """
         rank = _RANKS[generation.priority]
-        ahead = [one for one in others if one.rank <= rank]
+        ahead = [one for one in others if one.rank <= rank and one.generation.starved >= generation.starved]
         if generation.deadline is None or self.token is None or not ahead:
             return
         alone = unread * self.token

@@ -36,7 +36,7 @@ class Generation:
     deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
     memory: n-grams mixed into the model's distribution. n: texts wanted, up to so many that differ.
     client: between those of one priority, clients take turns; OWNER/NAME where several
-    users share an engine. heal: see `healing`.
+    users share an engine. starved: it asked in vain for so long that it goes before those. heal: see `healing`.
     """
 
     prompt: tuple[int, ...]
@@ -52,6 +52,7 @@ class Generation:
     memory: NGrams | None = None
     n: int = 1
     client: str = ""
+    starved: bool = False
     priority: Priority = "automatic"
     heal: bool = False
 

@@ -95,6 +95,20 @@ def test_no_starvation_behind_a_stream_of_newcomers() -> None:
     raise AssertionError("the patient one never had a turn")
 
 
+def test_who_starves_goes_first_and_is_refused_only_behind_others_who_do() -> None:
+    scheduler = measured()
+    others = [enter(scheduler, "one", 400), enter(scheduler, "two", 400)]
+    starved = Generation((1,) * 100, client="three", starved=True, deadline=time.monotonic() + 0.5)
+    scheduler.check(starved, 100, others)
+    turn = Turn(starved, 100, *scheduler.enter(starved, 100))
+    assert scheduler.next([*others, turn], []) is turn
+    by_hand = enter(scheduler, "four", priority="hand")
+    assert scheduler.next([*others, turn, by_hand], []) is by_hand
+    long = Generation((1,) * 900, client="five", starved=True)
+    with pytest.raises(Overloaded):
+        scheduler.check(starved, 100, [*others, Turn(long, 900, *scheduler.enter(long, 900))])
+
+
 def test_only_who_is_late_because_of_others_is_refused() -> None:
     scheduler = measured()
     others = [enter(scheduler, "one", 400), enter(scheduler, "two", 400)]
