@@ -52,7 +52,7 @@ class Backend(Protocol[Store]):
         """As `step`, for at most 16 tokens; logits [T, V] after each of them."""
 
     def steps(self, stores: Sequence[Store], tokens: Sequence[int], starts: Sequence[int], cancel: Cancel) -> Logits:
-        """One token of each of several sequences in one run; logits [B, V] in their order."""
+        """One token of each of several sequences in one run; logits [B, V] in their order, good until the next run."""
 
     def close(self) -> None:
         """Gives memory and threads back."""

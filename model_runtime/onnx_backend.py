@@ -174,6 +174,8 @@ class OnnxBackend:
         self._run(self._generate, step.binding, cancel)
         for store, start in zip(stores, starts, strict=True):
             store.length = start + 1
+        if count == 1:
+            return step.logits  # whoever chooses a token is done with them before the next run
         logits: Logits = step.logits[order]
         return logits
 
