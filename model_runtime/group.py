@@ -7,7 +7,6 @@ all are ended, for none can go on without the others; who asked gets a RankError
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -131,7 +130,7 @@ class Group:
             with self._lock:
                 if self._ended:
                     return
-                heard, _, _ = select.select(list(ranks), [], [], 0)
+                heard = {beats for beats in ranks if wait([beats], 0)}
                 ended = [beats for beats in heard if not os.read(beats, 1 << 16)]
             now = time.monotonic()
             for beats, (looks, at) in heard_of.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -173,6 +174,23 @@ def test_a_rank_that_dies_while_nothing_is_asked_costs_no_request(engine: Engine
         assert time.monotonic() < until
         time.sleep(0.05)
     assert text(engine) == expected
+
+
+def test_ranks_are_watched_also_where_many_files_are_open(model: Callable[[str, int], Path], tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with contextlib.closing(Engine.open(model("llama", 2), cache=tmp_path)) as engine:
+            generation = engine.generate(ASKED, Cancel())
+            next(generation)
+            os.kill(ranks_of(engine).pids[1], signal.SIGSTOP)
+            with pytest.raises(RankError, match="rank 1 of 2 hangs"):
+                list(generation)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_ranks_end_with_whoever_started_them(model: Callable[[str, int], Path], tmp_path: Path) -> None:
