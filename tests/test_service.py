@@ -16,7 +16,7 @@ import httpx
 import msgspec
 import pytest
 
-from model_runtime import lane, power, protocol, service
+from model_runtime import lane, power, protocol, service, starvation
 from model_runtime.client import Client, Endpoint
 from model_runtime.engine import Engine
 from model_runtime.errors import ModelError, Overloaded, ProtocolMismatch, Refused, Unreachable
@@ -329,6 +329,24 @@ async def test_a_full_queue_refuses(path: str, monkeypatch: pytest.MonkeyPatch) 
             await collect(client, ask("three"))
         engine.gate.set()
         assert (await first)[1].finish == (await second)[1].finish == "end"
+
+
+async def test_who_starves_is_let_in_where_the_house_is_full_and_goes_first(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "Lane", lambda metrics: lane.Lane(metrics, capacity=1))
+    monkeypatch.setattr(starvation, "LONG", 0.0)
+    engine = ScriptedEngine()
+    async with served(path, lambda: engine) as client:
+        first = asyncio.create_task(collect(client, ask("")))  # who gives no name never starves
+        await begun(engine)
+        second = asyncio.create_task(collect(client, ask("two")))
+        await until_taken(client, 2)
+        with pytest.raises(Overloaded):
+            await collect(client, ask("three"))
+        engine.gate.set()
+        assert (await first)[1].finish == (await second)[1].finish == "end"
+    assert [call.starved for call in engine.calls] == [False, True]
 
 
 async def test_requests_that_come_while_the_engine_opens_are_answered(path: str) -> None:

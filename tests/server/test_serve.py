@@ -13,14 +13,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import trustme
 
-from lacuna import commands, isolation
+from lacuna import commands, isolation, server
 from lacuna.settings import Settings
+from model_runtime import manifest
 from tests import daemons, tiny
 from tests.server.serving import PATIENCE, SECRET_CODE, completion
 
@@ -184,6 +187,17 @@ def test_terms_that_are_not_safe_are_refused_before_anybody_can_connect(
 def test_said_in_so_many_words_it_listens_in_the_clear(keeper: Keeper) -> None:
     with keeper.serving("--host", "0.0.0.0", "--insecure-without-tls", "--insecure-without-tokens") as (url, _):
         assert ask(url.replace("0.0.0.0", "127.0.0.1"), None).status_code == 200
+
+
+def test_a_server_takes_a_share_of_the_machine_unless_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    described = manifest.read(settings.model_directory)
+    taken = partial(server._for_keys_and_values, settings)
+    monkeypatch.setattr(server, "_machine_mb", lambda: 8000)
+    assert taken(None, described) == taken(2000, described)
+    monkeypatch.setattr(server, "_machine_mb", lambda: 1000)
+    assert taken(None, described) is None
+    told = msgspec.structs.replace(settings, kv_cache=50)
+    assert server._for_keys_and_values(told, None, described) == 50
 
 
 def test_a_port_that_is_taken_is_told(keeper: Keeper) -> None:
