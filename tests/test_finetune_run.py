@@ -170,8 +170,35 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
-def test_two_processes_tune_one_checkpoint(made: Path, quiet: None) -> None:
+@pytest.mark.parametrize("plan", ["two-processes", "fsdp"])
+def test_two_processes_tune_one_checkpoint(made: Path, plan: str, quiet: None) -> None:
     base = foreign(made / "checkpoint", "qwen2")
-    both = team.order(made, base=base, launch=RUNS / "two-processes.yaml", rate=10.0, batch=2048, count=8)
+    launch = RUNS / f"{plan}.yaml"
+    both = team.order(made, base=base, launch=launch, rate=10.0, batch=2048, count=8, publish_anyway=True)
     done = finetune.finetune(both)
     assert done is not None and done.verdict.own["python"].bits_after < done.verdict.own["python"].bits_before
+
+
+def test_processes_that_fail_are_one_clear_error(made: Path, quiet: None) -> None:
+    (made / "odd.yaml").write_text("distributed_type: NONSENSE\n")
+    with pytest.raises(RuntimeError, match=r"odd\.yaml ended with code"):
+        finetune.finetune(team.order(made, base=foreign(made / "checkpoint", "qwen2"), launch=made / "odd.yaml"))
+
+
+def test_a_dry_run_takes_one_step_and_writes_no_weights(made: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    base = foreign(made / "checkpoint", "qwen2")
+    assert finetune.finetune(team.order(made, base=base, method="freeze", dry_run=True)) is None
+    said = capfd.readouterr().out
+    assert "weights move, on 1 processes" in said and said.count("nats a token") == 1
+    assert not list((made / "work").rglob("*.safetensors"))
+
+
+def test_accelerate_reads_each_configuration() -> None:
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    found = {path.stem: load_config_from_file(str(path)) for path in RUNS.glob("*.yaml")}
+    kinds = {name: one.distributed_type.value for name, one in found.items()}
+    assert kinds == {"two-processes": "MULTI_CPU", "fsdp": "FSDP", "deepspeed": "DEEPSPEED"}
+    named = repositories.CHECKOUT / found["deepspeed"].deepspeed_config["deepspeed_config_file"]
+    zero = json.loads(named.read_text())
+    assert zero["zero_optimization"]["stage"] == 3 and isinstance(zero["train_micro_batch_size_per_gpu"], int)

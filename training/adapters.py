@@ -11,6 +11,7 @@ configuration says. Ignores where the rows come from and how good the result is.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -24,8 +25,10 @@ import peft
 import torch
 import transformers
 from accelerate import Accelerator
-from accelerate.utils import DistributedType
-from torch import nn
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from training import rows
 from training.schedule import Place, factor
@@ -37,7 +40,6 @@ WARMUP = 20  # steps
 _RANK = 16
 _SPOKEN = 10  # steps between two lines of figures
 _NOTHING = -100  # what transformers does not learn
-_SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED)
 _WEIGHTS = ("*.safetensors", "*.bin", "*.index.json", "*.pt", "*.pth", "*.gguf")
 
 
@@ -59,6 +61,11 @@ class Job(msgspec.Struct, frozen=True):
     markers: tuple[int, ...]
     dry: bool = False
 
+    @property
+    def moved(self) -> Path:
+        """The weights that have moved."""
+        return self.out.with_name("moved.safetensors")
+
 
 def encoded(job: Job) -> bytes:
     """A job for another process, for `decoded`."""
@@ -71,8 +78,8 @@ def decoded(raw: bytes) -> Job:
 
 
 def tuned(job: Job) -> None:
-    """Tune on every shard and write the merged checkpoint. Raises OSError, ValueError."""
-    accelerator = Accelerator(cpu=job.device == "cpu")
+    """Tune on every shard; what has moved is in `job.moved`, for `write`. Raises OSError, ValueError."""
+    accelerator = _accelerator(job.device)
     model = adapted(job.source, job.method, job.steps)
     optimizer = torch.optim.AdamW([one for one in model.parameters() if one.requires_grad], weight_decay=0.0)
     if accelerator.is_main_process:
@@ -81,10 +88,35 @@ def tuned(job: Job) -> None:
     _learn(job, accelerator, model, optimizer)
     if job.dry:
         return
-    found = _gathered(job, accelerator, model)
+    moved = _moved(accelerator, model)
     if accelerator.is_main_process:
-        _write(merged(found), job.source, job.out)
+        save_file({name: one.contiguous() for name, one in moved.items()}, job.moved)
     accelerator.wait_for_everyone()
+
+
+def write(job: Job) -> None:
+    """Write the merged checkpoint of a job that is `tuned`, whole or not at all, beside all that is not weights.
+
+    In a process of its own, where nothing is shared out. Raises OSError.
+    """
+    model = adapted(job.source, job.method, job.steps)
+    model.load_state_dict(load_file(job.moved), strict=False)  # the rest is what it was
+    partial = job.out.with_name(job.out.name + ".part")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(job.source, partial, ignore=shutil.ignore_patterns(*_WEIGHTS))
+    kept = (partial / "config.json").read_bytes()
+    merged(model).save_pretrained(partial)
+    (partial / "config.json").write_bytes(kept)  # the network is the same, and the base's own words are the plainest
+    partial.rename(job.out)
+
+
+def _accelerator(device: str) -> Accelerator:
+    """What the configuration says. On processors, too, FSDP shares weights out, so that it can be tried there."""
+    found = Accelerator(cpu=device == "cpu")
+    if device == "cpu" and os.environ.get("ACCELERATE_USE_FSDP") == "true":  # which accelerate leaves to GPUs
+        found.state.fsdp_plugin = FullyShardedDataParallelPlugin()
+        found.state.distributed_type = DistributedType.FSDP
+    return found
 
 
 def _learn(job: Job, accelerator: Accelerator, model: Any, optimizer: Any) -> None:
@@ -155,26 +187,14 @@ def _speak_of(model: Any, accelerator: Accelerator) -> None:
     print(f"{moved:,} of {whole:,} weights move, on {accelerator.num_processes} processes ({how})", flush=True)
 
 
-def _gathered(job: Job, accelerator: Accelerator, model: Any) -> Any:
-    """The tuned model in one piece."""
-    if accelerator.distributed_type not in _SHARDED:
-        return accelerator.unwrap_model(model)
-    state = accelerator.get_state_dict(model)
-    whole = adapted(job.source, job.method, job.steps)
-    if accelerator.is_main_process:
-        whole.load_state_dict(state)
-    return whole
-
-
-def _write(model: Any, source: Path, out: Path) -> None:
-    """The folder, whole or not at all, with all that lay beside the base's weights."""
-    partial = out.with_name(out.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial, ignore=shutil.ignore_patterns(*_WEIGHTS), symlinks=False)
-    kept = (partial / "config.json").read_bytes()
-    model.save_pretrained(partial)
-    (partial / "config.json").write_bytes(kept)  # the network is the same, and the base's own words are the plainest
-    partial.rename(out)
+def _moved(accelerator: Accelerator, model: Any) -> dict[str, Tensor]:
+    """The weights that have moved, each in one piece, on the processor. To be called in every process."""
+    own = accelerator.unwrap_model(model)
+    names = {name for name, one in own.named_parameters() if one.requires_grad}
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        return {name: one.float() for name, one in accelerator.get_state_dict(model).items() if name in names}
+    found = {name: one.detach() for name, one in own.named_parameters() if name in names}
+    return {name: (one.full_tensor() if isinstance(one, DTensor) else one).cpu() for name, one in found.items()}
 
 
 if __name__ == "__main__":

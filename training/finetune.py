@@ -155,8 +155,13 @@ def _tune(order: Order, ready: Prepared, model: Path) -> None:
     """The tuned model, whole or not at all."""
     base = ready.base
     if isinstance(base, bases.Foreign):
-        if not (order.work / "merged").exists():
-            _run(order, _job(order, ready, base))
+        from training import adapters
+
+        job = _job(order, ready, base)
+        if not job.moved.exists():
+            _run(order, job)
+        if not job.out.exists():
+            adapters.write(job)
         importer.write(importer.examine(order.work / "merged", name=order.name, quant=order.quant), model)
         return
     from training import whole
@@ -210,6 +215,8 @@ def _check(order: Order, base: bases.Own | bases.Foreign) -> None:
         raise ValueError(f"tuning this needs {', '.join(missing)}: uv pip install -e '.[cpu,finetune]'")
     if own and (order.method not in (None, "full") or order.launch is not None):
         raise ValueError("a model of ours is tuned whole, in one process: leave --method and --launch out")
+    if order.launch is not None and order.method == "adalora":
+        raise ValueError("adalora moves ranks about between layers, in one process: leave --launch out, or take lora")
     if order.launch is not None and not order.launch.is_file():
         raise ValueError(f"there is no {order.launch}; --launch takes a configuration of accelerate")
 
