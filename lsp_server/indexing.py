@@ -36,12 +36,14 @@ class _Root:
 class Indexing:
     """The indexing processes of one editor. Lives on the event loop's thread.
 
-    cache: the folder under which indexes are kept. changed: called when `percent` may be another.
+    cache: the folder under which indexes are kept. watch: the processes look at the disk themselves, for an editor that
+    does not tell of files; to be set before a folder is opened. changed: called when `percent` may be another.
     recited: called with a workspace folder and texts of it, which `recite` asked for.
     """
 
     def __init__(self, cache: Path) -> None:
         self._cache = cache
+        self.watch = False
         self.changed: Callable[[], None] = lambda: None
         self.recited: Callable[[str, Texts], None] = lambda root, texts: None
         self._roots: dict[str, _Root] = {}
@@ -107,6 +109,7 @@ class Indexing:
                 index.directory(self._cache, root),
                 lambda progress: self._heard(path, progress),
                 lambda texts: self.recited(path, texts),
+                self.watch,
             )
             found = self._roots[path] = _Root(worker)
         return found

@@ -192,15 +192,19 @@ class Server(LanguageServer):
 
     async def initialized(self) -> None:
         """The editor is ready: connect, so that the first key finds a service, and ask for the configuration."""
-        self._spawn(self._warm())
         workspace = self.client_capabilities.workspace
+        watched = None if workspace is None else workspace.did_change_watched_files
+        tells = watched is not None and bool(watched.dynamic_registration)
+        if self._indexing is not None:
+            self._indexing.watch = not tells
+        self._spawn(self._warm())
         if workspace is None:
             return
         wishes = []
-        changed, watched = workspace.did_change_configuration, workspace.did_change_watched_files
+        changed = workspace.did_change_configuration
         if changed is not None and changed.dynamic_registration:
             wishes.append(types.Registration("configuration", types.WORKSPACE_DID_CHANGE_CONFIGURATION))
-        if self._indexing is not None and watched is not None and watched.dynamic_registration:
+        if self._indexing is not None and tells:
             everything = types.DidChangeWatchedFilesRegistrationOptions([types.FileSystemWatcher("**/*")])
             wishes.append(types.Registration("files", types.WORKSPACE_DID_CHANGE_WATCHED_FILES, everything))
         if wishes:

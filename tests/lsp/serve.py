@@ -81,16 +81,17 @@ class Scripted:
 class Snippets(Indexing):
     """The script's snippets in place of an index."""
 
-    def __init__(self, script: dict[str, Any]) -> None:
+    def __init__(self, script: dict[str, Any], log: Path) -> None:
         super().__init__(Path("/nonexistent"))
-        self.script = script
+        self.script, self.log = script, log
 
     async def find(self, snapshot: Snapshot, frame: Frame) -> Retrieved:
         await asyncio.sleep(self.script.get("lookup", 0.0))
         return Retrieved(tuple(Snippet(path, text) for path, text in self.script["snippets"]))
 
     async def start(self, root: str) -> None:
-        pass
+        with self.log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({"what": "start", "watch": self.watch}) + "\n")
 
     def rested(self, snapshot: Snapshot) -> None:
         pass
@@ -116,7 +117,7 @@ def main() -> int:
         return Scripted(script, log)
 
     folder = Path(script["journal"]) if script.get("journal") else None
-    indexing = Snippets(script) if script.get("snippets") else None
+    indexing = Snippets(script, log) if script.get("snippets") else None
     return server.run(connect, indexing, journal=folder, version="0.test")
 
 

@@ -56,6 +56,18 @@ async def test_what_the_file_imports_is_found(tmp_path: Path, indexing: Indexing
     assert all(percent is None or 0 <= percent <= 100 for percent in told)
 
 
+async def test_a_file_that_changes_is_found_without_an_editor_that_tells(tmp_path: Path, indexing: Indexing) -> None:
+    shop = tmp_path / "project" / "shop"
+    shop.mkdir(parents=True)
+    here = snapshot(tmp_path / "project", HERE, 5, 11)
+    indexing.watch = True
+    async with asyncio.timeout(30):
+        while not (found := (await indexing.find(here, window.frame(here, None))).snippets):
+            (shop / "tariff.py").write_text(OTHER)
+            await asyncio.sleep(0.1)
+    assert [one.path for one in found] == ["shop/tariff.py"]
+
+
 async def test_a_key_does_not_wait_for_whoever_reads_other_files(tmp_path: Path, indexing: Indexing) -> None:
     project = tmp_path / "project"
     project.mkdir()

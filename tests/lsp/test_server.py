@@ -190,6 +190,15 @@ def test_retrieval_is_a_setting_and_on_by_default(tmp_path: Path, wanted: bool) 
         assert context == ([{"path": "other.py", "text": "def helper(): ...\n"}] if wanted else [])
 
 
+@pytest.mark.parametrize("tells", [True, False, None])
+def test_the_disk_is_watched_for_an_editor_that_does_not_tell_of_files(tmp_path: Path, tells: bool | None) -> None:
+    files = {} if tells is None else {"workspace": {"didChangeWatchedFiles": {"dynamicRegistration": tells}}}
+    with Editor(tmp_path, SUM, snippets=[["other.py", "def helper(): ...\n"]]) as editor:
+        editor.start(capabilities={**GHOSTS, **files})
+        editor.until(lambda: bool(editor.asked("start")))
+        assert [one["watch"] for one in editor.asked("start")] == [not tells]
+
+
 # What is told
 
 
