@@ -74,7 +74,7 @@ def _beside(text: str, right: str, replaces: int, frame: Frame) -> Suggestion | 
     behind = text[len(inner) + len(added) :] if text.startswith(added, len(inner)) else _behind(text, added)
     if behind.strip():  # it has them too
         return Suggestion(text, True, replaces + len(added))
-    if "\n" in text:
+    if "\n" in text or inner == text:
         return Suggestion(inner, True)
     found = _fitted(text, replace(frame, right=added, inserted=added), ended=True)
     return replace(found, replaces=found.replaces + replaces) if found.replaces == len(added) else found

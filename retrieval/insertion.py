@@ -96,12 +96,13 @@ def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003, *, str
 
     removed: what right of the cursor the text replaces, if all of it is sound. A text is cut at the end of a line, its
     first line at the end of a word or bracket; as far as was found in time. In code that is broken anyway it is cut
-    only where that mends it; strict: there it is no good at all unless it is clear of what is broken.
+    only where that mends it; strict: there it is no good at all unless it is clear of what is broken, which also holds
+    where there was no time but for the lines around.
     """
     stop = time.thread_time() + seconds
     found = _with(one, text, removed, stop - (seconds / 2 if one.near else 0.0))
     if found is None and one.near is not None:
-        return sound(one.near, text, removed, stop - time.thread_time(), strict=strict)
+        return sound(one.near, text, removed, stop - time.thread_time(), strict=True)
     if found is None:
         return None
     most, touched = found

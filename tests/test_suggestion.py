@@ -534,6 +534,11 @@ def test_what_is_typed_of_a_suggestion_leaves_the_rest_of_it(right: str, raw: st
     assert suggestion.rest(found.text[typed:], one.right, found.replaces, replace(later, right="other")) is None
 
 
+def test_a_list_that_is_not_at_its_end_stays_when_the_editor_inserts_a_closer() -> None:
+    left = suggestion.rest("left, right,", "", 0, framed("call(<caret>)\n"))
+    assert left == Suggestion("left, right,", whole=True)
+
+
 @given(st.lists(st.sampled_from(["(", ")", "[", "]", "'", '"', "a", " ", "\\", "\n", "é"]), max_size=12).map("".join))
 def test_what_is_balanced_opens_nothing_that_it_does_not_close(text: str) -> None:
     part = lexis.balanced(text)
