@@ -52,7 +52,7 @@ class Memories:
             del self._texts[oldest]
             self._memories.pop(oldest, None)
         if not more:
-            self._memories[workspace] = NGrams([tokens.tolist() for tokens in known.values()], self._tokens)
+            self._memories[workspace] = NGrams(known.values(), self._tokens)
         return sum(map(len, known.values()))
 
     def _forget_oldest(self, known: dict[str, NDArray[np.uint32]]) -> None:
