@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lsp_server.document import Position
+from lsp_server.document import Encoding, Place, Position, content, split
 from lsp_server.options import Settings
 from lsp_server.session import Edit, Session
 from lsp_server.trigger import FASTEST, LONGEST, SLOWEST, Go, Skip, decide, wait
@@ -36,6 +38,33 @@ def test_an_answer_is_due(text: str) -> None:
 def test_none_is_due_with_a_word_right_of_the_cursor(text: str) -> None:
     assert decide(snapshot(text)) == Skip("inside a word")
     assert decide(snapshot(text, by_hand=True)) == Go()
+
+
+@given(
+    st.lists(st.sampled_from(["a", "_", "é", "😀", "9", ".", "(", " ", "\t", "\n", "\r\n", "#"]), max_size=12).map(
+        "".join
+    ),
+    st.integers(0, 24),
+    st.sampled_from(["utf-8", "utf-16", "utf-32"]),
+)
+def test_an_answer_is_due_wherever_something_is_written_and_no_word_follows(
+    text: str, at: int, encoding: Encoding
+) -> None:
+    """Whatever the text, its line endings, and how the editor counts."""
+    session = Session(None, encoding)
+    session.open(URI, "python", 1, text)
+    lines = split(text)
+    place = Place(min(at, len(lines) - 1), 0)
+    place = Place(place.line, min(at, len(content(lines[place.line]))))
+    found = session.snapshot(URI, session.position(URI, place))
+    assert found is not None and found.cursor == place
+    right = content(lines[place.line])[place.column :][:1]
+    if right == "_" or right.isalnum():
+        assert decide(found) == Skip("inside a word")
+    elif not "".join(lines[: place.line + 1]).strip():
+        assert decide(found) == Skip("nothing written yet")
+    else:
+        assert decide(found) == Go()
 
 
 def test_none_is_due_before_anything_is_written() -> None:
