@@ -14,7 +14,7 @@ from itertools import pairwise, takewhile
 
 from lsp_server import lexis
 from lsp_server.document import Place
-from lsp_server.extent import is_braced, last_text, next_text, repeats
+from lsp_server.extent import is_braced, last_text, repeats
 from lsp_server.scope import indentation
 from lsp_server.window import Frame
 
@@ -86,18 +86,21 @@ def without_lines_below(lines: list[str], frame: Frame) -> list[str]:
     return lines
 
 
-def without_closer_below(text: str, frame: Frame) -> str:
-    """The text without a last line that only closes, if the editor has put the same below when Enter was pressed."""
-    above, newline, last = text.rpartition("\n")
-    line = last if newline else frame.left + last
-    if line.strip() and _ONLY_CLOSERS.fullmatch(line) and repeats(line, next_text(frame)):
-        return above
+def without_closers_below(text: str, frame: Frame) -> str:
+    """The text without the last lines that only close, if the editor has put the same below when Enter was pressed."""
+    lines = text.split("\n")
+    whole = [frame.left + lines[0], *lines[1:]]
+    below = [line for line in frame.below if line.strip()]
+    closing = list(takewhile(lambda line: line.strip() and _ONLY_CLOSERS.fullmatch(line), reversed(whole)))
+    for count in range(min(len(closing), len(below)), 0, -1):
+        if all(map(repeats, whole[-count:], below)):
+            return "\n".join(lines[:-count])
     return text
 
 
 def repeats_neighbour(text: str, frame: Frame) -> bool:
     """Whether the cursor's line would say what the line below says, or all of it what the line above does."""
-    if not without_lines_below([text], frame) or (text and not without_closer_below(text, frame)):
+    if not without_lines_below([text], frame) or (text and not without_closers_below(text, frame)):
         return True
     above = last_text(frame.before)
     return not frame.left.strip() and len(text.strip()) >= LONG and repeats(frame.left + text, above)

@@ -58,7 +58,7 @@ def rest(text: str, right: str, replaces: int, frame: Frame) -> Suggestion | Non
     right: what stood there when it was shown, of which it replaced so many characters. Meanwhile the editor may have
     added closers there, or the user gone past some; or it has put one below on Enter.
     """
-    return _beside(mending.without_closer_below(text, frame), right, replaces, frame)
+    return _beside(mending.without_closers_below(text, frame), right, replaces, frame)
 
 
 def _beside(text: str, right: str, replaces: int, frame: Frame) -> Suggestion | None:

@@ -534,6 +534,16 @@ def test_what_is_typed_of_a_suggestion_leaves_the_rest_of_it(right: str, raw: st
     assert suggestion.rest(found.text[typed:], one.right, found.replaces, replace(later, right="other")) is None
 
 
+def test_braces_that_the_editor_has_put_below_one_by_one_are_left_out_of_what_is_left() -> None:
+    text = "return it;\n        }\n    }"
+    below = "for (;;) {\n    {\n        if (a) {\n            <caret>\n        }\n    }\n}\n"
+    assert suggestion.rest(text, "", 0, framed(below)) == Suggestion("return it;", whole=True)
+    one = "{\n        if (a) {\n            <caret>\n    }\n"
+    assert suggestion.rest(text, "", 0, framed(one)) == Suggestion("return it;\n        }", whole=True)
+    none = "{\n        if (a) {\n            <caret>\n"
+    assert suggestion.rest(text, "", 0, framed(none)) == Suggestion(text, whole=True)
+
+
 def test_a_list_that_is_not_at_its_end_stays_when_the_editor_inserts_a_closer() -> None:
     left = suggestion.rest("left, right,", "", 0, framed("call(<caret>)\n"))
     assert left == Suggestion("left, right,", whole=True)
