@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from model_runtime import derived, graph, providers
+from model_runtime import derived, graph, pages, providers
 from model_runtime.device_pool import DevicePool
 from model_runtime.errors import Cancelled, ModelError
 from model_runtime.manifest import Manifest, Shape
@@ -31,6 +31,7 @@ os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
 
 CPU: tuple[Chosen, ...] = (("CPUExecutionProvider", {}),)
 _FEW = 12  # tokens up to which the generate kernels beat the prefill kernels
+_LARGE = 32 << 20  # bytes of weights from which on large pages pay
 _CHECKED = 16  # tokens at most that are followed by logits each
 
 
@@ -94,8 +95,12 @@ class OnnxBackend:
         generate = loaded(directory / graph.GRAPH, count)
         _check_inputs(directory, generate, manifest.shape)
         if manifest.prefill == "same" or manifest.weights in ("fp32", "fp16"):
-            return cls(manifest, generate, generate)
-        return cls(manifest, generate, loaded(derived.prefill(directory, manifest, cache), count))
+            prefill = generate
+        else:
+            prefill = loaded(derived.prefill(directory, manifest, cache), count)
+        if (directory / graph.DATA).stat().st_size >= _LARGE:
+            pages.enlarge()  # before there are keys and values, whose untouched memory costs nothing
+        return cls(manifest, generate, prefill)
 
     @classmethod
     def on_device(
