@@ -15,7 +15,8 @@ from contextlib import aclosing
 
 from lacuna import daemon
 from lacuna.settings import Remote, Settings
-from model_runtime.client import Client, Endpoint
+from model_runtime.client import Client
+from model_runtime.endpoint import Endpoint
 from model_runtime.errors import LacunaRuntimeError, Overloaded, Refused, ServiceError
 from model_runtime.foreign import Foreign, Manner
 from model_runtime.protocol import Chunk, Done, InfillRequest, Learnt, Lesson

@@ -61,6 +61,8 @@ and caches. Modules, each of which imports only those above it:
     door           connections: bounded, timed, encrypted
     replies        tickets to answers in the protocol of their path
     gateway        the service behind a port, for those who have a token
+    endpoint       where a service is
+    obstacles      what is in the way, in one sentence
     client         the other end of that HTTP
     foreign        other projects' engines behind the same client
 """

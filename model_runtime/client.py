@@ -1,26 +1,25 @@
-"""The other end of the service: requests in, streams of tokens out. The only user of httpx.
+"""The other end of the service: requests in, streams of tokens out.
 
 Keeps a connection alive between requests and opens another when it has gone stale; closing a stream
 cancels the work at the service. To a URL it goes through the proxy that the environment names, trusts the system's
-authorities and one of the user's own, and says in one sentence what is in the way. Ignores how a service is found
-or started.
+authorities and one of the user's own. Ignores how a service is found or started.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
-from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
-from model_runtime.errors import Denied, Overloaded, ProtocolMismatch, Refused, ServiceError, Unreachable, Untrusted
+from model_runtime import obstacles
+from model_runtime.endpoint import Endpoint
+from model_runtime.errors import ProtocolMismatch, Unreachable, Untrusted
 from model_runtime.protocol import (
     PROTOCOL,
-    Answer,
     Chunk,
     Done,
     Health,
@@ -41,26 +40,6 @@ END_SECONDS = 0.05  # for the end of a stream after its last line; mostly both c
 _encode = msgspec.json.Encoder().encode
 
 
-class Endpoint(msgspec.Struct, frozen=True):
-    """Where a service is: the path of a Unix socket, or a URL with the token it asks for.
-
-    ca: a PEM file of authorities to trust besides the system's. certificate, key: PEM files, ours to show.
-    """
-
-    socket: str | None = None
-    url: str | None = None
-    token: str | None = None
-    ca: str | None = None
-    certificate: str | None = None
-    key: str | None = None
-
-    def __str__(self) -> str:
-        return self.socket or self.url or "nowhere"
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self})"  # the token stays out of tracebacks and logs
-
-
 class _Line(msgspec.Struct, frozen=True):
     """Any line of a stream."""
 
@@ -74,7 +53,6 @@ class _Line(msgspec.Struct, frozen=True):
 
 
 _decode_line = msgspec.json.Decoder(_Line).decode
-_decode_answer = msgspec.json.Decoder(Answer).decode
 
 
 class Client:
@@ -101,7 +79,7 @@ class Client:
         """Have the service remember texts of a workspace. Raises Unreachable, Refused."""
         response = await self._send(self._post("/memory", _encode(lesson), LESSON_SECONDS), stream=False)
         if response.status_code != 200:
-            raise problem(response, self.endpoint)
+            raise obstacles.problem(response, self.endpoint)
         try:
             return msgspec.json.decode(response.content, type=Learnt)
         except msgspec.DecodeError as error:
@@ -117,8 +95,8 @@ class Client:
         try:
             if response.status_code != 200:
                 await response.aread()
-                raise problem(response, self.endpoint)
-            check_language(response, self.endpoint)
+                raise obstacles.problem(response, self.endpoint)
+            obstacles.check_language(response, self.endpoint)
             async with aclosing(self._lines(response)) as lines:
                 async for line in lines:
                     event = _event(line, self.endpoint)
@@ -157,13 +135,13 @@ class Client:
             return await self._http.send(message, stream=stream)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
             if self._http.is_closed:  # by somebody else who uses this client
-                raise _unreachable(self.endpoint, error) from error
+                raise obstacles.unreachable(self.endpoint, error) from error
         except httpx.HTTPError as error:
-            raise _unreachable(self.endpoint, error) from error
+            raise obstacles.unreachable(self.endpoint, error) from error
         try:
             return await self._http.send(message, stream=stream)
         except httpx.HTTPError as error:
-            raise _unreachable(self.endpoint, error) from error
+            raise obstacles.unreachable(self.endpoint, error) from error
 
     async def _lines(self, response: httpx.Response) -> AsyncGenerator[bytes, None]:
         rest = b""
@@ -173,7 +151,7 @@ class Client:
                 for line in lines:
                     yield line
         except httpx.HTTPError as error:
-            raise _unreachable(self.endpoint, error) from error
+            raise obstacles.unreachable(self.endpoint, error) from error
 
 
 async def _ended(lines: AsyncGenerator[bytes, None]) -> None:
@@ -222,8 +200,8 @@ def _trust(endpoint: Endpoint) -> ssl.SSLContext:
 
 
 def _health(response: httpx.Response, endpoint: Endpoint) -> Health:
-    if response.status_code in (401, 403, 407, 511) or _is_page(response):
-        raise problem(response, endpoint)
+    if response.status_code in (401, 403, 407, 511) or obstacles.is_page(response):
+        raise obstacles.problem(response, endpoint)
     try:
         health = msgspec.json.decode(response.content, type=Health)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -244,116 +222,7 @@ def _event(line: bytes, endpoint: Endpoint) -> Chunk | Done:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProtocolMismatch(f"the service at {endpoint} answers in another language; upgrade it") from error
     if one.error is not None:
-        raise _of_problem(one.error)
+        raise obstacles.of_problem(one.error)
     if one.finish is None:
         return Chunk(one.text, one.logprob, one.index)
     return Done(one.finish, one.usage, one.others)
-
-
-def problem(response: httpx.Response, endpoint: Endpoint) -> ServiceError | Overloaded:
-    """What an answer that is not the one we want means."""
-    status = response.status_code
-    if status == 407:
-        return _proxy_asks(endpoint)
-    if status == 511 or _is_page(response):
-        return _portal(endpoint)
-    message = _message(response)
-    if status in (401, 403):
-        return Denied(f"{endpoint} says: {message}" if message else f"{endpoint} asks for another token ({status})")
-    try:
-        return _of_problem(_decode_answer(response.content).error)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        pass
-    if status in (429, 503):
-        return Overloaded(message or f"the service at {endpoint} has too much to do; try again in a second")
-    said = f"says: {message}" if message else f"answered {status}; run `lacuna doctor`"
-    return Refused(f"the service at {endpoint} {said}")
-
-
-def check_language(response: httpx.Response, endpoint: Endpoint) -> None:
-    """Raises ProtocolMismatch when a web page came in place of an answer."""
-    if _is_page(response):
-        raise _portal(endpoint)
-
-
-def _is_page(response: httpx.Response) -> bool:
-    """Whether somebody in between answers: a page, or the way to one. No service of ours does either."""
-    return response.is_redirect or "text/html" in response.headers.get("content-type", "")
-
-
-def _portal(endpoint: Endpoint) -> ProtocolMismatch:
-    return ProtocolMismatch(
-        f"a web page answers in place of {endpoint}: log in to this network in a browser, or mend the address"
-    )
-
-
-def _proxy_asks(endpoint: Endpoint) -> Unreachable:
-    host = urlsplit(endpoint.url or "").hostname
-    return Unreachable(
-        f"the proxy before {endpoint} asks for a name and a password (407): "
-        f"set HTTPS_PROXY=http://NAME:PASSWORD@PROXY:PORT, or NO_PROXY={host} to go without it"
-    )
-
-
-def _message(response: httpx.Response) -> str:
-    """What a no says in anybody's JSON; empty when it says nothing that can be read."""
-    try:
-        return msgspec.json.decode(response.content, type=_Words).error.message[:300]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-
-
-class _Word(msgspec.Struct, frozen=True):
-    message: str
-
-
-class _Words(msgspec.Struct, frozen=True):
-    error: _Word
-
-
-def _of_problem(problem: Problem) -> ServiceError | Overloaded:
-    if problem.type == "overloaded":
-        return Overloaded(problem.message)
-    if problem.type == "draining":
-        return Unreachable(problem.message)
-    return Refused(problem.message)
-
-
-def _unreachable(endpoint: Endpoint, error: httpx.HTTPError) -> ServiceError:
-    if isinstance(error, httpx.ProxyError) and "407" in str(error):
-        return _proxy_asks(endpoint)
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Untrusted(
-                f"the certificate of {endpoint} is not to be trusted: {cause.verify_message}; if it is your "
-                "organisation's, name the authority's PEM file in the setting `ca` (LACUNA_CA)"
-            )
-        if isinstance(cause, ssl.SSLError) and "CERTIFICATE_REQUIRED" in str(cause):
-            return _hung_up(endpoint)
-        if isinstance(cause, ssl.SSLError):
-            return Untrusted(f"no secure connection to {endpoint} ({cause.reason or cause}); mend the address")
-    if isinstance(error, httpx.TimeoutException):
-        cure = "look whether it runs, or mend the address" if endpoint.url else "try `lacuna stop`, then again"
-        return Unreachable(f"the service at {endpoint} does not answer; {cure}")
-    if endpoint.certificate is None and (endpoint.url or "").startswith("https:") and not _is_nobody(error):
-        return _hung_up(endpoint)
-    return Unreachable(f"nobody answers at {endpoint} ({type(error).__name__}); run `lacuna doctor`")
-
-
-def _is_nobody(error: httpx.HTTPError) -> bool:
-    return isinstance(error, httpx.ConnectError | httpx.ProxyError)
-
-
-def _hung_up(endpoint: Endpoint) -> Unreachable:
-    """Of a server that wants a certificate often nothing but this is to be seen: its reason may come too late."""
-    return Unreachable(
-        f"{endpoint} ends each connection at once; if it asks for a certificate of yours, name it in the settings "
-        "`client_cert` and `client_key`"
-    )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    found: BaseException | None = error
-    while found is not None:
-        yield found
-        found = found.__cause__ or found.__context__

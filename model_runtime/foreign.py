@@ -14,8 +14,10 @@ from typing import Literal
 
 import msgspec
 
-from model_runtime.client import CONNECT_SECONDS, Client, Endpoint, check_language, patience, problem
+from model_runtime.client import CONNECT_SECONDS, Client, patience
+from model_runtime.endpoint import Endpoint
 from model_runtime.errors import ProtocolMismatch, Unreachable
+from model_runtime.obstacles import check_language, problem
 from model_runtime.protocol import (
     PROTOCOL,
     Chunk,

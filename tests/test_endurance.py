@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from model_runtime.client import Client, Endpoint
+from model_runtime.client import Client
+from model_runtime.endpoint import Endpoint
 from model_runtime.engine import Engine
 from model_runtime.errors import Overloaded
 from model_runtime.protocol import Done, InfillRequest

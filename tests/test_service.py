@@ -17,7 +17,8 @@ import msgspec
 import pytest
 
 from model_runtime import lane, power, protocol, service, starvation
-from model_runtime.client import Client, Endpoint
+from model_runtime.client import Client
+from model_runtime.endpoint import Endpoint
 from model_runtime.engine import Engine
 from model_runtime.errors import ModelError, Overloaded, ProtocolMismatch, Refused, Unreachable
 from model_runtime.lane import Writer

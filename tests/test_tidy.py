@@ -39,7 +39,7 @@ HOMES = {
     "onnxruntime": {"model_runtime"},
     "onnx": {"model_runtime", "training"},
     "tokenizers": {"model_runtime", "training"},
-    "httpx": {"model_runtime.client"},
+    "httpx": {"model_runtime.client", "model_runtime.obstacles"},
     "starlette": {"model_runtime.service", "model_runtime.replies", "model_runtime.gateway"},
     "uvicorn": {"model_runtime.service", "model_runtime.door", "model_runtime.gateway", "lacuna"},
     "faiss": {"retrieval"},

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_runtime.client import Client, Endpoint
+from model_runtime.client import Client
+from model_runtime.endpoint import Endpoint
 from model_runtime.engine import Engine
 from model_runtime.errors import Refused
 from model_runtime.memories import Memories

@@ -12,7 +12,7 @@ from benchmarks import crowd as crowd_of
 from benchmarks.crowd import Crowd, Request, write
 from benchmarks.load import Ours, summary
 from benchmarks.workspace import copied, package
-from model_runtime.client import Endpoint
+from model_runtime.endpoint import Endpoint
 from model_runtime.errors import Overloaded
 from model_runtime.protocol import InfillRequest
 from tests.server.serving import PATIENCE, granted, grants, served, talkative

@@ -20,7 +20,8 @@ import pytest
 import trustme
 
 from model_runtime import door, gateway
-from model_runtime.client import Client, Endpoint
+from model_runtime.client import Client
+from model_runtime.endpoint import Endpoint
 from model_runtime.engine import Engine
 from model_runtime.protocol import Done, InfillRequest, Lesson
 from tests import tiny
