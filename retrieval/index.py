@@ -5,6 +5,7 @@ An Index is frozen: an edit makes another one that shares the store. Ignores que
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import posixpath
@@ -226,7 +227,8 @@ def refreshing(
     changed = [source for source in there.values() if known.get(source.path) != (source.size, source.mtime)]
     for done, source in enumerate(changed, start=1):
         if directory is not None:
-            (directory / AT_HAND).write_text(source.path)
+            with contextlib.suppress(OSError):  # a full disk is told of by the store
+                (directory / AT_HAND).write_text(source.path)
         text = workspace.read(index.root, source.path)
         if text is None:
             index.store.put(entries.blank(source.path, source.mtime, source.size))
@@ -234,7 +236,8 @@ def refreshing(
             index.store.put(entries.read(source.path, text, source.mtime, source.size))
         yield done, len(changed)
     if directory is not None:
-        (directory / AT_HAND).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            (directory / AT_HAND).unlink()
 
 
 def pass_over(index: Index, directory: Path) -> None:
@@ -243,7 +246,7 @@ def pass_over(index: Index, directory: Path) -> None:
     On a file of nothing but `a<` some grammars look at their time limit once in many minutes; on others they crash.
     """
     try:
-        path = (directory / AT_HAND).read_text()
+        path = (directory / AT_HAND).read_text(errors="replace")
     except OSError:
         return
     source = workspace.admitted(index.root, path)
