@@ -51,6 +51,7 @@ and caches. Modules, each of which imports only those above it:
     infills        requests to generations, and what became of them back
     power          whether the machine lives on its battery
     starvation     who asked in vain for so long that it goes first
+    ticket         one request while it is under way
     lane           the way to one engine
     service        the engine behind HTTP
     access         tokens, and what each of them may

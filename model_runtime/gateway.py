@@ -37,11 +37,11 @@ from model_runtime.access import Access, Scope
 from model_runtime.dialect import Asked, Unfit
 from model_runtime.door import HEAD_BYTES, STATE, Door
 from model_runtime.errors import Denied, Limited
-from model_runtime.lane import Ticket
 from model_runtime.manifest import Manifest
 from model_runtime.protocol import Problem
 from model_runtime.replies import problem, refusal, streamed, whole
 from model_runtime.service import RETRY_AFTER, Service
+from model_runtime.ticket import Ticket
 
 BODY_SECONDS = 20.0  # for a request's body to come
 REQUEST_SECONDS = 150.0  # for all of a request; the longest deadline and some more

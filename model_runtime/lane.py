@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,16 +23,16 @@ from model_runtime.infills import AHEAD, Asked, asked, told
 from model_runtime.manifest import Manifest
 from model_runtime.memories import Memories
 from model_runtime.metrics import Metrics
-from model_runtime.protocol import Chunk, Done, InfillRequest, Lesson, Problem, Usage
+from model_runtime.protocol import Chunk, Done, InfillRequest, Lesson, Problem
 from model_runtime.sequence import Cancel, Finish, Generation, Token
 from model_runtime.starvation import Starvation
+from model_runtime.ticket import Event, Ticket, is_prefetch, kind, queued, user
 from model_runtime.tokenizer import Tokenizer
 
 CAPACITY = 32  # requests under way, and as many again of clients that starve; one client has two at most
 GATHER = 0.005  # seconds: tokens that come quicker than this travel together, but for the end of a line
 LATE = 0.010  # seconds after its deadline when a request is answered though the engine is in the midst of a run
 
-Event = Chunk | Done | Problem
 log = logging.getLogger(__name__)
 
 
@@ -75,39 +74,6 @@ def write(engine: Writer, request: InfillRequest, cancel: Cancel, arrived: float
     while engine.busy:
         for _, event in engine.step():
             yield told(event, one.before)
-
-
-class Ticket:
-    """One request's place in the lane, and its stream."""
-
-    def __init__(self, request: InfillRequest, *, starved: bool = False) -> None:
-        self.request, self.starved = request, starved
-        self.arrived = time.monotonic()
-        self.cancel = Cancel()
-        self.timer: asyncio.TimerHandle | None = None
-        self.begun = False
-        self.over = False
-        self._events: deque[Event] = deque()
-        self._wake = asyncio.Event()
-
-    def push(self, *events: Event) -> None:
-        """Add to the stream; what comes after its end is dropped. Loop thread only."""
-        if self.over or not events:
-            return
-        self.over = not isinstance(events[-1], Chunk)
-        self._events.extend(events)
-        self._wake.set()
-
-    async def batches(self) -> AsyncIterator[list[Event]]:
-        """All events that are there, as often as there are any; the last of the last is a Done or a Problem."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            batch = list(self._events)
-            self._events.clear()
-            yield batch
-            if not isinstance(batch[-1], Chunk):
-                return
 
 
 @dataclass
@@ -168,18 +134,18 @@ class Lane:
 
         On battery a prefetch ends at once as cancelled.
         """
-        older = self._newest.get(_kind(request)) if request.client else None
+        older = self._newest.get(kind(request)) if request.client else None
         if older is not None:
             self.abandon(older)
-        starved = not _is_prefetch(request) and self._starvation.starves(_user(request))
+        starved = not is_prefetch(request) and self._starvation.starves(user(request))
         if len(self._tickets) >= self._capacity * (1 + starved):
             raise Overloaded(f"{len(self._tickets)} requests are under way already; try again in a second")
         ticket = Ticket(request, starved=starved)
-        if _is_prefetch(request) and power.on_battery():
-            ticket.push(Done("cancelled", _queued(ticket)))
+        if is_prefetch(request) and power.on_battery():
+            ticket.push(Done("cancelled", queued(ticket)))
             return ticket
         if request.client:
-            self._newest[_kind(request)] = ticket
+            self._newest[kind(request)] = ticket
         self._tickets.append(ticket)
         self._metrics.take()
         self._metrics.wait(len(self._tickets))
@@ -192,7 +158,7 @@ class Lane:
         """Nobody wants this any more: it ends as cancelled, at once if the engine has not got it yet."""
         ticket.cancel.set()
         if not ticket.begun:
-            self._finish(ticket, Done("cancelled", _queued(ticket)))
+            self._finish(ticket, Done("cancelled", queued(ticket)))
 
     def abandon_all(self) -> None:
         """End everything as cancelled."""
@@ -211,12 +177,12 @@ class Lane:
 
     def _expire(self, ticket: Ticket) -> None:
         """Answers a request whose time is over; what the engine is reading for it makes the next one quick."""
-        self._finish(ticket, Done("deadline", _queued(ticket)))
+        self._finish(ticket, Done("deadline", queued(ticket)))
 
     def _deliver(self, news: list[tuple[Ticket, list[Event]]]) -> None:
         for ticket, (*events, last) in news:
             if any(isinstance(one, Chunk) and one.text.strip() for one in (*events, last)):
-                self._starvation.feed(_user(ticket.request), ticket.arrived)
+                self._starvation.feed(user(ticket.request), ticket.arrived)
             ticket.push(*events)
             if isinstance(last, Chunk):
                 ticket.push(last)
@@ -228,8 +194,8 @@ class Lane:
             return
         if ticket.timer is not None:
             ticket.timer.cancel()
-        if self._newest.get(_kind(ticket.request)) is ticket:
-            del self._newest[_kind(ticket.request)]
+        if self._newest.get(kind(ticket.request)) is ticket:
+            del self._newest[kind(ticket.request)]
         self._tickets.remove(ticket)
         self._metrics.finish(outcome)
         self._metrics.wait(len(self._tickets))
@@ -313,22 +279,6 @@ class Lane:
             rides.pop(name, None)  # one that ended just before a fault is named twice
 
 
-def _kind(request: InfillRequest) -> tuple[str, bool]:
-    """Requests of one kind supersede each other: a client's prefetches are one kind, all else the other."""
-    return request.client, _is_prefetch(request)
-
-
-def _user(request: InfillRequest) -> str:
-    """Whose it is where several share an engine, else which client's: one user starves once, whatever the names."""
-    owner, slash, _ = request.client.partition("/")
-    return owner if slash else request.client
-
-
-def _is_prefetch(request: InfillRequest) -> bool:
-    """Nobody waits for it."""
-    return request.priority == "prefetch" or not request.max_tokens
-
-
 def _failed(error: Exception) -> Problem:
     """What is told of a fault that is not the request's."""
     if isinstance(error, ModelError):
@@ -336,7 +286,3 @@ def _failed(error: Exception) -> Problem:
         return Problem("model", str(error))
     log.error("the engine failed", exc_info=error)
     return Problem("internal", f"the engine failed ({type(error).__name__}); see the daemon's log")
-
-
-def _queued(ticket: Ticket) -> Usage:
-    return Usage(queue_ms=(time.monotonic() - ticket.arrived) * 1000)

@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 
 from model_runtime import dialect, llama_cpp, openai
 from model_runtime.dialect import Choice, Reply
-from model_runtime.lane import Ticket
 from model_runtime.protocol import Answer, Chunk, Done, Fault, Problem
 from model_runtime.service import RETRY_AFTER, STATUS
+from model_runtime.ticket import Ticket
 
 _FAULTS: dict[int, Fault] = {code: fault for fault, code in STATUS.items()} | {403: "denied"}
 

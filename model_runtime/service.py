@@ -27,8 +27,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model_runtime import metrics, protocol
 from model_runtime.errors import Overloaded
-from model_runtime.lane import Lane, Ticket, Writer
+from model_runtime.lane import Lane, Writer
 from model_runtime.protocol import Answer, Chunk, Done, Fault, Health, InfillRequest, Learnt, Lesson, Problem, State
+from model_runtime.ticket import Ticket
 
 DRAIN_SECONDS = 5  # what still runs this long after a drain began is cancelled
 RETRY_AFTER = 1  # seconds: a queue is shorter by then, and a server that drains has made room for another
