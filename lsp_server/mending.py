@@ -36,6 +36,7 @@ _BOUNDARY = re.compile(r"\b|(?<=\W)(?=\W)")
 CLOSERS = " )]}>\"'`;,:"  # what an editor may put right of the cursor
 
 _LOOSE = re.compile(r"(?:\s*(?:,|&&|\|\||(?<!\+)\+|[=!<>]?=|\s-))+\s*$")
+_LABEL = re.compile(r"(?:public|private|protected|signals|default|case\b.*?)\s*\w*:")
 _ONLY_CLOSERS = re.compile(r"[ \t)\]}>\"'`;,:]*")
 
 
@@ -307,7 +308,8 @@ def _step(lines: tuple[str, ...] | list[str]) -> int | None:
     written = [line for line in lines if line.strip()]
     for one, other in pairwise(written):
         deeper = indentation(other) - indentation(one)
-        if deeper in WIDTHS and one.rstrip().endswith((":", "{", "(", "[", ">")):
+        is_label = _LABEL.fullmatch(one.strip()) or _LABEL.fullmatch(other.strip())  # often half a step deep
+        if deeper in WIDTHS and one.rstrip().endswith((":", "{", "(", "[", ">")) and not is_label:
             steps[deeper] += 1
     return steps.most_common(1)[0][0] if steps else None
 

@@ -448,6 +448,12 @@ def test_a_file_indented_by_four_stays_so() -> None:
     check("if a:\n    b()\ndef f():\n    <caret>\n", "if c:\n      d()\n", "if c:\n        d()")
 
 
+def test_labels_half_a_step_deep_are_no_step_of_the_file() -> None:
+    head = "class A\n{\n  public:\n    A();\n  private:\n"
+    text = head + "    void f() {\n        g();\n    }\n    void h() {\n        <caret>\n"
+    check(text, "if (b) {\n          g();\n        }\n", "if (b) {\n            g();\n        }")
+
+
 # Between two braces
 
 
