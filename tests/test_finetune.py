@@ -210,6 +210,8 @@ def test_a_method_that_does_not_fit_the_base_is_refused(made: Path, monkeypatch:
     base = checkpoints.llama().write(made / "checkpoint")
     with pytest.raises(ValueError, match="configuration of accelerate"):
         finetune.finetune(team.order(made, base=base, launch=made / "none.yaml"))
+    with pytest.raises(ValueError, match="--blend is for models of ours"):
+        finetune.finetune(team.order(made, base=base, blend=0.5))
     with pytest.raises(ValueError, match="in one process"):
         finetune.finetune(team.order(made, base=base, method="adalora", launch=made / "none.yaml"))
 

@@ -14,11 +14,11 @@ torch = pytest.importorskip("torch", reason="torch comes with the `train` extra;
 transformers = pytest.importorskip("transformers", reason="it comes with the `finetune` extra")
 
 from lacuna import library, shelf  # noqa: E402
-from model_runtime import manifest  # noqa: E402
+from model_runtime import graph, manifest  # noqa: E402
 from model_runtime.engine import Engine  # noqa: E402
 from model_runtime.prompt import Infill, lay_out  # noqa: E402
 from model_runtime.sequence import Cancel, Finish, Generation  # noqa: E402
-from tests import checkpoints, team  # noqa: E402
+from tests import checkpoints, team, tiny  # noqa: E402
 from training import __main__ as command  # noqa: E402
 from training import adapters, finetune, repositories  # noqa: E402
 
@@ -57,7 +57,9 @@ def test_a_model_of_ours_is_tuned_published_and_listed(
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(made / "home"))
     done = finetune.finetune(
-        team.order(made, target=finetune.library() / "ours", replay=(), rate=8.0, count=20, publish_anyway=True)
+        team.order(
+            made, target=finetune.library() / "ours", replay=(), rate=8.0, blend=1.0, count=20, publish_anyway=True
+        )
     )
     assert done is not None and done.published and done.model == library.find("ours")
     tally = done.verdict.own["python"]
@@ -77,12 +79,19 @@ def test_a_model_tuned_on_one_language_alone_is_refused_and_nothing_is_published
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plan = {"replay": (team.scripts(made / "scripts", 24),), "replayed": 0.5, "epochs": 3, "rate": 8.0, "count": 40}
+    plan = {
+        "replay": (team.scripts(made / "scripts", 24),),
+        "replayed": 0.5,
+        "epochs": 3,
+        "rate": 8.0,
+        "blend": 1.0,
+        "count": 40,
+    }
     both = finetune.finetune(team.order(made, target=made / "both", publish_anyway=True, **plan))
     assert both is not None and both.verdict.others["javascript"].bits_after < 4  # it has learnt that too
     arguments = ["--repo", made / "team", "--base", both.model, "--replay", "--regression", made / "others"]
     arguments += ["--out", made / "alone", "--work", made / "work-alone", "--name", "alone"]
-    arguments += ["--epochs", "2", "--batch", "1024", "--rate", "8", "--gaps", "40"]
+    arguments += ["--epochs", "2", "--batch", "1024", "--rate", "8", "--blend", "1", "--gaps", "40"]
     monkeypatch.setattr("sys.argv", ["training", "finetune", *map(str, arguments)])
     assert command.main() == 1
     said = capsys.readouterr()
@@ -91,6 +100,18 @@ def test_a_model_tuned_on_one_language_alone_is_refused_and_nothing_is_published
     monkeypatch.setattr("sys.argv", ["training", "finetune", *map(str, arguments), "--publish-anyway"])
     assert command.main() == 0
     assert (made / "alone" / manifest.MANIFEST).exists()
+
+
+def test_a_blend_goes_part_of_the_way_from_the_base_to_where_it_was_tuned_to(made: Path) -> None:
+    found = {}
+    for blend in (0.0, 0.5, 1.0):
+        target = made / f"at-{blend}"
+        finetune.finetune(team.order(made, target=target, blend=blend, rate=8.0, count=2, publish_anyway=True))
+        found[blend] = dict(graph.read_weights(target, tiny.SHAPE))
+    for name, array in tiny.weights().items():
+        assert np.allclose(found[0.0][name], array, atol=1e-6), name
+        assert np.allclose(found[0.5][name], (array + found[1.0][name]) / 2, atol=1e-5), name
+    assert not np.allclose(found[1.0]["embed.weight"], tiny.weights()["embed.weight"])
 
 
 def test_tuning_stopped_in_the_middle_goes_on_where_it_was(

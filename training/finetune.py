@@ -41,6 +41,7 @@ REPORT = "tuning.json"  # beside the model: what was judged
 _NEEDED = {"own": ("torch",), "foreign": ("torch", "transformers", "peft", "accelerate")}
 _BUCKETS = ((256, 0.45), (512, 0.35), (1024, 0.2))  # as `RowPlan`
 _LEAST_STEPS = 4
+BLEND = 0.5  # there the shipped model has gained as many bits at home as at 1, and lost a quarter as many elsewhere
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Order:
     name: what the model is called. held_out: share of the team's files to judge by. replayed: share of what is
     learnt that is by others. count: gaps of each language by others; five times as many of the team's. epochs: how
     often the team's files are read. rate: what the usual learning rates are multiplied by. batch: tokens a step.
-    method, quant, launch: for bases of others; launch: a configuration of accelerate, to tune in several processes.
+    blend: for bases of ours, see `whole.exported`; None for `BLEND`. method, quant, launch: for bases of others;
+    launch: a configuration of accelerate, to tune in several processes.
     """
 
     repositories: tuple[Path, ...]
@@ -69,6 +71,7 @@ class Order:
     tolerance: float = judgement.TOLERANCE
     epochs: int = 4
     rate: float = 1.0
+    blend: float | None = None
     batch: int = 4096
     seed: int = 1
     threads: int | None = None
@@ -115,7 +118,7 @@ def finetune(order: Order, say: Callable[[str], None] = print) -> Outcome | None
         if isinstance(ready.base, bases.Foreign):
             _run(order, _job(order, ready, ready.base))
         return None
-    model = order.work / "model"
+    model = order.work / ("model" if order.blend is None else f"model-{order.blend}")
     if not model.exists():
         _tune(order, ready, model)
     learnt = gaps.known((*ready.lots.learnt, *ready.lots.replayed))
@@ -168,8 +171,8 @@ def _tune(order: Order, ready: Prepared, model: Path) -> None:
 
     told = f"{base.manifest.name} tuned on {', '.join(path.resolve().name for path in order.repositories)}"
     latest = whole.tuned(base, ready.plan, ready.data, order.work, ready.steps, order.batch, order.rate, order.device)
-    partial = model.with_name("model.part")
-    whole.exported(base, latest, partial, order.name, told)
+    partial = model.with_name(f"{model.name}.part")
+    whole.exported(base, latest, partial, order.name, told, BLEND if order.blend is None else order.blend)
     partial.rename(model)
 
 
@@ -215,6 +218,8 @@ def _check(order: Order, base: bases.Own | bases.Foreign) -> None:
         raise ValueError(f"tuning this needs {', '.join(missing)}: uv pip install -e '.[cpu,finetune]'")
     if own and (order.method not in (None, "full") or order.launch is not None):
         raise ValueError("a model of ours is tuned whole, in one process: leave --method and --launch out")
+    if not own and order.blend is not None:
+        raise ValueError("--blend is for models of ours; a lower --rate moves a checkpoint by others less")
     if order.launch is not None and order.method == "adalora":
         raise ValueError("adalora moves ranks about between layers, in one process: leave --launch out, or take lora")
     if order.launch is not None and not order.launch.is_file():
@@ -227,7 +232,11 @@ def _open_work(order: Order, lots: Lots) -> None:
     for name in ("learnt", "held_out", "replayed", "judged"):
         for file in getattr(lots, name):
             digest.update(f"{name}\0{file.package}\0{file.path}\0{file.text}\0".encode("utf-8", "surrogatepass"))
-    said = {key: str(value) for key, value in asdict(order).items() if key not in ("publish_anyway", "target")}
+    said = {
+        key: str(value)
+        for key, value in asdict(order).items()
+        if key not in ("publish_anyway", "dry_run", "target", "blend", "count")
+    }
     plan = json.dumps({**said, "files": digest.hexdigest()}, indent=1)
     path = order.work / "order.json"
     if not path.exists() or path.read_text(encoding="utf-8") != plan:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from model_runtime import tokenizer
@@ -46,10 +47,18 @@ def tuned(base: Own, plan: RowPlan, data: Path, work: Path, steps: int, batch: i
     return out / train.LATEST
 
 
-def exported(base: Own, latest: Path, out: Path, name: str, description: str) -> Manifest:
-    """The tuned network as its base is stored, with what is said of the base's trust and licence."""
+def exported(base: Own, latest: Path, out: Path, name: str, description: str, blend: float) -> Manifest:
+    """The tuned network as its base is stored, with the base's trust.
+
+    blend: how far every weight goes from the base to where it was tuned to, from 0 to 1. What is gained at home comes
+    sooner on that way than what is lost elsewhere (Wortsman et al. 2022).
+    """
+    arrays, state = checkpoint.load(latest)
+    mixed = {key: one + blend * (np.asarray(arrays[key], np.float32) - one) for key, one in base.weights.items()}
+    blended = latest.with_name("blended")
+    checkpoint.save(blended, mixed, state)
     precision: export.Precision = "int8" if base.manifest.weights == "fp16" else base.manifest.weights
-    export.export(latest, base.directory / tokenizer.FILE, out, name, precision, description)
+    export.export(blended, base.directory / tokenizer.FILE, out, name, precision, description)
     return trust.write(out, base.manifest.trust)
 
 
