@@ -12,6 +12,7 @@ those above it:
     scope         the definitions around the cursor
     window        what the model sees of the file, in pieces that keep still
     extent        how much is wanted at the cursor, and a text cut to that
+    style         lines indented as the file is
     mending       a text as it must be to fit there
     suggestion    what the model wrote → what is shown
     gate          whether it is likely enough to be shown

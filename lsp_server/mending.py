@@ -1,16 +1,15 @@
 """A text and the Frame it goes into in, the same text as it must be to fit there out.
 
-Markers, spaces at both ends, indentation in the file's own style, what repeats itself or what stands around the
-cursor already, brackets and quotes that the editor has closed. Ignores how much of the text is wanted.
+Markers, spaces at both ends, what repeats itself or what stands around the cursor already, brackets and quotes that the
+editor has closed. Ignores how much of the text is wanted.
 """
 
 from __future__ import annotations
 
 import re
-from collections import Counter
 from difflib import SequenceMatcher
 from functools import cache
-from itertools import pairwise, takewhile
+from itertools import takewhile
 
 from lsp_server import lexis
 from lsp_server.document import Place
@@ -18,8 +17,6 @@ from lsp_server.extent import is_braced, last_text, repeats
 from lsp_server.scope import indentation
 from lsp_server.window import Frame
 
-WIDTHS = (2, 3, 4, 8)  # columns that a step of indentation may have
-TAB = 4  # columns, as `indentation` counts them
 ALIKE = 0.9  # share of characters in common that makes two texts the same
 LONG, LONG_LINE = 12, 10  # characters: shorter texts and lines are alike only when they are equal
 PARAGRAPH = 6  # lines of prose in which a bracket may be open
@@ -36,7 +33,6 @@ _BOUNDARY = re.compile(r"\b|(?<=\W)(?=\W)")
 CLOSERS = " )]}>\"'`;,:"  # what an editor may put right of the cursor
 
 _LOOSE = re.compile(r"(?:\s*(?:,|&&|\|\||(?<!\+)\+|[=!<>]?=|\s-))+\s*$")
-_LABEL = re.compile(r"(?:public|private|protected|signals|default|case\b.*?)\s*\w*:")
 _ONLY_CLOSERS = re.compile(r"[ \t)\]}>\"'`;,:]*")
 
 
@@ -105,41 +101,6 @@ def repeats_neighbour(text: str, frame: Frame) -> bool:
         return True
     above = last_text(frame.before)
     return not frame.left.strip() and len(text.strip()) >= LONG and repeats(frame.left + text, above)
-
-
-def indented(lines: list[str], frame: Frame) -> list[str]:
-    """The lines after the first, indented with what the file is indented with, and as wide."""
-    tabs, width = style((*frame.before.split("\n"), *frame.below))
-    base = indentation(frame.left)
-    own = _step([frame.left + lines[0], *lines[1:]])
-    found = lines[:1]
-    for line in lines[1:]:
-        text = line.lstrip(" \t")
-        columns = indentation(line)
-        if own is not None and width is not None and own != width and columns >= base:
-            steps, rest = divmod(columns - base, own)
-            columns = columns if rest else base + steps * width
-        blank = line[: len(line) - len(text)]
-        if tabs is None:
-            found.append(line)
-        elif tabs:
-            found.append("\t" * (columns // TAB) + " " * (columns % TAB) + text)
-        elif columns != len(blank) or "\t" in blank:
-            found.append(" " * columns + text)
-        else:
-            found.append(line)
-    return found
-
-
-def style(lines: tuple[str, ...]) -> tuple[bool | None, int | None]:
-    """Whether these lines are indented with tabs, None when it cannot be told; and the columns of one step."""
-    with_tabs = sum(line.startswith("\t") for line in lines)
-    with_spaces = sum(line.startswith("  ") for line in lines)
-    if with_tabs > with_spaces:
-        return True, TAB
-    if with_spaces == 0:
-        return None, None
-    return False, _step(lines)
 
 
 def before_closer(text: str, frame: Frame) -> str:
@@ -300,18 +261,6 @@ def braced(lines: list[str], frame: Frame) -> list[str]:
     kept = lines[:-1] if lines[-1].strip().startswith("}") else lines
     blank = frame.left[: len(frame.left) - len(frame.left.lstrip())]
     return [*kept, blank]
-
-
-def _step(lines: tuple[str, ...] | list[str]) -> int | None:
-    """The columns by which lines are mostly indented deeper than the line above that opens a block."""
-    steps: Counter[int] = Counter()
-    written = [line for line in lines if line.strip()]
-    for one, other in pairwise(written):
-        deeper = indentation(other) - indentation(one)
-        is_label = _LABEL.fullmatch(one.strip()) or _LABEL.fullmatch(other.strip())  # often half a step deep
-        if deeper in WIDTHS and one.rstrip().endswith((":", "{", "(", "[", ">")) and not is_label:
-            steps[deeper] += 1
-    return steps.most_common(1)[0][0] if steps else None
 
 
 def _is_same_line(one: str, other: str) -> bool:

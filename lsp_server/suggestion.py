@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from lsp_server import extent, lexis, mending
+from lsp_server import extent, lexis, mending, style
 from lsp_server.extent import Plan
 from lsp_server.window import Frame
 
@@ -116,7 +116,7 @@ def _block(raw: str, finish: str | None, frame: Frame, wanted: Plan) -> Suggesti
         return Suggestion(_fitted(kept[0], frame, ended=stopped).text, whole)
     if not kept:
         return Suggestion("", whole)
-    kept = [line.rstrip() for line in mending.indented(kept, frame)]
+    kept = [line.rstrip() for line in style.indented(kept, frame)]
     return Suggestion("\n".join(mending.braced(kept, frame)), whole)
 
 
