@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch comes with the `train` extra; `make test-training` brings it")
-transformers = pytest.importorskip("transformers", reason="it comes with the `finetune` extra")
+for _needed in ("transformers", "peft", "accelerate"):
+    pytest.importorskip(_needed, reason="it comes with the `finetune` extra; `make test-training` brings it")
 
 from lacuna import library, shelf  # noqa: E402
 from model_runtime import graph, manifest  # noqa: E402
