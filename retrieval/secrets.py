@@ -117,7 +117,7 @@ _KEYS = (
 # What follows the telling word: …name = "value", …": "value", …: str = value, … => 'value'
 _ASSIGNED = re.compile(
     r"[\w.-]{0,24}[\"']?\]?\s{0,3}(?::\s?[\w.\[\]|]{1,20}\s?)?(?:=>|:=|=(?!=)|:)\s{0,3}"
-    r"[bru]?(?:\"(?P<d>[^\"\n]{6,})\"|'(?P<q>[^'\n]{6,})'|(?P<b>[^\s\"'`,;(){}\[\]<>]{8,}))"
+    r"[bru]?(?:\"(?P<d>[^\"\n]{6,})\"|'(?P<q>[^'\n]{6,})'|(?P<b>[^\s\"'`,;(){}\[\]<>]{8,}+(?!\()))"
 )
 _RANDOM = re.compile(r"[\"'=: ](?P<s>[A-Za-z0-9+/_-]{32,}={0,2})(?:[\"'\s]|$)")
 _ALPHABET = re.compile(r"(?i)abcdefghij|0123456789")

@@ -168,6 +168,7 @@ def login(request, password: str, token=None):
     url = "https://example.com/path/to/a/resource?page=2&sort=name"
     primary_key = models.CharField(max_length=64)
     token_type = "bearer"
+    token = b64encode(userpass).decode()
     return redirect(reverse("password_reset_confirm"), token=token)
 
 MIGRATIONS = ["0001_initial", "0002_auto_20240101_1200_add_field_to_model"]
