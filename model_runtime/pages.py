@@ -45,7 +45,6 @@ def own(maps: Path = _MAPS) -> list[tuple[int, int]]:
 def _collapse(regions: list[tuple[int, int]]) -> None:
     advise = ctypes.CDLL(None).madvise
     advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    for start, length in regions:
+    for start, length in regions:  # whole ones: each call waits for its turn among Python's threads
         advise(start, length, _ADVISE)  # what has gone in between is refused, and no harm done
-        for at in range(start, start + length, _LARGE):  # one by one: a gap ends only its own
-            advise(at, _LARGE, _COLLAPSE)
+        advise(start, length, _COLLAPSE)
