@@ -131,7 +131,8 @@ def test_with_nothing_valid_a_request_is_answered_empty_at_its_deadline(tmp_path
 
 def test_carriage_returns_and_tabs_are_kept(tmp_path: Path) -> None:
     with Editor(tmp_path, {"before": "{\n\t", "text": "a();\n\tb();\n}\n"}) as editor:
-        started(editor, text="if (x) {\r\n\t\r\n}\r\n")
+        editor.start()
+        editor.open("if (x) {\r\n\t\r\n}\r\n", language="javascript")
         assert editor.ghost(1, 1) == "a();\r\n\tb();"
         assert "\r" not in editor.asked()[0]["prefix"] + editor.asked()[0]["suffix"]
 
