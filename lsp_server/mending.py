@@ -13,7 +13,7 @@ from itertools import takewhile
 
 from lsp_server import lexis
 from lsp_server.document import Place
-from lsp_server.extent import is_braced, last_text, repeats
+from lsp_server.extent import is_braced, last_text, next_text, repeats
 from lsp_server.scope import indentation
 from lsp_server.window import Frame
 
@@ -84,15 +84,21 @@ def without_lines_below(lines: list[str], frame: Frame) -> list[str]:
 
 
 def without_closers_below(text: str, frame: Frame) -> str:
-    """The text without the last lines that only close, if the editor has put the same below when Enter was pressed."""
+    """The text up to a line that only closes, if the editor has put the same below when Enter was pressed."""
     lines = text.split("\n")
-    whole = [frame.left + lines[0], *lines[1:]]
-    below = [line for line in frame.below if line.strip()]
-    closing = list(takewhile(lambda line: line.strip() and _ONLY_CLOSERS.fullmatch(line), reversed(whole)))
-    for count in range(min(len(closing), len(below)), 0, -1):
-        if all(map(repeats, whole[-count:], below)):
-            return "\n".join(lines[:-count])
+    below = next_text(frame)
+    for at, line in enumerate([frame.left + lines[0], *lines[1:]]):
+        if line.strip() and _ONLY_CLOSERS.fullmatch(line) and repeats(line, below):
+            return "\n".join(lines[:at])
     return text
+
+
+def closes_too_deep(text: str, frame: Frame) -> bool:
+    """Whether the line would only close, and that no less deep than what it closes is indented."""
+    above = last_text(frame.before)
+    if not text.strip() or not _ONLY_CLOSERS.fullmatch(frame.left + text) or _OPENER.search(above.rstrip()):
+        return False
+    return 0 < indentation(above) <= indentation(frame.left)
 
 
 def repeats_neighbour(text: str, frame: Frame) -> bool:

@@ -99,7 +99,9 @@ def _line(raw: str, finish: str | None, frame: Frame) -> Suggestion:
     if ended:
         fitted = replace(fitted, text=mending.docstring_ended(fitted.text, frame))
     closers = frame.right[fitted.replaces :]
-    if not closers.strip(mending.CLOSERS) and mending.repeats_neighbour(fitted.text + closers, frame):
+    if not closers.strip(mending.CLOSERS) and (
+        mending.repeats_neighbour(fitted.text + closers, frame) or mending.closes_too_deep(fitted.text, frame)
+    ):
         fitted = Suggestion("", whole=True)
     return Suggestion(fitted.text, ended or finish is not None, fitted.replaces)
 

@@ -322,7 +322,13 @@ def test_a_closer_behind_code_that_nothing_in_sight_opened_is_left_out_far_down_
     assert framed(above + "    if a and s<caret>\n").anchor.start.line > 0
     check(above + "    if a and s<caret>\n", "elf.host)", "elf.host")
     check(above + "    if a and s<caret>\n", "elf.host(b)", "elf.host(b)")
-    check(above + "    <caret>\n", "]", "]")
+    check(above + "<caret>\n", "]", "]")
+
+
+def test_a_closer_on_a_line_of_its_own_is_less_deep_than_what_it_closes() -> None:
+    check("void f() {\n    g();\n    <caret>\n", "}", None)
+    check("void f() {\n    g();\n<caret>\n", "}", "}")
+    check("void f() {\n    <caret>\n", "}", "}")
 
 
 def test_the_line_above_is_not_written_again() -> None:
@@ -546,6 +552,8 @@ def test_braces_that_the_editor_has_put_below_one_by_one_are_left_out_of_what_is
     assert suggestion.rest(text, "", 0, framed(below)) == Suggestion("return it;", whole=True)
     one = "{\n        if (a) {\n            <caret>\n    }\n"
     assert suggestion.rest(text, "", 0, framed(one)) == Suggestion("return it;\n        }", whole=True)
+    more = text + "\n    g();"
+    assert suggestion.rest(more, "", 0, framed(one)) == Suggestion("return it;\n        }", whole=True)
     none = "{\n        if (a) {\n            <caret>\n"
     assert suggestion.rest(text, "", 0, framed(none)) == Suggestion(text, whole=True)
 
