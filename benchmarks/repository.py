@@ -34,7 +34,7 @@ from benchmarks.gains import ALONE, ARMS, BOTH, MEMORY, MODEL, ORACLE, RETRIEVAL
 from benchmarks.hidden_lines import Gap
 from benchmarks.infill import similarity
 from lsp_server import window
-from lsp_server.context import BUDGET, Contexts, count
+from lsp_server.context import BUDGET, Contexts
 from lsp_server.document import Place, split
 from lsp_server.indexing import query
 from lsp_server.session import Snapshot
@@ -116,7 +116,7 @@ def _record(root: Path, gap: Gap, made: Index, known: NGrams | None, engine: Eng
     own = Contexts(None).known(here, frame)
     assert own is not None
     began = time.perf_counter()
-    packed = search.pack(search.rank(query(here, frame), made), count, BUDGET)
+    packed = search.pack(search.rank(query(here, frame), made), engine.tokenizer.count, BUDGET)
     search_ms = 1e3 * (time.perf_counter() - began)
     found = tuple(Snippet(one.path, one.text) for one in packed)
     needed = () if gap.oracle is None else (Snippet(*gap.oracle),)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -26,6 +27,9 @@ from model_runtime import manifest
 from model_runtime.prompt import Snippet
 from model_runtime.protocol import Chunk, Done, InfillRequest, prompt
 from retrieval import languages
+
+if TYPE_CHECKING:
+    from model_runtime.tokenizer import Tokenizer
 
 MOST_LINES = 10
 _ROOTS = (".git", ".hg", ".svn", ".jj")
@@ -143,14 +147,20 @@ def in_process(question: Question, settings: Settings) -> Outcome:
 
 def show_prompt(question: Question, settings: Settings) -> str:
     """The prompt as the model reads it, markers included. Raises ModelError and PromptError."""
+    described = manifest.read(settings.model_directory)
+    tokenizer = tokenizer_of(settings)
+    names = {tokenizer.special(marker): marker.encode() for marker in described.fim.markers}
+    tokens = prompt(question.request, tokenizer, described).tokens
+    return b"".join(names.get(token) or tokenizer.token_bytes(token) for token in tokens).decode(errors="replace")
+
+
+def tokenizer_of(settings: Settings) -> Tokenizer:
+    """The model's. Raises ModelError."""
     from model_runtime.tokenizer import Tokenizer  # slow to import
 
     directory = settings.model_directory
     described = manifest.read(directory)
-    tokenizer = Tokenizer.load(directory, vocab_size=described.shape.vocab_size, split_lines=described.split_lines)
-    names = {tokenizer.special(marker): marker.encode() for marker in described.fim.markers}
-    tokens = prompt(question.request, tokenizer, described).tokens
-    return b"".join(names.get(token) or tokenizer.token_bytes(token) for token in tokens).decode(errors="replace")
+    return Tokenizer.load(directory, vocab_size=described.shape.vocab_size, split_lines=described.split_lines)
 
 
 def _outcome(question: Question, events: Sequence[Chunk | Done], connect_ms: float, total_ms: float) -> Outcome:

@@ -18,13 +18,13 @@ import msgspec
 
 from lacuna import build, daemon, place, remote
 from lacuna import settings as configuration
+from lacuna.completion import tokenizer_of
 from lacuna.errors import LacunaError
 from lacuna.settings import Remote, Settings
 from model_runtime import manifest
 from model_runtime.client import Client
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.protocol import Chunk, Done, InfillRequest
-from model_runtime.tokenizer import Tokenizer
 
 _LIBRARIES = (
     *("faiss", "httpx", "lsprotocol", "msgspec", "numpy", "onnxruntime", "pathspec", "prometheus_client", "pygls"),
@@ -163,9 +163,7 @@ def _model(settings: Settings) -> str:
 def _tokens(settings: Settings) -> str:
     """Each marker is one token, and one that a user's text cannot spell."""
     found = manifest.read(settings.model_directory)
-    tokenizer = Tokenizer.load(
-        settings.model_directory, vocab_size=found.shape.vocab_size, split_lines=found.split_lines
-    )
+    tokenizer = tokenizer_of(settings)
     markers = found.fim.markers
     for marker in markers:
         token = tokenizer.special(marker)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from lacuna import daemon
@@ -125,6 +125,10 @@ class Failover:
         if self.notice is not None:
             return Learnt(0)
         return await self._far.learn(lesson)
+
+    async def count(self, texts: Sequence[str]) -> tuple[int, ...] | None:
+        """As `Client.count`, by whoever answers."""
+        return await (self._far if self.notice is None or self._near is None else self._near).count(texts)
 
     async def close(self) -> None:
         """Give the connections back."""

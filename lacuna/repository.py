@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from lacuna import settings as configuration
-from lacuna.completion import snapshot_of
+from lacuna.completion import snapshot_of, tokenizer_of
 from lacuna.position import locate
 
 if TYPE_CHECKING:
@@ -83,12 +83,13 @@ def context(
 ) -> None:
     """Print what would go into the prompt at a position besides the lines around it, the most valuable last."""
     from lsp_server import window
-    from lsp_server.context import Contexts, count
+    from lsp_server.context import Contexts
     from lsp_server.indexing import query
     from retrieval import search as searching
 
     snapshot = snapshot_of(locate(position))
     frame = window.frame(snapshot, None)
+    count = tokenizer_of(configuration.read()).count
     own = Contexts(None).known(snapshot, frame)
     assert own is not None
     with _opened(Path(snapshot.root or "."), with_vectors=True) as made:
@@ -99,7 +100,7 @@ def context(
         _print_json([{**asdict(one), "tokens": count(one.text)} for one in found])
         return
     for one in found:
-        print(f"{one.path}  {one.source}  score {one.score:.2f}  about {count(one.text)} tokens\n{_indented(one.text)}")
+        print(f"{one.path}  {one.source}  score {one.score:.2f}  {count(one.text)} tokens\n{_indented(one.text)}")
     if not found:
         print("lacuna: nothing but the lines around it", file=sys.stderr)
 

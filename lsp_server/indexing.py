@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class Indexing:
 
     cache: the folder under which indexes are kept. watch: the processes look at the disk themselves, for an editor that
     does not tell of files; to be set before a folder is opened. changed: called when `percent` may be another.
+    counts: how many of the model's tokens each of some texts has; None while nobody says.
     recited: called with a workspace folder and texts of it, which `recite` asked for.
     """
 
@@ -45,6 +46,7 @@ class Indexing:
         self._cache = cache
         self.watch = False
         self.changed: Callable[[], None] = lambda: None
+        self.counts: Callable[[Sequence[str]], Awaitable[Sequence[int] | None]] = _unknown
         self.recited: Callable[[str, Texts], None] = lambda root, texts: None
         self._roots: dict[str, _Root] = {}
 
@@ -72,7 +74,10 @@ class Indexing:
         root = self._root(snapshot.root)
         async with root.asking:
             answer = await root.worker.ranked(query(snapshot, frame))
-        packed = search.pack(answer.snippets, count, BUDGET)
+        texts = tuple(search.pieces(answer.snippets))
+        known = await self.counts(texts)
+        tokens = count if known is None else dict(zip(texts, known, strict=True)).__getitem__
+        packed = search.pack(answer.snippets, tokens, BUDGET)
         return Retrieved(tuple(Snippet(one.path, one.text) for one in packed), answer.partial)
 
     def rested(self, snapshot: Snapshot) -> None:
@@ -118,6 +123,10 @@ class Indexing:
         if path in self._roots:
             self._roots[path].progress = progress
             self.changed()
+
+
+async def _unknown(_: Sequence[str]) -> None:
+    return None
 
 
 def query(snapshot: Snapshot, frame: Frame) -> Query:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Protocol
 
@@ -25,6 +25,9 @@ class Service(Protocol):
 
     async def learn(self, lesson: Lesson) -> Learnt:
         """Remember texts of a workspace."""
+
+    async def count(self, texts: Sequence[str]) -> Sequence[int] | None:
+        """How many of the model's tokens each text has; None from whoever is not told texts for that."""
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -109,6 +112,13 @@ class Link:
         """Have the service remember texts of a workspace, if there is one. Raises what `Client.learn` raises."""
         if self._service is not None:
             await self._service.learn(lesson)
+
+    async def count(self, texts: Sequence[str]) -> Sequence[int] | None:
+        """How many of the model's tokens each text has; None while nobody says."""
+        if self._service is not None:
+            with suppress(LacunaRuntimeError):  # the next request finds out what is wrong
+                return await self._service.count(texts)
+        return None
 
     async def close(self) -> None:
         """Give the connection back."""

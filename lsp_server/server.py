@@ -67,6 +67,7 @@ class Server(LanguageServer):
         if indexing is not None:
             teaching = Teaching(self.link, self.session.writing)
             indexing.changed = self._tell_status
+            indexing.counts = self.link.count
             indexing.recited = lambda root, texts: self._begin(teaching.teach(root, texts))
             self.link.opened = indexing.recite
         self._base = base

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
+from typing import TypeVar
 
 import httpx
 import msgspec
@@ -21,6 +22,7 @@ from model_runtime.errors import ProtocolMismatch, Unreachable, Untrusted
 from model_runtime.protocol import (
     PROTOCOL,
     Chunk,
+    Counts,
     Done,
     Health,
     InfillRequest,
@@ -28,6 +30,7 @@ from model_runtime.protocol import (
     Lesson,
     Problem,
     Reason,
+    Texts,
     Usage,
 )
 
@@ -38,6 +41,7 @@ GRACE_SECONDS = 5.0  # and one with a deadline this long after it
 END_SECONDS = 0.05  # for the end of a stream after its last line; mostly both come at once
 
 _encode = msgspec.json.Encoder().encode
+_T = TypeVar("_T")
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -77,13 +81,16 @@ class Client:
 
     async def learn(self, lesson: Lesson) -> Learnt:
         """Have the service remember texts of a workspace. Raises Unreachable, Refused."""
-        response = await self._send(self._post("/memory", _encode(lesson), LESSON_SECONDS), stream=False)
-        if response.status_code != 200:
-            raise obstacles.problem(response, self.endpoint)
-        try:
-            return msgspec.json.decode(response.content, type=Learnt)
-        except msgspec.DecodeError as error:
-            raise ProtocolMismatch(f"the service at {self.endpoint} answers a lesson with something else") from error
+        return await self._told("/memory", lesson, LESSON_SECONDS, Learnt)
+
+    async def count(self, texts: Sequence[str]) -> tuple[int, ...] | None:
+        """How many of the model's tokens each text has. Raises Unreachable, Refused.
+
+        None of a server elsewhere: it is shown no more of the user's code than goes into a prompt.
+        """
+        if self.endpoint.socket is None:
+            return None
+        return (await self._told("/count", Texts(tuple(texts)), CONNECT_SECONDS, Counts)).tokens
 
     async def infill(self, request: InfillRequest) -> AsyncGenerator[Chunk | Done, None]:
         """Tokens as they come, then one Done. Closing the iterator cancels the work.
@@ -112,6 +119,16 @@ class Client:
     async def close(self) -> None:
         """Give the connections back."""
         await self._http.aclose()
+
+    async def _told(self, path: str, value: object, seconds: float, kind: type[_T]) -> _T:
+        """The answer to a value that is sent. Raises Unreachable, Refused, ProtocolMismatch."""
+        response = await self._send(self._post(path, _encode(value), seconds), stream=False)
+        if response.status_code != 200:
+            raise obstacles.problem(response, self.endpoint)
+        try:
+            return msgspec.json.decode(response.content, type=kind)
+        except msgspec.DecodeError as error:
+            raise ProtocolMismatch(f"the service at {self.endpoint} answers {path} with something else") from error
 
     async def _open(self, request: InfillRequest) -> httpx.Response:
         """The head of the response; its body is still to come."""

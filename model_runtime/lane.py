@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -128,6 +128,13 @@ class Lane:
         assert self._memories is not None
         learn = partial(self._memories.learn, lesson.workspace, lesson.texts, more=lesson.more)
         return await self._loop.run_in_executor(self._learning, learn)
+
+    async def count(self, texts: Sequence[str]) -> tuple[int, ...]:
+        """How many of the model's tokens each text has, once the engine is open."""
+        await self._opened.wait()
+        assert self._engine is not None
+        encode = self._engine.tokenizer.encode_once
+        return await asyncio.to_thread(lambda: tuple(len(encode(text)) for text in texts))
 
     def submit(self, request: InfillRequest) -> Ticket:
         """Take a request, in place of the client's older one of its kind. Raises Overloaded when there are too many.

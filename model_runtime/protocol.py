@@ -3,6 +3,7 @@
     GET  /health            → Health
     POST /infill   Infill…  → one JSON line a Chunk, and a last line that is a Done or an {"error": Problem}
     POST /memory   Lesson   → Learnt; what a workspace's code looks like, for the infills that name it
+    POST /count    Texts    → Counts; on the user's own socket alone
     POST /drain             → Health; what runs is finished, then the service ends
     GET  /metrics           → Prometheus text
 
@@ -74,6 +75,18 @@ class Learnt(msgspec.Struct, frozen=True):
     """How many tokens of the workspace are known now."""
 
     tokens: int
+
+
+class Texts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Texts that might go into a prompt."""
+
+    texts: tuple[str, ...]
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How many of the model's tokens each of them has."""
+
+    tokens: tuple[int, ...]
 
 
 class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -28,7 +28,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from model_runtime import metrics, protocol
 from model_runtime.errors import Overloaded
 from model_runtime.lane import Lane, Writer
-from model_runtime.protocol import Answer, Chunk, Done, Fault, Health, InfillRequest, Learnt, Lesson, Problem, State
+from model_runtime.protocol import (
+    Answer,
+    Chunk,
+    Counts,
+    Done,
+    Fault,
+    Health,
+    InfillRequest,
+    Learnt,
+    Lesson,
+    Problem,
+    State,
+    Texts,
+)
 from model_runtime.ticket import Ticket
 
 DRAIN_SECONDS = 5  # what still runs this long after a drain began is cancelled
@@ -44,6 +57,7 @@ STATUS: dict[Fault, int] = {
 
 log = logging.getLogger(__name__)
 _decode_request = msgspec.json.Decoder(InfillRequest).decode
+_decode_texts = msgspec.json.Decoder(Texts).decode
 _decode_lesson = msgspec.json.Decoder(Lesson).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -72,6 +86,7 @@ class Service:
         return Starlette(
             routes=[
                 *self.routes(),
+                Route("/count", self._answer_count, methods=["POST"]),
                 Route("/drain", self._answer_drain, methods=["POST"]),
                 Route("/metrics", self.answer_metrics),
             ]
@@ -172,6 +187,17 @@ class Service:
         lesson = msgspec.structs.replace(lesson, workspace=owned(lesson.workspace, owner))
         self.touched = time.monotonic()
         return as_json(Learnt(await self.lane.learn(lesson)))
+
+    async def _answer_count(self, request: Request) -> Response:
+        body = await read_body(request.receive)
+        if isinstance(body, Problem):
+            return no(body)
+        try:
+            asked = _decode_texts(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return no(Problem("bad_request", f"the request is not texts: {error}"))
+        self.touched = time.monotonic()
+        return as_json(Counts(await self.lane.count(asked.texts)))
 
     async def _answer_drain(self, _: Request) -> Response:
         self.end()

@@ -159,6 +159,11 @@ def alike(here: Surroundings, index: Index) -> list[Found]:
     return sorted(found.values(), key=lambda one: (-one.score, one.path, one.chunk.first))
 
 
+def pieces(snippets: Iterable[Snippet]) -> set[str]:
+    """The texts of which `pack` asks how long they are."""
+    return {text for one in snippets for text in (one.text, _heading(one.path))}
+
+
 def pack(snippets: Iterable[Snippet], count: Callable[[str], int], budget: int) -> tuple[Snippet, ...]:
     """The best of ranked snippets that fit, one for each file, the most valuable last.
 
@@ -166,7 +171,7 @@ def pack(snippets: Iterable[Snippet], count: Callable[[str], int], budget: int) 
     """
     kept: dict[str, list[Snippet]] = {}
     for snippet in snippets:
-        cost = count(snippet.text) + (0 if snippet.path in kept else count(snippet.path + "\n") + 1)
+        cost = count(snippet.text) + (0 if snippet.path in kept else count(_heading(snippet.path)) + 1)
         if cost <= budget:
             budget -= cost
             kept.setdefault(snippet.path, []).append(snippet)
@@ -220,6 +225,10 @@ def scope(text: str, offset: int) -> str:
         if not _FLOW.match(stripped) and _OPENS_SCOPE.match(stripped):
             heads.append(stripped)
     return "\n".join(reversed(heads))
+
+
+def _heading(path: str) -> str:
+    return path + "\n"
 
 
 def _joined(path: str, group: list[Snippet]) -> Snippet:

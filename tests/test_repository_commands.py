@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from lacuna import isolation, purge
+from lacuna.completion import tokenizer_of
 from lacuna.settings import Settings
+from model_runtime import manifest
 from retrieval import index
 from tests import daemons, tiny
 from tests.lsp.editor import Editor
@@ -36,7 +38,7 @@ def create():
 
 @pytest.fixture
 def user(tmp_path: Path) -> Iterator[Settings]:
-    with daemons.settings(tmp_path / "no-model", tmp_path / "cache") as settings:
+    with daemons.settings(manifest.embedded(), tmp_path / "cache") as settings:
         yield settings
 
 
@@ -81,6 +83,7 @@ def test_the_context_is_what_an_editor_would_be_given(user: Settings, root: Path
     assert (best["path"], best["source"]) == ("shop/models.py", "import")
     assert best["text"].startswith('class Order:\n    """What a customer bought."""\n    def total(self, tax: float)')
     assert "hunter2" not in done.stdout
+    assert best["tokens"] == tokenizer_of(user).count(best["text"])
 
 
 def test_what_stands_above_the_window_of_a_long_file_is_part_of_the_context(user: Settings, root: Path) -> None:

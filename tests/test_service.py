@@ -94,6 +94,14 @@ async def test_tokens_stream_and_end_with_what_they_cost(path: str) -> None:
     assert done.usage.prompt_tokens > 0
 
 
+async def test_the_service_counts_in_tokens_of_its_model(path: str) -> None:
+    texts = ["", "def f(a):\n", "\f𝒳\r\n"]
+    async with served(path, open_scripted) as client:
+        assert await client.count(texts) == tuple(map(open_scripted().tokenizer.count, texts))
+        with pytest.raises(Refused, match="is not texts"):
+            await client.count([1])  # type: ignore[list-item]
+
+
 async def test_one_connection_serves_one_request_after_the_other(path: str) -> None:
     ways = []
 

@@ -14,7 +14,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,9 @@ class Scripted:
     async def learn(self, lesson: Lesson) -> Learnt:
         self.note("learn", **msgspec.to_builtins(lesson))
         return Learnt(sum(map(len, lesson.texts.values())))
+
+    async def count(self, texts: Sequence[str]) -> tuple[int, ...]:
+        return tuple(map(len, texts))
 
     async def close(self) -> None:
         self.note("closed")

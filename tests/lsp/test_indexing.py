@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from lsp_server import window
 from lsp_server.completion import LOOKUP
-from lsp_server.context import Contexts
+from lsp_server.context import BUDGET, Contexts
 from lsp_server.document import Place, split
 from lsp_server.indexing import ABOVE, HEAD, LONG, UNDER, Indexing, query
 from lsp_server.session import Snapshot
@@ -54,6 +54,25 @@ async def test_what_the_file_imports_is_found(tmp_path: Path, indexing: Indexing
     assert "price_of" in found.snippets[0].text
     assert told[-1] is None, "nothing is left to read"
     assert all(percent is None or 0 <= percent <= 100 for percent in told)
+
+
+async def test_what_fits_is_what_the_model_says_it_is_long(tmp_path: Path, indexing: Indexing) -> None:
+    shop = tmp_path / "project" / "shop"
+    shop.mkdir(parents=True)
+    (shop / "tariff.py").write_text(OTHER)
+    here = snapshot(tmp_path / "project", HERE, 5, 11)
+    asked: list[str] = []
+
+    async def long(texts: Sequence[str]) -> list[int]:
+        asked.extend(texts)
+        return [BUDGET if "price_of" in text else 1 for text in texts]
+
+    async with asyncio.timeout(30):
+        while (found := await indexing.find(here, window.frame(here, None))).partial or not found.snippets:
+            await asyncio.sleep(0.05)
+        indexing.counts = long
+        assert (await indexing.find(here, window.frame(here, None))).snippets == ()
+    assert "shop/tariff.py\n" in asked
 
 
 async def test_a_file_that_changes_is_found_without_an_editor_that_tells(tmp_path: Path, indexing: Indexing) -> None:

@@ -176,6 +176,12 @@ async def test_a_workspace_is_told_to_a_server_only_where_that_is_wanted(shares:
     assert (learnt.tokens > 0) is shares
 
 
+async def test_what_might_go_into_a_prompt_is_not_shown_to_a_server_to_be_counted() -> None:
+    client = Client(Endpoint(url="http://127.0.0.1:1"))  # where nobody listens
+    assert await client.count(["colour = 'teal'"]) is None
+    await client.close()
+
+
 # Engines of other projects
 
 
