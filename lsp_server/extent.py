@@ -19,6 +19,7 @@ LOOSE = " \t([{<.,=+-*/%&|^~:!?@'\"`\\$#"  # a text that ends with these wants t
 _OPENER = re.compile(r"(?:[:{(\[]|=>|->|\b(?:do|then|begin))$")
 _OPENS_HERE = re.compile(r"(?:[:{]|=>|\b(?:do|then|begin))$")  # `f(` asks for arguments, not for a block
 _CLOSING_LINE = re.compile(r"[)\]}]+[;,]?|end\b.*")
+_CLOSERS = re.compile(r"[)\]}]+[;,]?")
 _DOCSTRING = re.compile(r"[A-Za-z]{0,2}(\"\"\"|''')")
 
 
@@ -131,7 +132,14 @@ def _inside(lines: list[str], frame: Frame, wanted: Plan) -> tuple[list[str], bo
                 closes = indentation(here) == wanted.floor and _CLOSING_LINE.fullmatch(here.strip())
                 return ([*kept, one] if closes and any(line.strip() for line in kept) else kept), True
         kept.append(one)
+        if wanted.until is None and _ends_statement(kept, here):
+            return kept, True
     return kept, False
+
+
+def _ends_statement(lines: list[str], last: str) -> bool:
+    """Whether the last line only closes, and all that the lines opened: Enter after them has an editor put it there."""
+    return bool(_CLOSERS.fullmatch(last.strip())) and lexis.depth("\n".join(lines)) == 0
 
 
 def _is_paragraph(lines: list[str], wanted: Plan) -> bool:

@@ -90,6 +90,13 @@ def test_a_block_ends_with_its_bracket() -> None:
     check("if (x) {\n    <caret>\n", "y();\n}\nz();\n", "y();\n}")
 
 
+def test_a_block_ends_behind_a_list_over_several_lines_whose_bracket_an_editor_puts_there() -> None:
+    listed = "names = [\n        a,\n        f(b),\n    ]"
+    check("def f():\n    <caret>\n", listed + "\n    return names\n", listed)
+    inner = "g(a, [\n        b,\n    ], c)\n    return a"
+    check("def f():\n    <caret>\n", inner, inner)
+
+
 def test_a_bracket_that_is_there_is_not_written_again() -> None:
     check("if (x) {\n    <caret>\n}\n", "y();\n}\nz();\n", "y();")
     check("function f() {\n  <caret>\n}\n", "a();\n  b();\n}\n", "a();\n  b();")
