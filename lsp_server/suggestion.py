@@ -74,10 +74,21 @@ def _beside(text: str, right: str, replaces: int, frame: Frame) -> Suggestion | 
     behind = text[len(inner) + len(added) :] if text.startswith(added, len(inner)) else _behind(text, added)
     if behind.strip():  # it has them too
         return Suggestion(text, True, replaces + len(added))
+    if text != inner and (quoted := _up_to_quote(text, added, frame)) is not None:
+        return Suggestion(quoted, True)
     if "\n" in text or inner == text:
         return Suggestion(inner, True)
     found = _fitted(text, replace(frame, right=added, inserted=added), ended=True)
     return replace(found, replaces=found.replaces + replaces) if found.replaces == len(added) else found
+
+
+def _up_to_quote(text: str, closers: str, frame: Frame) -> str | None:
+    """The text without the closers at its end, a quote first, where that quote ends another string than the frame's."""
+    for count in range(len(closers), 0, -1):
+        kept = text[: len(text) - count]
+        if text.endswith(closers[:count]) and lexis.open_quote(frame.left + kept) == closers[0] in lexis.QUOTES:
+            return kept
+    return None
 
 
 def _behind(text: str, closers: str) -> str:

@@ -565,6 +565,13 @@ def test_braces_that_the_editor_has_put_below_one_by_one_are_left_out_of_what_is
     assert suggestion.rest(text, "", 0, framed(none)) == Suggestion(text, whole=True)
 
 
+@pytest.mark.parametrize("end", ['"', '")'])
+def test_a_string_that_goes_on_in_another_one_stays_when_the_editor_inserts_a_quote(end: str) -> None:
+    text = 'one\\n" +\n        "two'
+    found = suggestion.rest(text + end, "", 0, framed('f() {\n    log("<caret>")\n}\n'))
+    assert found == Suggestion(text, whole=True)
+
+
 def test_a_list_that_is_not_at_its_end_stays_when_the_editor_inserts_a_closer() -> None:
     left = suggestion.rest("left, right,", "", 0, framed("call(<caret>)\n"))
     assert left == Suggestion("left, right,", whole=True)
