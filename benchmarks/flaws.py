@@ -138,7 +138,7 @@ def _alike(one: str, other: str) -> bool:
 
 def _doubles(shown: Shown, language: Language) -> bool:
     """Whether a bracket or a quote is closed that was closed already."""
-    if any(closer in shown.text for closer in _CLOSES):
+    if _unmatched(shown.text):
         before, after = shown.before[-WINDOW:], shown.after[:WINDOW]
         then = _unopened(before + shown.covered + after, language)
         if _unopened(before + shown.text + after, language) > then:
@@ -148,6 +148,16 @@ def _doubles(shown: Shown, language: Language) -> bool:
         return False
     is_open = _count(shown.left, quote) % 2 == 1
     return is_open and "\n" not in shown.text and _count(shown.text, quote) % 2 == 1
+
+
+def _unmatched(text: str) -> bool:
+    """Whether it has a closing bracket that it does not open: all others double nothing, however they are parsed."""
+    depth = 0
+    for mark in text:
+        depth += (mark in _CLOSES.values()) - (mark in _CLOSES)
+        if depth < 0:
+            return True
+    return False
 
 
 def _count(text: str, quote: str) -> int:

@@ -116,8 +116,9 @@ def before_closer(text: str, frame: Frame) -> str:
     if quote is not None and right.startswith("}"):
         inside = lexis.opened_in_prose(frame.left.rpartition(quote)[2])
         outer = quote = None if inside.startswith("}") else quote  # code within a string, between braces
-    if quote is not None and right.startswith(tuple(lexis.CLOSERS)):
-        return text[: lexis.first_closer_in_prose(text.split(quote, 1)[0])]
+    is_beside = right.startswith(tuple(lexis.CLOSERS))
+    if is_beside and (quote is not None or (outer is None and lexis.within(frame.code, frame.language) != "code")):
+        return text[: lexis.first_closer_in_prose(text)]
     depth = 0
     for at, character, after in lexis.marks(text, quote):
         if quote is not None or after is not None:
@@ -125,7 +126,7 @@ def before_closer(text: str, frame: Frame) -> str:
                 return text[:at]
             outer = None  # the string that was open at the cursor is closed, or was none
         elif character in lexis.CLOSERS:
-            if depth == 0 and right.startswith(tuple(lexis.CLOSERS)):  # that one closes what is open here
+            if depth == 0 and is_beside:  # that one closes what is open here
                 return text[:at]
             depth = max(0, depth - 1)
         else:

@@ -119,6 +119,8 @@ def test_a_suggestion_that_writes_what_stands_on_the_right_again_is_taken_when_i
         ("a.py", "print(", "one", ")\n", ()),
         ("a.py", 'print("', 'one"', '")\n', ("closer", "syntax")),
         ("a.py", "print(", "'a', 'b'", ")\n", ()),
+        ("a.py", 'def f(x):\n    """\n    * `safe`: A string that is tres', 't": {"Only": None}', "\n", ()),
+        ("a.py", '"""\nAs (its ``', "a``).", ')\n"""\n', ()),
         ("a.js", "const a = [1, 2].map(x => { return ", "x; }", " });\n", ("closer", "syntax")),
         ("a.js", "const a = ", "`${1} and ${[2]}`;", "\n", ()),
         ("a.py", "    total = ", "first + second", " + second\n", ("overlap",)),

@@ -170,6 +170,7 @@ def test_what_was_cut_short_shows_no_half_word() -> None:
         ("def f(<caret>):", "a, b):\n    return a", "a, b"),
         ('x = "<caret>"', 'hello"', "hello"),
         ('call("<caret>")', 'hello")', "hello"),
+        ('"""\nOther than (its ``<caret>)', "1``)", "1``"),
         ('x = "<caret>"', 'say \\"hi\\""', 'say \\"hi\\"'),
         ('"""<caret>"""', 'The sum."""', "The sum."),
         ("x = '<caret>'", "it\"s'", 'it"s'),
