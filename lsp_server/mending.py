@@ -27,6 +27,7 @@ _MARKER = re.compile(
     r"|(?<=[\w\"'`:=@])\*{5,}"  # a secret's stars, which the memory of a workspace holds in its place
 )
 _STUCK = re.compile(r"(?P<once>\w.{3,23}?)(?P=once){4,}")  # the same five times and more
+_ESCAPES = re.compile(r"(?<!\\)(?:\\\\)*\\$")
 _OPENER = re.compile(r"(?:[:{(\[\\]|=>|->|\b(?:do|then|begin|else))$")
 _TRIPLE = ('"""', "'''")
 _BOUNDARY = re.compile(r"\b|(?<=\W)(?=\W)")
@@ -120,7 +121,9 @@ def before_closer(text: str, frame: Frame) -> str:
     if is_beside and (quote is not None or (outer is None and lexis.within(frame.code, frame.language) != "code")):
         return text[: lexis.first_closer_in_prose(text)]
     depth = 0
-    for at, character, after in lexis.marks(text, quote):
+    first = 1 if quote is not None and _ESCAPES.search(frame.left) else 0  # a quote that is escaped ends nothing
+    for found, character, after in lexis.marks(text[first:], quote):
+        at = first + found
         if quote is not None or after is not None:
             if after is None and outer == character and right.startswith(character):
                 return text[:at]

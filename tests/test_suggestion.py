@@ -159,6 +159,10 @@ def test_what_was_cut_short_shows_no_half_word() -> None:
 # What meets the text right of the cursor
 
 
+def test_an_escaped_quote_is_not_the_editors() -> None:
+    assert suggestion.rest("'", ")", 0, framed("f('\\<caret>')")) == Suggestion("'", whole=True)
+
+
 @pytest.mark.parametrize(
     ("text", "raw", "expected"),
     [
