@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import uvicorn
@@ -60,6 +61,7 @@ _decode_request = msgspec.json.Decoder(InfillRequest).decode
 _decode_texts = msgspec.json.Decoder(Texts).decode
 _decode_lesson = msgspec.json.Decoder(Lesson).decode
 _encode = msgspec.json.Encoder().encode
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -117,11 +119,8 @@ class Service:
 
     def read(self, body: bytes, owner: str | None) -> InfillRequest | Problem:
         """The request in a body, as one of this owner's; nobody's has no workspace."""
-        try:
-            request = _decode_request(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return Problem("bad_request", f"the request is not an infill: {error}")
-        if owner == "":
+        request = _decoded(body, _decode_request, "an infill")
+        if owner == "" or isinstance(request, Problem):
             return request
         return msgspec.structs.replace(
             request,
@@ -174,13 +173,9 @@ class Service:
         return as_json(self.health())
 
     async def _answer_memory(self, request: Request) -> Response:
-        body = await read_body(request.receive)
-        if isinstance(body, Problem):
-            return no(body)
-        try:
-            lesson = _decode_lesson(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return no(Problem("bad_request", f"the request is not a lesson: {error}"))
+        lesson = await _read(request, _decode_lesson, "a lesson")
+        if isinstance(lesson, Problem):
+            return no(lesson)
         owner = request.scope.get("owner", "")
         if owner is None:
             return as_json(Learnt(0))
@@ -189,13 +184,9 @@ class Service:
         return as_json(Learnt(await self.lane.learn(lesson)))
 
     async def _answer_count(self, request: Request) -> Response:
-        body = await read_body(request.receive)
-        if isinstance(body, Problem):
-            return no(body)
-        try:
-            asked = _decode_texts(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            return no(Problem("bad_request", f"the request is not texts: {error}"))
+        asked = await _read(request, _decode_texts, "texts")
+        if isinstance(asked, Problem):
+            return no(asked)
         self.touched = time.monotonic()
         return as_json(Counts(await self.lane.count(asked.texts)))
 
@@ -246,6 +237,19 @@ async def read_body(receive: Receive) -> bytes | Problem:
             return Problem("bad_request", f"a request has at most {protocol.BODY_LIMIT} bytes; send a smaller window")
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+async def _read(request: Request, decode: Callable[[bytes], _T], what: str) -> _T | Problem:
+    body = await read_body(request.receive)
+    return body if isinstance(body, Problem) else _decoded(body, decode, what)
+
+
+def _decoded(body: bytes, decode: Callable[[bytes], _T], what: str) -> _T | Problem:
+    """The value in a body, or why it is none."""
+    try:
+        return decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Problem("bad_request", f"the request is not {what}: {error}")
 
 
 async def _stream(ticket: Ticket, scope: Scope, receive: Receive, send: Send) -> None:
