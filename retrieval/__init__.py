@@ -7,7 +7,7 @@ those above it:
     languages     a file's name to its language
     secrets       keys, tokens and passwords in a text, starred out
     workspace     the files of a root that may be indexed
-    syntax        a text's tree: does an edit break it, which block is around
+    syntax        a text's tree: does an edit break it
     insertion     a text at a cursor to how much of it adds no error
     clauses       an import statement to the names it binds
     outlines      definitions, imports and references of a text

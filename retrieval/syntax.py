@@ -1,4 +1,4 @@
-"""Source text and its Language in, a syntax tree out, and what it says of errors and blocks.
+"""Source text and its Language in, a syntax tree out, and what it says of errors.
 
 Parsing holds Python's interpreter lock only for some milliseconds at a time and stops at a time
 limit. Ignores what the nodes mean; that is `outlines`' business.
@@ -42,22 +42,6 @@ def parse(text: str, language: Language, seconds: float = 2.0) -> Tree | None:
     except ValueError:
         parser.reset()
         raise ParseTimeout(f"parsing {len(source)} bytes of {language.name} took more than {seconds:g} s") from None
-
-
-def block(text: str, offset: int, language: Language, seconds: float = 0.05) -> tuple[int, int] | None:
-    """Offsets [start, end) of the smallest multi-line syntax node around an offset; None without a grammar."""
-    tree = parse(text, language, seconds)
-    if tree is None:
-        return None
-    at = len(text[:offset].encode("utf-8", errors="replace"))
-    node: Node | None = tree.root_node.descendant_for_byte_range(at, at)
-    while node is not None and node.start_point[0] == node.end_point[0]:
-        node = node.parent
-    if node is None:
-        return None
-    source = text.encode("utf-8", errors="replace")
-    start = len(source[: node.start_byte].decode("utf-8", errors="replace"))
-    return start, start + len(source[node.start_byte : node.end_byte].decode("utf-8", errors="replace"))
 
 
 def errors(text: str, language: Language, seconds: float = 0.05) -> int:
