@@ -19,7 +19,8 @@ from lacuna.settings import Settings
 from model_runtime import manifest
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.lane import Writer
-from model_runtime.service import Identity, serve
+from model_runtime.server import serve
+from model_runtime.service import Identity
 
 _log = logging.getLogger(__name__)
 

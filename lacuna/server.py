@@ -1,6 +1,6 @@
 """The team server: the model behind a port, on terms that are checked before anybody can connect. Unix only.
 
-`resident` is the daemon of one user; both serve with `model_runtime.service`.
+`resident` is the daemon of one user; both serve with `model_runtime.server`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from model_runtime.access import Access, Grant
 from model_runtime.gateway import Terms
 from model_runtime.lane import Writer
 from model_runtime.manifest import Manifest
-from model_runtime.service import Identity, Server, Service, serve
+from model_runtime.server import Server, serve
+from model_runtime.service import Identity, Service
 
 _BACKLOG = 1024
 _PROGRAM_MB = 120  # Python, its libraries and ONNX Runtime

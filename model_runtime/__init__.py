@@ -54,6 +54,7 @@ and caches. Modules, each of which imports only those above it:
     ticket         one request while it is under way
     lane           the way to one engine
     service        the engine behind HTTP
+    server         what listens for it, until it drains
     access         tokens, and what each of them may
     raw_prompt     a prompt in some family's markup to the gap it means
     dialect        what a request of another protocol comes to

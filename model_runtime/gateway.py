@@ -40,6 +40,7 @@ from model_runtime.errors import Denied, Limited
 from model_runtime.manifest import Manifest
 from model_runtime.protocol import Problem
 from model_runtime.replies import problem, refusal, streamed, whole
+from model_runtime.server import Server, configured
 from model_runtime.service import RETRY_AFTER, Service
 from model_runtime.ticket import Ticket
 
@@ -243,7 +244,7 @@ def _recorded(path: str) -> str:
     return path if ours else "other"
 
 
-class _PortServer(service.Server):
+class _PortServer(Server):
     """A server whose connections come in through a door."""
 
     def __init__(self, config: uvicorn.Config, door: Door) -> None:
@@ -259,8 +260,8 @@ class _PortServer(service.Server):
         self.started = True
 
 
-def server(behind: Service, manifest: Manifest, terms: Terms) -> service.Server:
+def server(behind: Service, manifest: Manifest, terms: Terms) -> Server:
     """What listens on a port for this service."""
     door = Door(terms.context)
     behind.metrics.watch_connections(lambda: door.open)
-    return _PortServer(service.configured(Gateway(behind, manifest, terms, door)), door)
+    return _PortServer(configured(Gateway(behind, manifest, terms, door)), door)

@@ -1,34 +1,29 @@
-"""An engine behind HTTP: protocol values in, newline-delimited JSON out, on a socket that somebody else bound.
+"""An engine behind HTTP: protocol values in, newline-delimited JSON out, as an ASGI application.
 
-Ignores where the socket is, who may reach it, and what the texts mean; never logs one. Whoever lets in more than one
+Ignores what listens, who may reach it, and what the texts mean; never logs one. Whoever lets in more than one
 user names the owner of each request: clients and workspaces of one owner are strangers to another's.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 import os
-import signal
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from model_runtime import metrics, protocol
 from model_runtime.errors import Overloaded
-from model_runtime.lane import Lane, Writer
+from model_runtime.lane import Lane
 from model_runtime.protocol import (
     Answer,
     Chunk,
@@ -56,7 +51,6 @@ STATUS: dict[Fault, int] = {
     "internal": 500,
 }
 
-log = logging.getLogger(__name__)
 _decode_request = msgspec.json.Decoder(InfillRequest).decode
 _decode_texts = msgspec.json.Decoder(Texts).decode
 _decode_lesson = msgspec.json.Decoder(Lesson).decode
@@ -281,89 +275,3 @@ def no(problem: Problem) -> Response:
     if answer.status_code in (429, 503):
         answer.headers["retry-after"] = str(RETRY_AFTER)
     return answer
-
-
-class Server(uvicorn.Server):
-    """uvicorn that sleeps until it is told to end, where the original looks ten times a second."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._ending = asyncio.Event()
-
-    def end(self) -> None:
-        """Stop accepting, let what runs finish, return from `serve`."""
-        self.should_exit = True
-        self._ending.set()
-
-    async def main_loop(self) -> None:
-        """Wait for `end`."""
-        await self._ending.wait()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to `serve`: the original's handlers count on being looked at ten times a second."""
-        yield
-
-
-async def serve(
-    opener: Callable[[], Writer],
-    listener: socket.socket,
-    identity: Identity,
-    *,
-    idle_exit: float | None = None,
-    ready: Callable[[], None] = lambda: None,
-    server_of: Callable[[Service], Server] = lambda service: Server(configured(service.application())),
-) -> None:
-    """Serve until drained, signalled, or idle for `idle_exit` seconds.
-
-    Listens while the engine still opens on its own thread; requests that come early wait for it.
-    Calls `ready` once the engine is open. server_of: what listens. Raises what `opener` raises.
-    """
-    service = Service(identity)
-    server = server_of(service)
-    service.ended = server.end
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # no such thing off the main thread
-            loop.add_signal_handler(number, service.end)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    opening = asyncio.create_task(service.lane.open(opener))
-    idling = asyncio.create_task(_end_when_idle(service, idle_exit))
-    try:
-        await asyncio.wait((serving, opening), return_when=asyncio.FIRST_COMPLETED)
-        if opening.done():
-            opening.result()
-            if service.state == "loading":
-                service.state = "ready"
-            ready()
-        await serving
-    finally:
-        service.end()
-        idling.cancel()
-        await asyncio.gather(serving, opening, return_exceptions=True)
-        await service.lane.close()
-
-
-async def _end_when_idle(service: Service, seconds: float | None) -> None:
-    if seconds is None:
-        return
-    while (left := service.touched + seconds - time.monotonic()) > 0 or service.lane.busy:
-        await asyncio.sleep(left if left > 0 else 1.0)
-    log.info("idle for %.0f s, ending", seconds)
-    service.end()
-
-
-def configured(application: ASGIApp) -> uvicorn.Config:
-    """How uvicorn is to serve an application: quietly, and without an end to connections that rest."""
-    return uvicorn.Config(
-        application,
-        lifespan="off",
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,  # whoever connects is who connects, whatever they say
-        timeout_keep_alive=3600,
-        timeout_graceful_shutdown=DRAIN_SECONDS + 2,  # a client that does not read its answer holds nothing up
-    )

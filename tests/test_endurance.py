@@ -19,7 +19,8 @@ from model_runtime.endpoint import Endpoint
 from model_runtime.engine import Engine
 from model_runtime.errors import Overloaded
 from model_runtime.protocol import Done, InfillRequest
-from model_runtime.service import Identity, serve
+from model_runtime.server import serve
+from model_runtime.service import Identity
 from tests import tiny
 
 CLIENTS = 8

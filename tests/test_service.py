@@ -26,7 +26,8 @@ from model_runtime.manifest import Fim
 from model_runtime.prompt import Snippet
 from model_runtime.protocol import Chunk, Done, Health, InfillRequest
 from model_runtime.sequence import Cancel, Generation
-from model_runtime.service import Identity, serve
+from model_runtime.server import serve
+from model_runtime.service import Identity
 from tests import tiny
 from tests.scripted import Script, ScriptedEngine
 

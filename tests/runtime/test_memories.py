@@ -17,7 +17,8 @@ from model_runtime.engine import Engine
 from model_runtime.errors import Refused
 from model_runtime.memories import Memories
 from model_runtime.protocol import Chunk, InfillRequest, Lesson
-from model_runtime.service import Identity, serve
+from model_runtime.server import serve
+from model_runtime.service import Identity
 from model_runtime.tokenizer import Tokenizer
 from tests import tiny
 

@@ -16,7 +16,8 @@ from model_runtime import access, gateway
 from model_runtime.access import Access, Grant
 from model_runtime.gateway import Record, Terms
 from model_runtime.lane import Writer
-from model_runtime.service import Identity, Service, serve
+from model_runtime.server import serve
+from model_runtime.service import Identity, Service
 from tests.scripted import ScriptedEngine, description
 
 PATIENCE = 10.0  # seconds that a wait in these tests may take at most
