@@ -55,6 +55,8 @@ def without_rest(cursor: Cursor) -> Cursor:
 
 def _read(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():  # a pipe is waited for, a device never ends
+            raise PositionError(f"{path} is no ordinary file; name one that is")
         return path.read_bytes().decode("utf-8-sig")
     except IsADirectoryError as error:
         raise PositionError(f"{path} is a folder; name a file in it") from error

@@ -175,6 +175,10 @@ class TestRefusals:
     def test_a_folder(self, user: Settings, tmp_path: Path) -> None:
         check_refusal(run(user, "complete", f"{tmp_path}:1:1"), "is a folder")
 
+    def test_a_pipe_which_nobody_writes_to(self, user: Settings, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.py")
+        check_refusal(run(user, "complete", f"{tmp_path}/pipe.py:1:1"), "pipe.py is no ordinary file")
+
     def test_a_file_that_is_not_utf_8(self, user: Settings, tmp_path: Path) -> None:
         (tmp_path / "latin.py").write_bytes("x = 'é'\n".encode("latin-1"))
         check_refusal(run(user, "complete", f"{tmp_path}/latin.py:1:1"), "is not UTF-8 (byte 6)", "iconv")
