@@ -155,7 +155,7 @@ def _remote(options: _Options, url: str, environment: Mapping[str, str]) -> Remo
             token = Path(options.token_file).read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"cannot read a token from {options.token_file}: {error}; mend token_file") from error
-    if token is not None and not token.isascii():
+    if token is not None and not (token.isascii() and token.isprintable()):
         raise SettingsError("the token for the server holds what no token holds; sign in again, or mend LACUNA_TOKEN")
     return Remote(
         url=url,
@@ -206,7 +206,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise SettingsError(f"{path} sets {unknown[0]!r}, which is no setting; there are {', '.join(known)}")
     options = _checked(raw, str(path), strict=True)
     for name in options.keys() & set(_PATHS):
-        options[name] = str(path.parent / Path(options[name]).expanduser())
+        options[name] = str(path.parent / _expanded(options[name], str(path)))
     return options
 
 
@@ -217,7 +217,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if environment.get(name):
             options |= _checked({key: environment[name]}, f"the environment variable {name}", strict=False)
     for name in options.keys() & set(_PATHS):
-        options[name] = str(Path(options[name]).expanduser().absolute())
+        options[name] = str(_expanded(options[name], f"LACUNA_{name.upper()}").absolute())
     return options
 
 
@@ -231,7 +231,14 @@ def _checked(raw: dict[str, Any], source: str, *, strict: bool) -> dict[str, Any
 
 def _path(environment: Mapping[str, str], name: str) -> Path | None:
     value = environment.get(name)
-    return Path(value).expanduser().absolute() if value else None
+    return _expanded(value, name).absolute() if value else None
+
+
+def _expanded(path: str, source: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(f"{source} names {path}, but there is no such home folder; write it out") from error
 
 
 def _folder(environment: Mapping[str, str], own: str, standard: str, fallback: str) -> Path:

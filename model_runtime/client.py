@@ -194,9 +194,16 @@ def _http(endpoint: Endpoint, base: str) -> httpx.AsyncClient:
     url = f"{endpoint.url.rstrip('/')}{base}"
     verify = _trust(endpoint) if url.startswith("https:") else True
     try:
+        if (httpx.URL(url).port or 0) > 65535:
+            raise httpx.InvalidURL("a port is at most 65535")
         return httpx.AsyncClient(base_url=url, headers=headers, limits=limits, verify=verify)
     except (httpx.InvalidURL, ValueError) as error:  # of the address, or of a proxy's in the environment
         raise Unreachable(f"{endpoint} or a proxy of the environment is no address: {error}; mend it") from error
+    except ImportError as error:
+        raise Unreachable(
+            f"the environment names a SOCKS proxy, which is not spoken here: set HTTPS_PROXY to an http:// one, "
+            f"or NO_PROXY={httpx.URL(url).host} to go without it"
+        ) from error
 
 
 def _trust(endpoint: Endpoint) -> ssl.SSLContext:

@@ -84,9 +84,18 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, message: str)
         read(tmp_path, text)
 
 
-def test_a_mistake_in_the_environment_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="LACUNA_THREADS"):
-        read(tmp_path, LACUNA_THREADS="many")
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LACUNA_THREADS": "many"},
+        {"LACUNA_MODEL": "~no-such-user/model"},
+        {"LACUNA_RUNTIME_DIR": "~no-such-user/run"},
+        {"LACUNA_TOKEN": "two\nlines", "LACUNA_SERVER": "http://lacuna.example"},
+    ],
+)
+def test_a_mistake_in_the_environment_is_named(tmp_path: Path, environment: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match=next(iter(environment))):
+        read(tmp_path, **environment)
 
 
 def test_a_folder_for_a_file_is_told(tmp_path: Path) -> None:

@@ -167,6 +167,14 @@ async def test_a_proxy_that_asks_for_a_password_is_told(scheme: str, monkeypatch
         assert not any(b"secret" in one for one in heard)  # the tunnel is asked for without it
 
 
+def test_a_proxy_or_a_port_that_cannot_be_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Unreachable, match="at most 65535"):
+        Client(Endpoint(url="https://lacuna.example:84433"))
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    with pytest.raises(Unreachable, match=r"HTTPS_PROXY.*NO_PROXY=lacuna\.example"):
+        Client(Endpoint(url="https://lacuna.example:8443"))
+
+
 async def test_the_environments_proxy_is_used_and_exceptions_from_it_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
