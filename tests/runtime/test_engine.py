@@ -285,7 +285,11 @@ def prompts(count: int) -> list[tuple[int, ...]]:
     return [tuple(int(token) for token in random.integers(5, 260, 150 + 31 * at)) for at in range(count)]
 
 
-def test_many_at_once_say_what_each_says_alone(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [1, 256])
+def test_many_at_once_say_what_each_says_alone(
+    kept: int, tiny_model: Callable[[Precision], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("model_runtime.onnx_backend._BOUND", kept)  # with one, what is bound is bound anew each time
     engine = Engine.open(tiny_model("fp32"), cache=tmp_path)
     asked = [Generation(prompt, max_tokens=20, client=str(at)) for at, prompt in enumerate(prompts(6))]
     found = together(engine, *asked)
