@@ -12,6 +12,8 @@ from model_runtime.errors import ModelError
 
 Logits = NDArray[np.float32]
 
+_COLD = 1e-4  # a temperature below it is greedy: the quotients would leave what 32 bits hold
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -49,7 +51,7 @@ def only(scores: Logits, allowed: NDArray[np.int64]) -> Logits:
 
 def choose(scores: Logits, sampling: Sampling, random: np.random.Generator | None = None) -> int:
     """A token. scores: natural log-probabilities, [V]. random: for a temperature above 0."""
-    if sampling.temperature == 0:
+    if sampling.temperature < _COLD:
         return int(scores.argmax())
     assert random is not None, "a draw needs a source of chance"
     return _draw(scores, sampling, random)

@@ -32,6 +32,11 @@ def test_a_low_temperature_sharpens() -> None:
     assert _shares(Sampling(temperature=0.2))[0] > 0.9
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-40, 1e-5, 2e-4])
+def test_a_temperature_next_to_nothing_takes_the_largest(temperature: float) -> None:
+    assert choose(LOGITS, Sampling(temperature=temperature), np.random.default_rng(0)) == 0
+
+
 def test_top_p_leaves_out_the_tail() -> None:
     shares = _shares(Sampling(temperature=1.0, top_p=0.7))
     assert shares[2:] == [0.0, 0.0]
