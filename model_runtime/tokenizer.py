@@ -14,6 +14,7 @@ from model_runtime.errors import TokenizerError
 
 FILE = "tokenizer.json"
 _LINES_KEPT = 20_000  # encoded lines remembered; a typed key re-encodes only its own line
+_LINE = 200  # characters: longer lines are remembered with the texts, or a few requests could fill the memory
 _TEXTS_KEPT = 32  # encoded texts remembered, up to the line that is typed where lines can be told apart
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
@@ -31,7 +32,8 @@ class Tokenizer:
         self._split_lines = split_lines
         self._bytes = _token_bytes(inner)
         self._encode_lines = lru_cache(maxsize=_TEXTS_KEPT)(self._encode_lines_uncached)
-        self._encode_piece = lru_cache(maxsize=_LINES_KEPT if split_lines else _TEXTS_KEPT)(self._encode_uncached)
+        self._encode_line = lru_cache(maxsize=_LINES_KEPT)(self._encode_uncached)
+        self._encode_text = lru_cache(maxsize=_TEXTS_KEPT)(self._encode_uncached)
 
     @classmethod
     def load(cls, directory: Path, *, vocab_size: int, split_lines: bool = False) -> Tokenizer:
@@ -58,7 +60,7 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; markers inside it stay plain text."""
         if not self._split_lines:
-            return list(self._encode_piece(text))
+            return list(self._encode_text(text))
         lines, newline, last = text.rpartition("\n")
         return [*self._encode_lines(lines + newline), *self._encode_piece(last)]
 
@@ -96,6 +98,9 @@ class Tokenizer:
 
     def _encode_lines_uncached(self, text: str) -> tuple[int, ...]:
         return tuple(token for line in text.split("\n")[:-1] for token in self._encode_piece(line + "\n"))
+
+    def _encode_piece(self, line: str) -> tuple[int, ...]:
+        return self._encode_line(line) if len(line) <= _LINE else self._encode_text(line)
 
     def _encode_uncached(self, text: str) -> tuple[int, ...]:
         return tuple(self._inner.encode(text, add_special_tokens=False).ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,18 @@ def test_decoding_gives_the_text_back(tokenizer: Tokenizer, text: str) -> None:
 def test_a_text_is_the_sum_of_its_lines(tokenizer: Tokenizer, text: str) -> None:
     unsplit = Tokenizer(byte_level(), split_lines=False)
     assert tokenizer.encode(text) == unsplit.encode(text)
+
+
+def test_long_lines_do_not_fill_the_memory() -> None:
+    tokenizer = Tokenizer(byte_level(), split_lines=True)
+    tokenizer.encode("x")
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            tokenizer.encode(f"{number}" + "x " * 10_000)
+        assert tracemalloc.get_traced_memory()[0] < 20_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_tokenizer_that_spans_lines_is_not_split() -> None:
