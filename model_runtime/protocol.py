@@ -13,16 +13,19 @@ misread raises PROTOCOL; each protocol number has a socket of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 
+from model_runtime.errors import PromptError
 from model_runtime.manifest import Manifest
-from model_runtime.prompt import Encoder, Infill, Prompt, Snippet, lay_out
+from model_runtime.prompt import STEP, Encoder, Infill, Prompt, Snippet, lay_out
 
 PROTOCOL = 1
 BODY_LIMIT = 4 << 20  # bytes of one request; windows are a few kilobytes
 RESERVE = 128  # tokens always left for the middle, so that a prefill and the request after it are cut alike
+_CHARACTERS = 32  # a token, more than a text has: what is beyond cannot fit, and is not even encoded
 
 Reason = Literal["end", "stop", "length", "deadline", "cancelled"]
 Priority = Literal["hand", "automatic", "prefetch"]
@@ -149,15 +152,38 @@ class Health(msgspec.Struct, frozen=True):
 
 def prompt(request: InfillRequest, encoder: Encoder, manifest: Manifest, part: int = 1) -> Prompt:
     """The request's token ids, with room left for the middle; at most one `part`th of them all. Raises PromptError."""
+    held = manifest.shape.context_length
+    limit = held - max(request.max_tokens, RESERVE)
+    if request.max_tokens > RESERVE and limit < 2 * STEP:
+        raise PromptError(
+            f"max_tokens is {request.max_tokens}, but the model holds {held} tokens, prompt and answer together; "
+            f"ask for at most {max(RESERVE, held - 2 * STEP)}"
+        )
+    most = limit * _CHARACTERS
     infill = Infill(
-        path=request.path,
-        prefix=request.prefix,
-        suffix=request.suffix,
-        typed=request.typed,
-        context=request.context,
+        path=request.path[:most],
+        prefix=_end(request.prefix, most),
+        suffix=request.suffix[:most],
+        typed=_end(request.typed, most),
+        context=_last_within(request.context, most),
     )
-    limit = manifest.shape.context_length - max(request.max_tokens, RESERVE)
     return lay_out(infill, encoder, manifest.fim, limit // part)
+
+
+def _end(text: str, most: int) -> str:
+    """At most so much of the end of a text, cut in steps as `lay_out` cuts, so that one more key moves no cut."""
+    step = most // 2
+    return text[-(-max(0, len(text) - most) // step) * step :]
+
+
+def _last_within(context: Sequence[Snippet], most: int) -> tuple[Snippet, ...]:
+    kept: list[Snippet] = []
+    for snippet in reversed(context):
+        most -= len(snippet.path) + len(snippet.text)
+        if most < 0:
+            break
+        kept.append(snippet)
+    return tuple(reversed(kept))
 
 
 def leaves_open(text: str) -> bool:

@@ -231,7 +231,7 @@ class TestRefusals:
         check_refusal(done, "LACUNA_RUNTIME_DIR")
 
     def test_a_prompt_without_room(self, user: Settings, file: Path) -> None:
-        check_refusal(run(user, "complete", f"{file}:1:1", "--max-tokens", "500"), "too short")
+        check_refusal(run(user, "complete", f"{file}:1:1", "--max-tokens", "500"), "ask for at most 256")
 
     @pytest.mark.parametrize("arguments", [("fly",), ("complete",), ("complete", "a:1:1", "--fast"), ("--stdoi",)])
     def test_a_command_line_that_makes_no_sense(self, user: Settings, arguments: tuple[str, ...]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from hypothesis import strategies as st
 from model_runtime.errors import PromptError
 from model_runtime.manifest import Fim
 from model_runtime.prompt import STEP, Infill, Prompt, Snippet, lay_out, stops
+from model_runtime.protocol import RESERVE, InfillRequest, prompt
+from tests.scripted import description
 
 PAGE = (Path(__file__).parent.parent / "docs" / "prompt-format.md").read_text(encoding="utf-8")
 
@@ -245,6 +248,41 @@ def test_a_snippet_too_long_for_its_share_is_left_out() -> None:
 def test_a_limit_too_small_to_lay_out_says_so() -> None:
     with pytest.raises(PromptError, match=f"allow at least {2 * STEP}"):
         lay_out(INFILL, Bytes(), SPM, 2 * STEP - 1)
+
+
+@pytest.mark.parametrize("field", ["path", "prefix", "suffix", "typed", "context"])
+def test_of_a_text_that_no_prompt_holds_only_a_part_is_encoded(field: str) -> None:
+    encoded: list[int] = []
+
+    class Counting(Bytes):
+        def encode(self, text: str) -> list[int]:
+            encoded.append(len(text))
+            return super().encode(text)
+
+    texts = {"path": "a.py", "prefix": "p", "suffix": "s", field: "x" * 2_000_000}
+    if field == "context":
+        texts[field] = [{"path": f"{number}.py", "text": "x" * 100} for number in range(20_000)]  # type: ignore[assignment]
+    request = msgspec.convert({"client": "", **texts}, InfillRequest)
+    tokens = prompt(request, Counting(), description()).tokens
+    assert sum(encoded) < 40_000
+    assert len(tokens) <= description().shape.context_length - RESERVE
+
+
+def test_a_key_at_the_end_of_a_very_long_text_moves_no_cut() -> None:
+    def tokens(typed: int) -> tuple[int, ...]:
+        asked = InfillRequest(client="", path="a.py", prefix="".join(map(str, range(50_000))) + "k" * typed, suffix="")
+        return prompt(asked, Bytes(), description()).tokens
+
+    moved = sum(tokens(typed)[:40] != tokens(typed + 1)[:40] for typed in range(2 * STEP))
+    assert moved <= 3
+
+
+def test_an_answer_longer_than_the_model_holds_is_refused_with_what_to_ask_for() -> None:
+    asked = InfillRequest(client="", path="a.py", prefix="p", suffix="", max_tokens=500)
+    with pytest.raises(PromptError, match=f"ask for at most {512 - 2 * STEP}"):
+        prompt(asked, Bytes(), description())
+    fits = InfillRequest(client="", path="a.py", prefix="p", suffix="", max_tokens=512 - 2 * STEP)
+    assert prompt(fits, Bytes(), description()).tokens
 
 
 def test_a_marker_typed_into_a_file_stays_text() -> None:
