@@ -13,6 +13,7 @@ Modules, each of which imports only those above it:
     verbatim    how often a model repeats what it learnt from, word for word
     footprint   a process's memory and processor time
     random_model  models with random weights, of known sizes
+    grown       the shipped model in a larger network
     llama_peer  llama.cpp, in a Python that has it
     opponent    the same from here: jobs in, times out
     importing   how long an import takes, and what memory, on a checkpoint of a given size
@@ -21,9 +22,10 @@ Modules, each of which imports only those above it:
     typist      the keys that write a function, with a person's typos and pauses
     workspace   a package's copy with functions taken out
     keystrokes  the prompts of each key, ours and an editor plug-in's of llama.cpp
+    key_times   what each of these keys costs, ours and llama.cpp's
     loading     what it takes to load a model, in a fresh process
     drafts      whether drafts make a text quicker, where it is a copy and where not
-    throughput  how fast the runtime is, on random weights of a given size, beside llama.cpp
+    throughput  how fast the runtime is, at a given size, beside llama.cpp
     ranks       what it takes to compute a network in one process, and shared out among several
     bandwidth   what a line of a large model would take on cards that nobody has here
     samples     one request each: classes, percentiles, thresholds

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.editor import Editor
 from benchmarks.typist import Typing
-from benchmarks.workspace import copied, opened, package
+from benchmarks.workspace import Workspace, opened
 from lsp_server.document import Place
 from lsp_server.session import Snapshot
 from lsp_server.window import Anchor, frame
@@ -39,9 +39,10 @@ class Asked:
     theirs: tuple[int, ...]
 
 
-def prompts(folder: Path, tokenizer: Tokenizer, manifest: Manifest, keys: int, seed: int = 1) -> Iterator[Asked]:
-    """One pair of prompts for each key, two functions written in turns. folder: where the package's copy goes."""
-    workspace = copied(package("httpx"), folder, seed)
+def prompts(
+    workspace: Workspace, tokenizer: Tokenizer, manifest: Manifest, keys: int, seed: int = 1
+) -> Iterator[Asked]:
+    """One pair of prompts for each key, two functions written in turns."""
     rng = random.Random(seed)
     holes = list(workspace.holes)
     active: list[tuple[Path, Editor, Typing]] = []
@@ -76,12 +77,17 @@ def seen(path: Path, editor: Editor) -> Snapshot:
 
 
 def _theirs(editor: Editor, tokenizer: Tokenizer, manifest: Manifest) -> tuple[int, ...]:
-    """Prefix, suffix, middle; the markers stand for those of a model with three."""
+    """Prefix, suffix, middle. The model knows no such order, but that of a snippet from elsewhere and then a gap.
+
+    So its markers stand before each part as they would there, and the text before the line as that snippet.
+    """
     row, column = editor.cursor.row, editor.cursor.column
     before = "".join(line + "\n" for line in editor.lines[max(0, row - LINES_BEFORE) : row])
     after = "\n".join([editor.line[column:], *editor.lines[row + 1 : row + 1 + LINES_AFTER]]) + "\n"
     middle = tokenizer.encode(editor.line[:column])
     prefix = tokenizer.encode(before)[-3 * BATCH // 4 :]
     suffix = tokenizer.encode(after)[: max(0, BATCH // 4 - 2 - len(middle))]
-    first, second, third = (tokenizer.special(name) for name in manifest.fim.markers[:3])
+    fim = manifest.fim
+    assert fim.context and fim.suffix and fim.prefix
+    first, second, third = (tokenizer.special(name) for name in (fim.context, fim.suffix, fim.prefix))
     return (first, *prefix, second, *suffix, third, *middle)

@@ -22,12 +22,16 @@ BLOCK = 32
 REUSE = 256  # tokens of a cached stretch that are moved rather than computed again: the editor plug-in's --cache-reuse
 
 
-def write_model(path: Path, shape: dict[str, Any], tokenizer: dict[str, Any] | None = None) -> None:
-    """A GGUF file of a llama-like network with random weights in Q4_0, the embedding too.
+def write_model(
+    path: Path, shape: dict[str, Any], tokenizer: dict[str, Any] | None = None, weights: str | None = None
+) -> None:
+    """A GGUF file of a llama-like network in Q4_0, the embedding too.
 
     tokenizer: a byte-level tokenizer.json's content, for a server that is asked with text; None for no vocabulary.
+    weights: a folder with a NumPy file for each, under our names; None for random ones. With norms of queries and keys
+    it is llama.cpp's Qwen3, which besides them is the same network.
     """
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, "qwen3" if shape["qk_norm"] else "llama")
     writer.add_vocab_size(shape["vocab_size"])
     writer.add_context_length(shape["context_length"])
     writer.add_embedding_length(shape["hidden_size"])
@@ -45,11 +49,13 @@ def write_model(path: Path, shape: dict[str, Any], tokenizer: dict[str, Any] | N
     else:
         _add_vocabulary(writer, tokenizer)
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
-    for name, size in _tensors(shape):
+    for name, (own, size) in _tensors(shape).items():
+        weight = None if weights is None else np.load(Path(weights) / f"{own}.weight.npy", mmap_mode="r")
         if len(size) == 1:
-            writer.add_tensor(name, np.ones(size, np.float32))
+            writer.add_tensor(name, np.ones(size, np.float32) if weight is None else np.array(weight))
         else:
-            writer.add_tensor(name, _q4_0(*size), raw_dtype=gguf.GGMLQuantizationType.Q4_0)
+            blocks = _q4_0(*size) if weight is None else gguf.quants.quantize(weight, gguf.GGMLQuantizationType.Q4_0)
+            writer.add_tensor(name, blocks, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -71,24 +77,28 @@ def _add_vocabulary(writer: gguf.GGUFWriter, tokenizer: dict[str, Any]) -> None:
     writer.add_add_bos_token(False)
 
 
-def _tensors(shape: dict[str, Any]) -> list[tuple[str, tuple[int, ...]]]:
-    hidden, ffn = shape["hidden_size"], shape["ffn_size"]
-    queries, keys = shape["heads"] * shape["head_size"], shape["kv_heads"] * shape["head_size"]
-    found: list[tuple[str, tuple[int, ...]]] = [("token_embd.weight", (shape["vocab_size"], hidden))]
+def _tensors(shape: dict[str, Any]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Of each tensor of the file our own name and the size."""
+    hidden, ffn, head = shape["hidden_size"], shape["ffn_size"], shape["head_size"]
+    queries, keys = shape["heads"] * head, shape["kv_heads"] * head
+    found: dict[str, tuple[str, tuple[int, ...]]] = {"token_embd.weight": ("embed", (shape["vocab_size"], hidden))}
+    sizes: dict[str, tuple[str, tuple[int, ...]]] = {
+        "attn_norm": ("attention_norm", (hidden,)),
+        "attn_q": ("q", (queries, hidden)),
+        "attn_k": ("k", (keys, hidden)),
+        "attn_v": ("v", (keys, hidden)),
+        "attn_output": ("o", (hidden, queries)),
+        "ffn_norm": ("ffn_norm", (hidden,)),
+        "ffn_gate": ("gate", (ffn, hidden)),
+        "ffn_up": ("up", (ffn, hidden)),
+        "ffn_down": ("down", (hidden, ffn)),
+    }
+    if shape["qk_norm"]:
+        sizes |= {"attn_q_norm": ("q_norm", (head,)), "attn_k_norm": ("k_norm", (head,))}
     for layer in range(shape["layers"]):
-        sizes = {
-            "attn_norm": (hidden,),
-            "attn_q": (queries, hidden),
-            "attn_k": (keys, hidden),
-            "attn_v": (keys, hidden),
-            "attn_output": (hidden, queries),
-            "ffn_norm": (hidden,),
-            "ffn_gate": (ffn, hidden),
-            "ffn_up": (ffn, hidden),
-            "ffn_down": (hidden, ffn),
-        }
-        found += [(f"blk.{layer}.{name}.weight", size) for name, size in sizes.items()]
-    return [*found, ("output_norm.weight", (hidden,))]
+        for name, (own, size) in sizes.items():
+            found[f"blk.{layer}.{name}.weight"] = (f"layers.{layer}.{own}", size)
+    return {**found, "output_norm.weight": ("norm", (hidden,))}
 
 
 def _q4_0(rows: int, width: int) -> np.ndarray[Any, Any]:
@@ -192,8 +202,13 @@ def batched(context: Context, held: int, rows: int, repeats: int) -> float:
     return spent / repeats
 
 
-def request(context: Context, tokens: list[int], generate: int) -> dict[str, float]:
-    """One completion with the prompt cache on: milliseconds to the first token and to the last, tokens computed."""
+def request(
+    context: Context, tokens: list[int], most: int, ends: list[int], newlines: list[int], blanks: list[int]
+) -> dict[str, Any]:
+    """One completion with the prompt cache on: milliseconds to the first token and to the last, tokens computed.
+
+    It is written up to an end, a newline after anything but blanks, or so many tokens.
+    """
     began = time.perf_counter()
     kept = _common(context.held, tokens)
     kept = min(_moved(context, tokens, kept), len(tokens) - 1)
@@ -201,10 +216,15 @@ def request(context: Context, tokens: list[int], generate: int) -> dict[str, flo
     context.extend(tokens[kept:])
     token = context.best()
     first = time.perf_counter() - began
-    for _ in range(generate - 1):
+    said = [token]
+    is_text = token not in blanks
+    while len(said) < most and token not in ends and not (is_text and token in newlines):
         context.extend([token])
         token = context.best()
-    return {"first_ms": first * 1e3, "ms": (time.perf_counter() - began) * 1e3, "computed": len(tokens) - kept}
+        said.append(token)
+        is_text = is_text or token not in blanks
+    spent = (time.perf_counter() - began) * 1e3
+    return {"first": first * 1e3, "whole": spent, "computed": len(tokens) - kept, "said": said}
 
 
 def _common(left: list[int], right: list[int]) -> int:
@@ -240,7 +260,7 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     path = Path(asked["path"])
     if not path.exists():
-        write_model(path, asked["shape"], asked.get("tokenizer"))
+        write_model(path, asked["shape"], asked.get("tokenizer"), asked.get("weights"))
     began = time.perf_counter()
     context = Context(str(path), asked["threads"], asked["length"], asked["sequences"])
     prefill(context, 1)

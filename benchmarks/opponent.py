@@ -23,15 +23,25 @@ class Opponent:
     """llama.cpp with one model loaded. load_ms: how long that took. Raises RuntimeError when it ends too early.
 
     python: an interpreter with llama-cpp-python and gguf. model: the GGUF file, written first where there is none.
-    length: tokens that each of its sequences may hold.
+    length: tokens that each of its sequences may hold. weights: a folder that `grown.hand` filled; None for random
+    ones.
     """
 
     def __init__(
-        self, python: Path, model: Path, shape: Shape, threads: int, *, length: int = 2112, sequences: int = 1
+        self,
+        python: Path,
+        model: Path,
+        shape: Shape,
+        threads: int,
+        *,
+        length: int = 2112,
+        sequences: int = 1,
+        weights: Path | None = None,
     ) -> None:
         command = [str(python), "-I", str(PEER)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        plan = {"path": str(model), "threads": threads, "length": length, "sequences": sequences}
+        plan: dict[str, Any] = {"path": str(model), "threads": threads, "length": length, "sequences": sequences}
+        plan["weights"] = None if weights is None else str(weights)
         self.load_ms: float = self._say({**plan, "shape": msgspec.to_builtins(shape)})
 
     def run(self, job: str, **asked: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A Shape in, a model directory with random weights out. Speed does not depend on what the weights are.
+"""A Shape in, a model directory with random weights out, or with others. Speed does not depend on what the weights are.
 
 The sizes are those of docs/LOG.md's tables. Ignores what a model says.
 """
@@ -14,6 +14,7 @@ import numpy as np
 
 from model_runtime import graph, manifest
 from model_runtime.manifest import Manifest, Shape
+from model_runtime.nodes import Weights
 
 Precision = Literal["fp32", "int8", "int4"]
 
@@ -25,18 +26,24 @@ SIZES = {
 }
 
 
-def write(directory: Path, shape: Shape, precision: Precision) -> Manifest:
-    """A whole model directory, weights normal at unit gain, with the tokenizer and the layout of the shipped model."""
-    random = np.random.default_rng(0)
-    weights = {
-        name: random.standard_normal(size, np.float32) / np.float32(np.sqrt(size[1]))
-        for name, size in graph.matrix_names(shape).items()
-    }
-    weights |= {name: np.ones(length, np.float32) for name, length in graph.vector_names(shape).items()}
-    graph.write_model(directory, shape, weights, precision)
+def write(directory: Path, shape: Shape, precision: Precision, weights: Weights | None = None) -> Manifest:
+    """A whole model directory, weights normal at unit gain, with the tokenizer and the layout of the shipped model.
+
+    weights: of this shape, instead of those.
+    """
+    graph.write_model(directory, shape, _normal(shape) if weights is None else weights, precision)
     shipped = manifest.read(manifest.embedded())
     shutil.copy(manifest.embedded() / "tokenizer.json", directory)
     files = {name: manifest.digest(directory / name) for name in ("tokenizer.json", graph.GRAPH, graph.DATA)}
-    described = msgspec.structs.replace(shipped, name="random", shape=shape, weights=precision, files=files)
+    described = msgspec.structs.replace(shipped, name="benchmark", shape=shape, weights=precision, files=files)
     (directory / manifest.MANIFEST).write_bytes(msgspec.json.encode(described))
     return described
+
+
+def _normal(shape: Shape) -> Weights:
+    random = np.random.default_rng(0)
+    matrices = {
+        name: random.standard_normal(size, np.float32) / np.float32(np.sqrt(size[1]))
+        for name, size in graph.matrix_names(shape).items()
+    }
+    return matrices | {name: np.ones(length, np.float32) for name, length in graph.vector_names(shape).items()}

@@ -4,10 +4,11 @@
     python -m benchmarks.throughput --size a b c --against PYTHON --replay 300 --json > throughput.json
     python -m benchmarks.throughput --plot throughput.svg < throughput.json
 
-Speed does not depend on what the weights are, so no model is needed. PYTHON is an interpreter of another environment
-that has `llama-cpp-python`, built from source with native flags, and `gguf`; its network has the same shape and the
-same bits, Q4_0. All take turns in every round, so that a machine that slows down slows them alike; medians are quoted,
-and of two the median of the ratios of each round.
+Speed does not depend on what the weights are, so the table is of random ones; what a typist waits for depends on what
+there is to say, so `--replay` has the shipped model in these sizes, see `key_times`. PYTHON is an interpreter of
+another environment that has `llama-cpp-python`, built from source with native flags, and `gguf`; its network has the
+same shape and the same bits, Q4_0. All take turns in every round, so that a machine that slows down slows them alike;
+medians are quoted, and of two the median of the ratios of each round.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks import keystrokes, loading, random_model
+from benchmarks import key_times, loading, random_model
 from benchmarks.opponent import Opponent
 from benchmarks.plot import Bar, bars
 from benchmarks.random_model import SIZES, Precision
-from model_runtime.engine import CHUNK, Engine
+from model_runtime.engine import CHUNK
 from model_runtime.manifest import Manifest
 from model_runtime.onnx_backend import OnnxBackend, default_threads
-from model_runtime.sequence import Cancel, Finish, Generation
+from model_runtime.sequence import Cancel
 
 PRECISIONS: tuple[Precision, ...] = ("int4", "int8")
 PREFILLS = (256, 512, 1024, 2048)
@@ -38,9 +39,7 @@ HELD = (16, 512, 1024)
 DRAFTED = (2, 4, 8, 16)
 BATCHES = (1, 2, 4, 8)
 REPEATS = 5  # runs of what takes a millisecond or two, for one time
-WRITTEN = 16  # tokens that each request of a replay generates
 LOADS = 3
-SETTLED = 0.03  # seconds until the threads of who ran last have stopped spinning
 
 Jobs = dict[str, Callable[[], float]]
 Spent = dict[str, dict[str, list[float]]]
@@ -94,46 +93,24 @@ def measure(contestants: dict[str, Jobs], rounds: int) -> Spent:
     for number in range(rounds + 1):  # the first round warms up and is dropped
         for job in contestants[names[0]]:
             for name in names if number % 2 else names[::-1]:
-                time.sleep(SETTLED)
+                time.sleep(key_times.SETTLED)
                 taken = contestants[name][job]()
                 if number:
                     spent[name][job].append(taken)
     return spent
 
 
-def replay(engine: Engine, opponent: Opponent, asked: Iterator[keystrokes.Asked]) -> dict[str, dict[str, list[float]]]:
-    """Milliseconds to the first and to the last token, and tokens computed, of each key's request."""
-    found: dict[str, dict[str, list[float]]] = {
-        name: {"first": [], "whole": [], "computed": []} for name in ("lacuna", "llama.cpp")
-    }
-    for number, one in enumerate(asked):
-        turns = [partial(_own_request, engine, one.ours), partial(_their_request, opponent, one.theirs)]
-        names = ["lacuna", "llama.cpp"]
-        for at in (0, 1) if number % 2 else (1, 0):
-            time.sleep(SETTLED)
-            for figure, value in turns[at]().items():
-                found[names[at]][figure].append(value)
-    return found
-
-
-def _own_request(engine: Engine, tokens: tuple[int, ...]) -> dict[str, float]:
-    began = time.perf_counter()
-    first, last = 0.0, None
-    for event in engine.generate(Generation(tokens, max_tokens=WRITTEN), Cancel()):
-        first = first or time.perf_counter() - began
-        last = event
-    assert isinstance(last, Finish)
-    return {"first": first * 1e3, "whole": (time.perf_counter() - began) * 1e3, "computed": last.usage.prefilled}
-
-
-def _their_request(opponent: Opponent, tokens: tuple[int, ...]) -> dict[str, float]:
-    done = opponent.run("request", tokens=tokens, generate=WRITTEN)
-    return {"first": done["first_ms"], "whole": done["ms"], "computed": done["computed"]}
-
-
 def compare(size: str, asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Everything about one size."""
     threads = asked.threads or default_threads()
+    found = table(size, asked, threads, folder) if asked.rounds else {}
+    if asked.against is not None and asked.replay:
+        found["replay"] = key_times.compared(size, asked.against, threads, asked.replay, folder / "replay")
+    return found
+
+
+def table(size: str, asked: argparse.Namespace, threads: int, folder: Path) -> dict[str, Any]:
+    """All but the replay."""
     contestants: dict[str, Jobs] = {}
     described: dict[str, Manifest] = {}
     for precision in asked.precision:
@@ -145,12 +122,7 @@ def compare(size: str, asked: argparse.Namespace, folder: Path) -> dict[str, Any
     file, first = folder / "peer.gguf", asked.precision[0]
     with Opponent(asked.against, file, SIZES[size], threads, sequences=max(BATCHES)) as opponent:
         spent = measure({**contestants, "llama.cpp": their_jobs(opponent)}, asked.rounds)
-        found: dict[str, Any] = {"milliseconds": _medians(spent), "ratio": ratios(spent)}
-        if asked.replay:
-            engine = Engine.open(folder / first, cache=folder / "cache", threads=threads)
-            keys = keystrokes.prompts(folder, engine.tokenizer, described[first], asked.replay)
-            found["replay"] = _summary(replay(engine, opponent, keys))
-            engine.close()
+    found: dict[str, Any] = {"milliseconds": _medians(spent), "ratio": ratios(spent)}
     found["load"] = _loads(folder, first, size, asked.against, threads)
     return found
 
@@ -184,29 +156,12 @@ def ratios(spent: Spent) -> dict[str, dict[str, float]]:
     }
 
 
-def _summary(found: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
-    """Mean, median and 95th percentile of whole requests; their ratio, ours to llama.cpp's."""
-    table = {
-        name: {
-            "mean": statistics.fmean(one["whole"]),
-            "p50": statistics.median(one["whole"]),
-            "p95": statistics.quantiles(one["whole"], n=20)[-1],
-            "first token p50": statistics.median(one["first"]),
-            "first token p95": statistics.quantiles(one["first"], n=20)[-1],
-            "computed mean": statistics.fmean(one["computed"]),
-        }
-        for name, one in found.items()
-    }
-    ours, theirs = table["lacuna"], table["llama.cpp"]
-    return {**table, "ratio": {figure: ours[figure] / theirs[figure] for figure in ours}}
-
-
 def _print(size: str, found: dict[str, Any]) -> None:
-    table, quotients = found["milliseconds"], found.get("ratio", {})
+    spent, quotients = found.get("milliseconds", {}), found.get("ratio", {})
     print(f"size {size}, median milliseconds")
-    print(f"{'':20}" + "".join(f"{name:>11}" for name in (*table, *(f"{one}/llama" for one in quotients))))
-    for job in next(iter(table.values())):
-        times = "".join(f"{one[job]:11.2f}" for one in table.values())
+    print(f"{'':20}" + "".join(f"{name:>11}" for name in (*spent, *(f"{one}/llama" for one in quotients))))
+    for job in next(iter(spent.values()), ()):
+        times = "".join(f"{one[job]:11.2f}" for one in spent.values())
         print(f"{job:20}{times}" + "".join(f"{one[job]:11.2f}" for one in quotients.values()))
     for part in ("replay", "load"):
         for name, figures in found.get(part, {}).items():
@@ -217,7 +172,7 @@ def drawn(report: dict[str, Any]) -> str:
     """The ratios of a report as a picture: of each size's first precision, and of its replay."""
     groups: dict[str, dict[str, Bar]] = {}
     for size, found in report["sizes"].items():
-        quotients = dict(next(iter(found["ratio"].values())))
+        quotients = dict(next(iter(found.get("ratio", {}).values()), {}))
         replayed = found["replay"]["ratio"] if "replay" in found else {}
         quotients |= {f"replay {name}": replayed[name] for name in ("mean", "p50", "p95") if name in replayed}
         for job, ratio in quotients.items():
@@ -230,7 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=SIZES, nargs="+", default=["bootstrap"], help="default: bootstrap")
     parser.add_argument("--precision", choices=PRECISIONS, nargs="+", default=list(PRECISIONS), help="default: both")
-    parser.add_argument("--rounds", type=int, default=9, help="counted runs of each job (default: 9)")
+    parser.add_argument("--rounds", type=int, default=9, help="counted runs of each job (default: 9); 0: no table")
     parser.add_argument("--threads", type=int, help="threads of the network (default: by the machine)")
     parser.add_argument("--against", type=Path, metavar="PYTHON", help="an interpreter with llama-cpp-python and gguf")
     parser.add_argument("--replay", type=int, default=0, metavar="KEYS", help="keys to type against it (default: none)")

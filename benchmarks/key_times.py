@@ -1,0 +1,152 @@
+"""A size in, what each key of a typist costs out: ours with the memory of the workspace and without, and llama.cpp.
+
+All write with the shipped model, grown to that size, in 4 bits; none takes the others' words. A text ends for all by
+one rule: with the line, the first newline after anything but blanks, where the model ends it, or after MOST tokens.
+The rest of the line is what is shown first. Ours is as in use: cut words healed, drafts where the machine's profile
+says that they pay, the memory made of the workspace's files without what is about to be typed. Ignores what is
+written; greedy drafts change nothing of it.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import grown, keystrokes, random_model
+from benchmarks.opponent import Opponent
+from benchmarks.workspace import copied, package
+from model_runtime import graph, manifest
+from model_runtime.engine import Engine
+from model_runtime.memories import Memories
+from model_runtime.ngrams import NGrams
+from model_runtime.sequence import Cancel, Finish, Generation
+from model_runtime.tokenizer import Tokenizer
+
+MOST = 32  # tokens of a text
+SETTLED = 0.03  # seconds until the threads of who ran last have stopped spinning
+OURS, ALONE, THEIRS = "lacuna", "lacuna without memory", "llama.cpp"
+
+_LINE = re.compile(r"\S[^\n]*\n")
+
+Asks = Callable[[tuple[int, ...]], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Where a text ends, as token ids: with a newline after anything but blanks, or with an end."""
+
+    ends: tuple[int, ...]
+    newlines: tuple[int, ...]
+    blanks: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tokenizer: Tokenizer, ends: tuple[str, ...]) -> Ending:
+        """By how the tokens are spelled."""
+        spelled = list(enumerate(tokenizer.spelled))
+        return cls(
+            tuple(tokenizer.special(name) for name in ends),
+            tuple(token for token, text in spelled if b"\n" in text),
+            tuple(token for token, text in spelled if not text.strip()),
+        )
+
+
+def compared(size: str, python: Path, threads: int, keys: int, folder: Path) -> dict[str, dict[str, float]]:
+    """Figures of each, and the ratios of ours to llama.cpp's. python: see `opponent`; folder: for all that is made."""
+    shipped = manifest.read(manifest.embedded())
+    shape = msgspec.structs.replace(random_model.SIZES[size], qk_norm=True, norm_epsilon=shipped.shape.norm_epsilon)
+    small = dict(graph.read_weights(manifest.embedded(), shipped.shape))
+    weights = grown.Grown(small, shipped.shape, shape)
+    described = random_model.write(folder / "model", shape, "int4", weights)
+    grown.hand(weights, folder / "weights")
+    workspace = copied(package("httpx"), folder, seed=1)
+    engines = [Engine.open(folder / "model", cache=folder / "cache", threads=threads) for _ in range(2)]
+    tokenizer = engines[0].tokenizer
+    memory = remembered(workspace.root, tokenizer)
+    with Opponent(python, folder / "peer.gguf", shape, threads, weights=folder / "weights") as opponent:
+        ending = msgspec.to_builtins(Ending.of(tokenizer, described.fim.end))
+        contestants: dict[str, Asks] = {
+            OURS: partial(own_request, engines[0], memory),
+            ALONE: partial(own_request, engines[1], None),
+            THEIRS: partial(_their_request, opponent, ending),
+        }
+        found = replayed(contestants, keystrokes.prompts(workspace, tokenizer, described, keys))
+    for engine in engines:
+        engine.close()
+    return summary(found)
+
+
+def remembered(root: Path, tokenizer: Tokenizer) -> NGrams:
+    """The memory of a workspace, as the service makes it of the files."""
+    memories = Memories(tokenizer.encode)
+    memories.learn("", {str(path): path.read_text("utf-8") for path in sorted(root.rglob("*.py"))})
+    memory = memories.of("")
+    assert memory is not None
+    return memory
+
+
+def replayed(contestants: Mapping[str, Asks], asked: Iterator[keystrokes.Asked]) -> dict[str, dict[str, list[float]]]:
+    """Every figure of each key by contestant; who goes first changes from key to key."""
+    found: dict[str, dict[str, list[float]]] = {name: {} for name in contestants}
+    names = list(contestants)
+    for number, one in enumerate(asked):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            time.sleep(SETTLED)
+            for figure, value in contestants[name](one.theirs if name == THEIRS else one.ours).items():
+                found[name].setdefault(figure, []).append(value)
+    return found
+
+
+def own_request(engine: Engine, memory: NGrams | None, tokens: tuple[int, ...]) -> dict[str, float]:
+    """Milliseconds to the first and to the last token; tokens computed of the prompt, and written."""
+    began = time.perf_counter()
+    generation = Generation(tokens, max_tokens=MOST, memory=memory, heal=True)
+    task = engine.begin(generation, Cancel())
+    first, text, has_ended = 0.0, "", False
+    while not has_ended:
+        for _, event in engine.step():
+            first = first or time.perf_counter() - began
+            text += "" if isinstance(event, Finish) else event.text
+            if has_ended := isinstance(event, Finish) or _LINE.search(text) is not None:
+                break
+    spent = time.perf_counter() - began
+    engine.drop(task)
+    used = task.usage()
+    return {"first": first * 1e3, "whole": spent * 1e3, "computed": used.prefilled, "written": used.generated}
+
+
+def _their_request(opponent: Opponent, ending: dict[str, list[int]], tokens: tuple[int, ...]) -> dict[str, float]:
+    done = opponent.run("request", tokens=tokens, most=MOST, **ending)
+    said = done.pop("said")
+    return {**done, "written": len(said)}
+
+
+def summary(found: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:
+    """Mean, median and 95th percentile of whole requests and what else there is; ours as a share of llama.cpp's."""
+    table = {
+        name: {
+            "mean": statistics.fmean(one["whole"]),
+            "p50": statistics.median(one["whole"]),
+            "p95": statistics.quantiles(one["whole"], n=20)[-1],
+            "first token p50": statistics.median(one["first"]),
+            "first token p95": statistics.quantiles(one["first"], n=20)[-1],
+            "computed mean": statistics.fmean(one["computed"]),
+            "written mean": statistics.fmean(one["written"]),
+            "written p50": statistics.median(one["written"]),
+        }
+        for name, one in found.items()
+    }
+    theirs = table[THEIRS]
+    ratios = {
+        f"ratio{name.removeprefix(OURS)}": {figure: value / theirs[figure] for figure, value in one.items()}
+        for name, one in table.items()
+        if name != THEIRS
+    }
+    return {**table, **ratios}
