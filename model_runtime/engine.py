@@ -16,7 +16,7 @@ from model_runtime import candidates, profile
 from model_runtime import manifest as manifests
 from model_runtime.backend import Backend
 from model_runtime.cache import Cache, count
-from model_runtime.errors import Cancelled, PromptError
+from model_runtime.errors import Cancelled, ModelError, PromptError
 from model_runtime.healing import Spellings
 from model_runtime.manifest import Manifest
 from model_runtime.onnx_backend import OnnxBackend, default_threads
@@ -72,7 +72,13 @@ class Engine:
         manifests.check_sizes(directory, manifest)
         tokenizer = Tokenizer.load(directory, vocab_size=manifest.shape.vocab_size, split_lines=manifest.split_lines)
         kind: Any = OnnxBackend if manifest.sharding is None else Ranks
-        backend: Backend[Any] = kind.open(directory, manifest, cache=cache, threads=threads, provider=provider)
+        try:
+            backend: Backend[Any] = kind.open(directory, manifest, cache=cache, threads=threads, provider=provider)
+        except MemoryError as error:
+            raise ModelError(
+                f"there is not the memory for {directory} and {manifest.shape.context_length} tokens of context; "
+                "end other programs, or import the model again with a smaller --context"
+            ) from error
         speed = profile.kept(backend, manifest, f"{provider} {threads or default_threads()}", cache)
         return cls(manifest, tokenizer, backend, speed, kv_cache)
 

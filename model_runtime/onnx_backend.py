@@ -253,7 +253,8 @@ class OnnxBackend:
         except Exception as error:  # ONNX Runtime raises bare kinds of its own
             if cancel.is_set:
                 raise Cancelled("cancelled in the midst of a run") from error
-            raise ModelError(f"the model cannot be run: {error}; run: lacuna doctor") from error
+            said = " ".join(str(error).split())  # in lines of its own
+            raise ModelError(f"the model cannot be run: {said}; run: lacuna doctor") from error
         finally:
             cancel.watch(None)
 
@@ -285,7 +286,9 @@ def _check_inputs(directory: Path, session: ort.InferenceSession, shape: Shape) 
     wanted = {f"past.{layer}.{part}" for layer in range(shape.layers) for part in ("key", "value")}
     found = {name for name in names if name.startswith("past.")}
     cache = next((names[name] for name in sorted(found)), None)
-    if found != wanted or cache is None or (cache[1], cache[3]) != (shape.kv_heads, shape.head_size):
+    widths = [one.shape[-1] for one in session.get_outputs() if one.name == "logits"]
+    fits = cache is not None and (cache[1], cache[3]) == (shape.kv_heads, shape.head_size)
+    if found != wanted or not fits or widths != [shape.vocab_size]:
         raise ModelError(
             f"{directory / graph.GRAPH} is the graph of another model than manifest.json describes; "
             "restore the model directory"

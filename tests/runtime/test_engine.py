@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -197,10 +198,10 @@ def _future_format(directory: Path) -> None:
     path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
 
 
-def _foreign_manifest(directory: Path) -> None:
+def _foreign_manifest(directory: Path, field: str = "layers", value: int = 3) -> None:
     path = directory / "manifest.json"
     described = json.loads(path.read_text())
-    described["shape"]["layers"] = 3
+    described["shape"][field] = value
     path.write_text(json.dumps(described))
 
 
@@ -217,6 +218,8 @@ def _no_manifest(directory: Path) -> None:
         (_garble_tokenizer, r"tokenizer\.json is not a tokenizer"),
         (_future_format, r"is of format 99, this Lacuna reads format 1"),
         (_foreign_manifest, r"is the graph of another model than manifest\.json describes"),
+        (partial(_foreign_manifest, field="vocab_size", value=300), r"is the graph of another model"),
+        (partial(_foreign_manifest, field="context_length", value=10**12), r"not the memory for .*smaller --context"),
         (_no_manifest, r"cannot read .*manifest\.json: No such file"),
     ],
 )
@@ -229,7 +232,7 @@ def test_a_harmed_model_names_the_file_and_the_cure(
     with pytest.raises(ModelError, match=message) as caught:
         Engine.open(directory, cache=tmp_path / "cache")
     assert isinstance(caught.value, LacunaRuntimeError)
-    assert "restore" in str(caught.value) or "upgrade" in str(caught.value) or "--model" in str(caught.value)
+    assert "restore" in str(caught.value) or "upgrade" in str(caught.value) or "--" in str(caught.value)
 
 
 def test_weights_that_became_no_numbers_are_told_and_not_written_from(
