@@ -155,6 +155,7 @@ class _Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is over."""
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # after a reset the original stays until it would have rested too long
         self._door.left(self._visit)
 
     def data_received(self, data: bytes) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
 import resource
 import socket
 import ssl
+import struct
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import msgspec
 import pytest
 import trustme
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from model_runtime import door, gateway
 from model_runtime.client import Client
@@ -390,6 +393,23 @@ async def test_a_stranger_is_shown_out_and_a_guest_may_stay(monkeypatch: pytest.
         pool = guest._transport._pool.connections  # type: ignore[attr-defined]
         assert (await guest.get("/v1/models")).status_code == 200
         assert len(pool) == 1 and guest._transport._pool.connections == pool  # type: ignore[attr-defined]
+
+
+async def test_nothing_is_left_of_connections_that_are_reset() -> None:
+    linger = struct.pack("ii", 1, 0)  # closing resets
+    async with served() as here:
+        for _ in range(5):
+            with socket.create_connection(here.address) as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                reader, writer = await asyncio.open_connection(sock=one)
+                writer.write(b"GET /lacuna/health HTTP/1.1\r\nhost: x\r\n\r\n")
+                async with asyncio.timeout(PATIENCE):
+                    await reader.readuntil(b"}")
+                writer.transport.abort()
+        async with asyncio.timeout(PATIENCE):
+            while any(isinstance(one, HttpToolsProtocol) for one in gc.get_objects()):
+                await asyncio.sleep(0.05)
+                gc.collect()
 
 
 async def test_the_audit_says_who_did_what_and_no_word_of_code() -> None:
