@@ -200,7 +200,6 @@ def closed(uri: str, desk: Desk) -> None:
     desk.anchors.pop(uri, None)
     desk.lacking.discard(uri)
     desk.contexts.forget(uri)
-    desk.soundness.forget(uri)
     if desk.seen is not None and desk.seen.frame.anchor.uri == uri:
         desk.seen = None
     if desk.running is not None and desk.running.frame.anchor.uri == uri:

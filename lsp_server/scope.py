@@ -69,15 +69,7 @@ def outline(lines: tuple[str, ...], start: int, cursor: Place) -> str:
 
 def indentation(line: str) -> int:
     """Columns of white space a line begins with; a tab goes to the next multiple of 4."""
-    width = len(line) - len(line.lstrip(" "))
-    for character in line[width:]:
-        if character == "\t":
-            width += 4 - width % 4
-        elif character == " ":
-            width += 1
-        else:
-            break
-    return width
+    return len(line[: len(line) - len(line.lstrip(" \t"))].expandtabs(4))
 
 
 def _enclosing(lines: tuple[str, ...], cursor: Place) -> list[tuple[int, str]]:

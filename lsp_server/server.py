@@ -456,6 +456,7 @@ def run(connect: Connect, indexing: Indexing | None = None, *, journal: Path | N
 async def _serve(make: Callable[[], Server], output: Any) -> int:
     loop = asyncio.get_running_loop()
     server = make()
+    server.desk.soundness.start()
     server.protocol.rehearse()
     loop.set_exception_handler(lambda _, context: server.failed(context.get("exception") or RuntimeError()))
     server.protocol.set_writer(Writer(output, server.ended))

@@ -5,10 +5,12 @@ those above it:
 
     errors        every exception a caller may catch, as one tree
     languages     a file's name to its language
+    isolation     a module of ours as a process of its own
     secrets       keys, tokens and passwords in a text, starred out
     workspace     the files of a root that may be indexed
     syntax        a text's tree: does an edit break it
     insertion     a text at a cursor to how much of it adds no error
+    proofreader   the same, by a process that may die over it
     clauses       an import statement to the names it binds
     outlines      definitions, imports and references of a text
     signatures    the text that stands for a definition in a prompt

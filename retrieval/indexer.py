@@ -1,4 +1,4 @@
-"""The indexing process: messages on stdin, answers on stdout, a store on disk. `python -I -m retrieval.indexer`.
+"""The indexing process: messages on stdin, answers on stdout, a store on disk.
 
 Reads the root file by file at low priority, one writer for each workspace (the others read what
 it commits), and answers queries between two files. Ends when its stdin ends, at any moment it may
@@ -13,7 +13,6 @@ import itertools
 import os
 import queue
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from retrieval import index as indexes
-from retrieval import lock, memory, messages, search, store, vectors, workspace
+from retrieval import isolation, lock, memory, messages, search, store, vectors, workspace
 from retrieval.errors import RetrievalError, StoreError
 from retrieval.index import Index
 from retrieval.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
@@ -276,7 +275,7 @@ def main() -> int:
     parser.add_argument("--watch", action="store_true")
     parser.add_argument("--after-failure", action="store_true")
     options = parser.parse_args()
-    inbox, out = _own_pipes()
+    inbox, out = isolation.own_pipes()
     with contextlib.suppress(OSError, AttributeError):
         os.nice(10)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # before FAISS is loaded
@@ -292,16 +291,6 @@ def main() -> int:
     return 0
 
 
-def _own_pipes() -> tuple[BinaryIO, BinaryIO]:
-    """stdin and stdout for messages alone: whatever prints, prints to stderr."""
-    inbox, out = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    os.dup2(2, 1)
-    return inbox, out
-
-
 def _receive(inbox: BinaryIO, received: queue.SimpleQueue[messages.ToIndexer | None]) -> None:
     """Reads frames until there are no more; then the process has GRACE_SECONDS to end."""
     with contextlib.suppress(RetrievalError, OSError):
@@ -310,7 +299,3 @@ def _receive(inbox: BinaryIO, received: queue.SimpleQueue[messages.ToIndexer | N
     received.put(None)
     time.sleep(GRACE_SECONDS)
     os._exit(0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -37,6 +37,14 @@ _CLOSES = re.compile(r"[)\]}]|end\b|fi\b|done\b|esac\b")
 
 
 @dataclass(frozen=True)
+class Sides:
+    """What is read left and right of a cursor: of the whole file unless it is long, of a part unless it is short."""
+
+    whole: tuple[bytes, bytes] | None
+    near: tuple[bytes, bytes] | None
+
+
+@dataclass(frozen=True)
 class Gap:
     """The code on both sides of a cursor, as a tree, and how many errors it holds with nothing in between.
 
@@ -51,37 +59,37 @@ class Gap:
     near: Gap | None = None
 
 
-def gap(
-    lines: Sequence[str], line: int, column: int, language: Language, seconds: float = 0.05, old: Gap | None = None
-) -> Gap | None:
-    """The gap at a cursor, counted in characters; None without a grammar, or when parsing takes longer than this.
+def sides(lines: Sequence[str], line: int, column: int, language: Language) -> Sides:
+    """What is read on both sides of a cursor, counted in characters."""
+    here = (lines[line][:column], lines[line][column:])
+    whole = near = None
+    if len(lines) <= WHOLE:
+        whole = _joined(lines[:line], here, lines[line + 1 :])
+    if len(lines) > SHORT:
+        above, below = _around(lines, line, language)
+        near = _joined(above, here, below)
+    return Sides(whole, near)
+
+
+def _joined(above: Sequence[str], here: tuple[str, str], below: Sequence[str]) -> tuple[bytes, bytes]:
+    return _bytes("".join((*above, here[0]))), _bytes("".join((here[1], *below)))
+
+
+def gap(read: Sides, language: Language, seconds: float = 0.05, old: Gap | None = None) -> Gap | None:
+    """The gap between the two sides; None without a grammar, or when parsing takes longer than this.
 
     old: an earlier gap of the same document, of whose tree as much is used as still holds.
     """
-    if language.grammar is None:
-        return None
-    here = (lines[line][:column], lines[line][column:])
-    whole = None
-    if len(lines) <= WHOLE:
-        whole = _gap(lines[:line], here, lines[line + 1 :], language, seconds, old)
-        if len(lines) <= SHORT:
-            return whole
-    above, below = _around(lines, line, language)
-    near = _gap(above, here, below, language, seconds, old if whole is None else None)
+    whole = None if read.whole is None else _gap(*read.whole, language, seconds, old)
+    if read.near is None:
+        return whole
+    near = _gap(*read.near, language, seconds, old if whole is None else None)
     return near if whole is None else replace(whole, near=near)  # if the whole took too long, the lines around
 
 
-def _gap(
-    above: Sequence[str],
-    here: tuple[str, str],
-    below: Sequence[str],
-    language: Language,
-    seconds: float,
-    old: Gap | None,
-) -> Gap | None:
-    """The gap between the two parts of a line."""
-    assert language.grammar is not None
-    before, after = _bytes("".join((*above, here[0]))), _bytes("".join((here[1], *below)))
+def _gap(before: bytes, after: bytes, language: Language, seconds: float, old: Gap | None) -> Gap | None:
+    if language.grammar is None:
+        return None
     known = None if old is None or old.language != language else _edited(old, before + after)
     try:
         parser = _parser(threading.get_ident(), language.grammar)

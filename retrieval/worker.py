@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from retrieval import messages
+from retrieval import isolation, messages
 from retrieval.errors import WorkerError
 from retrieval.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
 from retrieval.search import Query, Snippet
@@ -25,17 +24,12 @@ END_SECONDS = 2.0  # a process whose pipe is closed and that has not ended by th
 _ENDED = (0, -9, -15)  # by itself, or by somebody who did not mean the file at hand
 ANSWER_SECONDS = 10.0  # a question that takes longer has met a hung process: it is killed
 
-# `python -I -m retrieval.indexer`, from the same files as this process, installed or not.
-_LAUNCH = "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module({!r}, run_name='__main__')"
-
 
 def command(root: Path, directory: Path, watch: bool = False, after_failure: bool = False) -> list[str]:
-    """The command line of a root's indexing process: isolated, for our package names are generic."""
-    launch = _LAUNCH.format("retrieval.indexer")
-    package = str(Path(__file__).resolve().parent.parent)
+    """The command line of a root's indexing process."""
     options = ["--root", str(root), "--directory", str(directory)]
     options += ["--watch"] * watch + ["--after-failure"] * after_failure
-    return [sys.executable, "-I", "-c", launch, package, *options]
+    return isolation.command("retrieval.indexer", *options)
 
 
 class Worker:

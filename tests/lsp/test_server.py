@@ -43,6 +43,35 @@ def test_a_suggestion_that_goes_on_behind_a_closer_has_a_range_over_it(tmp_path:
         assert item["range"] == {"start": {"line": 0, "character": 13}, "end": {"line": 0, "character": 14}}
 
 
+@pytest.mark.parametrize(
+    ("language", "name", "text"),
+    [
+        ("java", "A.java", ("a<" * 40 + "\n") * 250),
+        ("csharp", "A.cs", "a<" * 100_000),
+        ("python", "a.py", ("/*" * 40 + "\n") * 25),
+        ("python", "a.py", "(" * 200_000),
+        ("cpp", "a.cpp", "([{" * 60_000),
+        ("json", "a.json", "[" * 200_000),
+        ("javascript", "a.min.js", "f(a,[0,1]);" * 450_000),
+    ],
+)
+def test_a_file_that_no_grammar_reads_stops_no_suggestion_in_another(
+    tmp_path: Path, language: str, name: str, text: str
+) -> None:
+    with Editor(tmp_path, SUM) as editor:
+        started(editor)
+        odd = f"file:///project/{name}"
+        editor.open(text, odd, language)
+        place = len(text.split("\n")) - 1
+        width = len(text.split("\n")[-1])
+        editor.reply(editor.ask(place, width, uri=odd))
+        editor.change(place, width, "return ", uri=odd)
+        asked = editor.ask(place, width + 7, uri=odd)
+        editor.until(lambda: editor.ghost(1, 11) == "a + b")
+        editor.reply(asked)
+        assert editor.leave() == 0
+
+
 def test_a_suggestion_goes_on_from_the_item_that_the_menu_has_selected(tmp_path: Path) -> None:
     with Editor(tmp_path, {"before": "return compute", "text": "(a, b)\n"}) as editor:
         started(editor, text="def add(a, b):\n    return com\n")
@@ -186,6 +215,8 @@ def test_settings_that_are_pushed_are_taken(tmp_path: Path) -> None:
 def test_retrieval_is_a_setting_and_on_by_default(tmp_path: Path, wanted: bool) -> None:
     with Editor(tmp_path, SUM, snippets=[["other.py", "def helper(): ...\n"]]) as editor:
         started(editor, None if wanted else {"retrieval": {"enabled": False}})
+        place = {"textDocument": {"uri": URI}, "position": {"line": 1, "character": 11}}
+        editor.call("lacuna/context", place)  # so that a busy machine has found it before the key
         assert editor.ghost(1, 11) == "a + b"
         context = editor.asked()[0].get("context", [])
         assert context == ([{"path": "other.py", "text": "def helper(): ...\n"}] if wanted else [])

@@ -12,13 +12,26 @@ CARET = "<caret>"
 PATIENCE = 5.0  # seconds, so that a busy machine decides nothing here
 
 
+def gap(
+    lines: list[str],
+    line: int,
+    column: int,
+    language: str,
+    old: insertion.Gap | None = None,
+    seconds: float = PATIENCE,
+) -> insertion.Gap | None:
+    """The gap at a cursor."""
+    kind = languages.LANGUAGES[language]
+    return insertion.gap(insertion.sides(lines, line, column, kind), kind, seconds, old)
+
+
 def sound(text: str, middle: str, language: str = "python", removed: str = "") -> str | None:
     """As much of `middle` as may stand at the caret."""
     before, after = text.split(CARET)
     lines = (before + after).split("\n")
     above = before.split("\n")
     ended = [*(f"{line}\n" for line in lines[:-1]), lines[-1]]
-    one = insertion.gap(ended, len(above) - 1, len(above[-1]), languages.LANGUAGES[language], PATIENCE)
+    one = gap(ended, len(above) - 1, len(above[-1]), language)
     assert one is not None
     length = insertion.sound(one, middle, removed, PATIENCE)
     return None if length is None else middle[:length]
@@ -55,7 +68,7 @@ def test_code_that_is_broken_elsewhere_cuts_nothing() -> None:
 
 
 def test_in_broken_code_only_what_is_clear_of_it_is_strictly_sound() -> None:
-    one = insertion.gap(["x = foo(\n", "y = 1\n", ""], 0, 8, languages.LANGUAGES["python"], PATIENCE)
+    one = gap(["x = foo(\n", "y = 1\n", ""], 0, 8, "python")
     assert one is not None
     assert insertion.sound(one, "a, ", seconds=PATIENCE) == 3
     assert insertion.sound(one, "a, ", seconds=PATIENCE, strict=True) == 0
@@ -67,7 +80,7 @@ def test_a_line_that_is_no_good_at_all_leaves_nothing() -> None:
 
 
 def test_without_a_grammar_nothing_is_known() -> None:
-    assert insertion.gap(["x"], 0, 1, languages.LANGUAGES["markdown"]) is None
+    assert gap(["x"], 0, 1, "markdown") is None
 
 
 @pytest.mark.parametrize(("language", "opening", "closing"), [("python", '"""', '"""'), ("cpp", "/*", "*/")])
@@ -95,7 +108,7 @@ def test_where_a_long_file_is_broken_and_takes_too_long_the_lines_around_are_loo
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = "x = (\n" + "y = 1\n" * 500
-    whole = insertion.gap([*text.splitlines(keepends=True), ""], 400, 5, languages.LANGUAGES["python"], PATIENCE)
+    whole = gap([*text.splitlines(keepends=True), ""], 400, 5, "python")
     assert whole is not None and whole.near is not None
     assert len(whole.near.before) < len(whole.before)
     looked = insertion._with
@@ -104,7 +117,7 @@ def test_where_a_long_file_is_broken_and_takes_too_long_the_lines_around_are_loo
 
 
 def test_when_time_is_up_amid_the_search_what_breaks_the_code_is_no_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    one = insertion.gap(["x = 1\n", ""], 1, 0, languages.LANGUAGES["python"], PATIENCE)
+    one = gap(["x = 1\n", ""], 1, 0, "python")
     assert one is not None
     clock = iter([0.0, 0.0, *[9.0] * 99])
     monkeypatch.setattr(insertion.time, "thread_time", lambda: next(clock))
@@ -112,10 +125,11 @@ def test_when_time_is_up_amid_the_search_what_breaks_the_code_is_no_good(monkeyp
 
 
 def test_when_time_is_up_nothing_is_known() -> None:
-    one = insertion.gap(["x = \n", ""], 0, 4, languages.LANGUAGES["python"], PATIENCE)
+    lines = ["x = \n", ""]
+    one = gap(lines, 0, 4, "python")
     assert one is not None
     assert insertion.sound(one, "foo(", seconds=0.0) is None
-    assert insertion.gap(["x = \n", ""], 0, 4, languages.LANGUAGES["python"], seconds=0.0) is None
+    assert gap(lines, 0, 4, "python", seconds=0.0) is None
 
 
 @pytest.mark.parametrize(
@@ -133,7 +147,7 @@ def test_a_long_file_is_read_with_the_blocks_around_the_cursor(language: str, he
     assert sound(text, f"y(2){mark})", language) == f"y(2){mark}"
     before, after = text.split(CARET)
     lines = (before + after).splitlines(keepends=True)
-    one = insertion.gap(lines, before.count("\n"), width, languages.LANGUAGES[language], PATIENCE)
+    one = gap(lines, before.count("\n"), width, language)
     assert one is not None
     assert one.errors == 0
     assert len(one.before) + len(one.after) < 10_000
@@ -158,15 +172,14 @@ def test_what_is_left_never_breaks_code_that_was_whole(middle: str, below: str) 
 @given(PIECES, PIECES, PIECES)
 def test_a_tree_made_from_the_one_before_knows_the_text_as_it_is_now(above: str, one: str, other: str) -> None:
     """Whatever was edited in between, and wherever the cursor was."""
-    language = languages.LANGUAGES["python"]
     old: insertion.Gap | None = None
     for middle in (one, other, one):
         before = f"def f(a):\n    {above}"
         lines = f"{before}{middle}\n\ndef g():\n    pass\n".splitlines(keepends=True)
         at = before.count("\n")
         column = len(before) - 1 - before.rfind("\n")
-        old = insertion.gap(lines, at, min(column, len(lines[at])), language, PATIENCE, old)
-        fresh = insertion.gap(lines, at, min(column, len(lines[at])), language, PATIENCE)
+        old = gap(lines, at, min(column, len(lines[at])), "python", old)
+        fresh = gap(lines, at, min(column, len(lines[at])), "python")
         assert old is not None and fresh is not None
         assert (old.before, old.after) == (fresh.before, fresh.after)
         assert (old.errors > 0) == (fresh.errors > 0)
