@@ -73,8 +73,11 @@ def use(directory: Path, environment: Mapping[str, str] = os.environ) -> Path:
     line = "" if directory == manifest.embedded() else f"model = {json.dumps(str(directory), ensure_ascii=False)}\n"
     text = line + _LINE.sub("", text, count=1)
     tomllib.loads(text)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _replace(path, text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, text)
+    except OSError as error:
+        raise SettingsError(f"cannot write {path}: {error.strerror}; mend its rights or make room there") from error
     return path
 
 

@@ -6,6 +6,7 @@ What they do is done in `retrieval`; indexes are those that editors use, under t
 from __future__ import annotations
 
 import contextlib
+import errno
 import sqlite3
 import sys
 import time
@@ -25,6 +26,9 @@ from lacuna.position import locate
 
 if TYPE_CHECKING:
     from retrieval.index import Index
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_DAMAGE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR_WRITE}
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Folder = Annotated[
@@ -122,40 +126,57 @@ def _opened(root: Path, with_vectors: bool = False) -> Iterator[Index]:
     """The repository's index, brought up to date; by the process that writes it, if an editor runs one."""
     from retrieval import index as indexes
     from retrieval import lock, store, vectors
-    from retrieval.errors import StoreError
 
     directory = _directory(root)
     writer = lock.acquire(directory / indexes.LOCK)
     try:
-        if writer is None:
-            made = indexes.over(root, store.open_store(directory / indexes.DATABASE))
-            if with_vectors:
-                made = replace(made, neighbours=vectors.read(directory, made.store))
-        else:
-            with _progress() as show:
-                made = indexes.opened(root, directory, show)
-            if with_vectors:
-                made = indexes.with_vectors(made, directory)
-        try:
+        with _damage_told(directory, is_ours=writer is not None):
+            if writer is None:
+                made = indexes.over(root, store.open_store(directory / indexes.DATABASE))
+                if with_vectors:
+                    made = replace(made, neighbours=vectors.read(directory, made.store))
+            else:
+                with _progress() as show:
+                    made = indexes.opened(root, directory, show)
+                if with_vectors:
+                    made = indexes.with_vectors(made, directory)
             yield made
-        except sqlite3.DatabaseError as error:
-            if writer is not None:
-                made.store.close()
-                store.discard(directory / indexes.DATABASE)
-            raise StoreError(
-                f"the index in {directory} is damaged ({error}); do the same again, it is built anew"
-            ) from error
-        made.store.close()
+            made.store.close()
     finally:
         if writer is not None:
             lock.release(writer)
 
 
 @contextlib.contextmanager
+def _damage_told(directory: Path, is_ours: bool) -> Iterator[None]:
+    """What the database raises, as what to do. One of ours that is damaged is thrown away."""
+    from retrieval import index as indexes
+    from retrieval import store
+    from retrieval.errors import StoreError
+
+    try:
+        yield
+    except (sqlite3.DatabaseError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_ROOM:
+            raise
+        code = getattr(error, "sqlite_errorcode", 0)
+        if isinstance(error, OSError) or _NO_DAMAGE & {code, code & 0xFF}:
+            raise StoreError(
+                f"the index in {directory} cannot be kept ({error}); make room there, or set LACUNA_CACHE_DIR"
+            ) from error
+        if is_ours:
+            store.discard(directory / indexes.DATABASE)
+        raise StoreError(
+            f"the index in {directory} is damaged ({error}); do the same again, it is built anew"
+        ) from error
+
+
+@contextlib.contextmanager
 def _progress() -> Iterator[_Show]:
     """What to call with files done and files in all; shown on a terminal, after a moment, gone afterwards."""
     columns = (TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=None)
 
         def show(done: int, total: int) -> None:

@@ -136,7 +136,9 @@ def _changing(path: Path) -> Iterator[dict[str, Grant]]:
         finally:
             os.close(held)
     except OSError as error:
-        raise TokenError(f"cannot write {path}: {error.strerror}; mend its rights, or name another file") from error
+        raise TokenError(
+            f"cannot write {path}: {error.strerror}; mend its rights, make room or name another file"
+        ) from error
 
 
 def _held(path: Path) -> int:

@@ -18,7 +18,7 @@ def acquire(path: Path) -> int | None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise StoreError(f"{path} cannot be made ({error}); check the rights of the cache folder") from error
+        raise StoreError(f"{path} cannot be made ({error}); check the cache folder's room and rights") from error
     if _locked(descriptor):
         return descriptor
     os.close(descriptor)

@@ -392,7 +392,7 @@ def open_store(path: Path, write: bool = False) -> Store:
             return _prepared(sqlite3.connect(path, check_same_thread=False, timeout=5), path)
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, check_same_thread=False, timeout=5)
     except (sqlite3.OperationalError, OSError) as error:
-        raise StoreError(f"the index {path} cannot be opened ({error}); check the folder's rights") from error
+        raise StoreError(f"the index {path} cannot be opened ({error}); check the folder's room and rights") from error
     return _checked(connection, path)
 
 

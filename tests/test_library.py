@@ -132,6 +132,13 @@ def test_a_choice_that_the_environment_overrules_is_refused(home: Path, monkeypa
         library.use(home)
 
 
+def test_a_settings_file_that_cannot_be_written_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "dotfiles").symlink_to("gone")
+    monkeypatch.setenv("LACUNA_CONFIG", str(home / "dotfiles" / "config.toml"))
+    with pytest.raises(SettingsError, match=r"cannot write .*config\.toml"):
+        library.use(home)
+
+
 def test_a_broken_settings_file_is_not_written_over(home: Path) -> None:
     path = configuration.location()
     path.parent.mkdir(parents=True)

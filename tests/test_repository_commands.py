@@ -120,6 +120,24 @@ def test_what_cannot_be_is_one_clear_line(user: Settings, root: Path, arguments:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("size", [16_000, 100_000])
+def test_a_full_disk_is_one_clear_line(user: Settings, root: Path, tmp_path: Path, size: int) -> None:
+    many = "".join(f"def f{number}(x):\n    return x + {number}\n\n\n" for number in range(3000))
+    (root / "many.py").write_text(many)
+    limited = ["sh", "-c", f'ulimit -f {size // 512}; trap "" XFSZ; exec "$@"', "sh"]
+    done = subprocess.run(
+        [*limited, *isolation.command("index")],
+        env=daemons.environment(user, LACUNA_CACHE_DIR=str(tmp_path / "small")),
+        cwd=root,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=daemons.PATIENCE,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert "room" in done.stderr and str(tmp_path / "small") in done.stderr
+
+
 def test_a_purge_leaves_nothing_of_ours_and_everything_else(user: Settings, root: Path) -> None:
     run(user, "index", cwd=root)
     (user.cache / "prefill-1-2.onnx").write_bytes(b"graph")
