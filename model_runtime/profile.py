@@ -64,9 +64,10 @@ def kept(backend: Backend[Store], manifest: Manifest, runs_on: str, cache: Path)
     found = measured(backend)
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as stream:
-            stream.write(msgspec.json.encode(found))
-        os.replace(stream.name, path)
+        with tempfile.TemporaryDirectory(dir=cache, prefix="profile-") as workshop:
+            made = Path(workshop) / path.name
+            made.write_bytes(msgspec.json.encode(found))
+            os.replace(made, path)
     except OSError:
         pass
     return found
