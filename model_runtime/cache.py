@@ -18,6 +18,7 @@ MEGABYTES = 96  # of keys and values, unless told otherwise
 MOST = 16  # slots: more than ever write at once on one machine
 MOST_TOLD = 256  # of a server that was told how much it may use
 _LOOK = 16  # tokens looked at first
+_SAID = 160  # tokens: a text of the usual length and a little of what it was written after
 _WORTH_COPYING = 32  # tokens: below this a copy costs more thought than the prefill it saves
 
 
@@ -72,6 +73,11 @@ class Cache(Generic[Store]):
             fresh.tokens = slot.tokens[:length]
             fresh.owner = slot.owner
         return self._taken(fresh)
+
+    def said(self, prompt: Sequence[int], owner: str = "") -> list[int]:
+        """The last tokens of what the owner's slot holds that holds most of the prompt: its text, or the end of it."""
+        slot, length = self._nearest(prompt, owner)
+        return slot.tokens[-_SAID:] if length and slot.owner == owner else []
 
     def release(self, slot: Slot[Store]) -> None:
         """Nobody uses the slot any more; what it holds stays until it is given away."""

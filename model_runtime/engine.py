@@ -217,6 +217,7 @@ class Engine:
         """
         prompt = task.prompt
         if task.slot is None:
+            task.earlier = self._cache.said(prompt, task.generation.owner)
             found = self._cache.acquire(prompt, task.generation.owner, keep=task.is_prefetch)
             assert found is not None, "a reader has a slot or finds one"
             task.place(*found, few=self._backend.few)
@@ -241,7 +242,9 @@ class Engine:
         task.unread = len(prompt) - len(task.slot.tokens)
         if task.unread <= 1:
             task.unread = 0
-            drafter = Drafter(self._chances, self._costs, prompt, task.generation.memory)
+            drafter = Drafter(self._chances, self._costs, prompt, task.generation.memory, task.earlier)
+            if task.forced:
+                drafter.expect(self._spellings.fitting(task.forced))
             task.texts.append(text := Text(0, self._sequence(task), task.slot, prompt[-1], drafter))
             if logits is not None:
                 yield from self._hear(task, text, logits)
@@ -282,11 +285,10 @@ class Engine:
 
     def _draft(self, task: Task[Store], text: Text[Store]) -> list[int]:
         """What may follow the text's last token and is worth checking in the same run."""
-        held = len(text.slot.tokens)
-        if text.drafter is None or held < len(task.prompt):
+        if text.drafter is None:
             return []
         wanted = task.generation.max_tokens - text.sequence.generated
-        return text.drafter.draft(max(0, min(wanted, self.context_length - held) - 1))
+        return text.drafter.draft(max(0, min(wanted, self.context_length - len(text.slot.tokens)) - 1))
 
     def _hear(self, task: Task[Store], text: Text[Store], logits: Logits) -> Iterator[tuple[Task[Store], Event]]:
         """What the network said goes into the text; perhaps that or the whole task ends with it."""

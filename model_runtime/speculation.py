@@ -1,10 +1,11 @@
 """Tokens as they are chosen in, drafts of what follows out, where checking one in a single run of the network pays.
 
-There is no draft model. What followed the same tokens before, in the text itself (prompt lookup, Saxena 2023) or in
-the workspace's memory, is drafted; the network then says in one run what it would have said after each drafted token,
-and as much of the draft stands as agrees with what is chosen there (Leviathan et al. 2023; Chen et al. 2023). A draft
-is no distribution but one token, so their rule for samples comes to this: draw as ever, and go on while what was
-drawn is what was drafted. Greedy texts stay what they were, and samples have the distribution that they had.
+There is no draft model. What followed the same tokens before is drafted: in the text itself (prompt lookup, Saxena
+2023), in what was written at the same place a key ago, or in the workspace's memory. The network then says in one run
+what it would have said after each drafted token, and as much of the draft stands as agrees with what is chosen there
+(Leviathan et al. 2023; Chen et al. 2023). A draft is no distribution but one token, so their rule for samples comes to
+this: draw as ever, and go on while what was drawn is what was drafted. Greedy texts stay what they were, and samples
+have the distribution that they had.
 
 How much is drafted follows what was measured: how often drafts after so long a match were right, also those that
 were only thought and not checked, and what a run of so many tokens costs. Drafting goes on while it adds more tokens
@@ -15,7 +16,8 @@ Knows token ids and milliseconds; nothing of networks, slots or clocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 from model_runtime.ngrams import LONGEST, Continuation, NGrams
@@ -68,15 +70,20 @@ class Drafter:
     """Drafts for one text. chances: shared by all texts, and learnt from each.
 
     prompt: the tokens that the text goes on from; memory: of its workspace; costs: see `worth`.
+    earlier: the end of a text that began much as the prompt does. What followed there counts before what did elsewhere.
     """
 
     def __init__(
-        self, chances: Chances, costs: Sequence[float], prompt: Sequence[int], memory: NGrams | None = None
+        self,
+        chances: Chances,
+        costs: Sequence[float],
+        prompt: Sequence[int],
+        memory: NGrams | None = None,
+        earlier: Sequence[int] = (),
     ) -> None:
         self._chances, self._costs, self._memory = chances, costs, memory
-        self._tokens = list(prompt)
-        inner = zip(self._tokens, self._tokens[1:-1], strict=False)
-        self._after = dict(zip(inner, range(2, len(self._tokens)), strict=False))  # two tokens → what followed last
+        self._tokens, self._begin = [*earlier, *prompt], len(earlier)
+        self._after = _followed(prompt, self._begin) | _followed(earlier, 0)  # two tokens → what followed last
         self._length, self._at = self._matched()
         self._known = 0
         self._before: Continuation | None = None  # what the memory had said of the last token
@@ -87,10 +94,16 @@ class Drafter:
         """What the memory says of the next token, where that was looked up for a draft."""
         return self._drafted[0] if self._drafted else None
 
+    def expect(self, tokens: Container[int]) -> None:
+        """The next token is one of these."""
+        if self._length and self._tokens[self._at] not in tokens:
+            self._length = 0
+
     def hear(self, token: int, known: Continuation | None) -> None:
         """A token was chosen. known: what the memory had said of it."""
+        goes_on = bool(self._length) and self._tokens[self._at] == token
         if self._length:
-            self._chances.note("text", self._length, right=self._tokens[self._at] == token)
+            self._chances.note("text", self._length, right=goes_on)
         self._known, self._before = 0, known
         if known is not None:
             self._chances.note("memory", known.length, right=known.likeliest == token)
@@ -100,7 +113,10 @@ class Drafter:
         if len(self._tokens) >= 2:
             self._after[self._tokens[-2], self._tokens[-1]] = len(self._tokens)
         self._tokens.append(token)
-        self._length, self._at = self._matched()
+        if goes_on and self._at + 1 != self._begin:
+            self._length, self._at = min(self._length + 1, _APART), self._at + 1
+        else:
+            self._length, self._at = self._matched()
 
     def draft(self, room: int) -> list[int]:
         """What to check beside the last token, from the source that promises more; mostly nothing. room: at most."""
@@ -111,7 +127,8 @@ class Drafter:
             assert self._memory is not None, "what a memory said was heard without one"
             self._drafted = self._memory.draft(self._tokens[-LONGEST:], from_memory, self._before)
             return [known.likeliest for known in self._drafted]
-        return self._tokens[self._at : self._at + from_text]
+        end = self._begin if self._at < self._begin else len(self._tokens)
+        return self._tokens[self._at : min(self._at + from_text, end)]
 
     def _worth(self, source: Source, length: int, costs: Sequence[float]) -> tuple[int, float]:
         if not length:
@@ -128,3 +145,8 @@ class Drafter:
         while length < min(_APART, at) and tokens[at - length - 1] == tokens[end - length - 1]:
             length += 1
         return length, at
+
+
+def _followed(tokens: Sequence[int], start: int) -> dict[tuple[int, int], int]:
+    """Where what followed two tokens stands, the last time that something did; the first token is at `start`."""
+    return {pair: at for at, pair in enumerate(pairwise(tokens[:-1]), start + 2)}

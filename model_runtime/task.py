@@ -46,6 +46,7 @@ class Task(Turn, Generic[Store]):
     """Waits for a slot, then reads its prompt into it, then writes its texts; several from one prompt if asked.
 
     prompt, forced: what it reads, and what each text has to begin with because the rest of the prompt said so.
+    earlier: the end of a text that begins much as the prompt does.
     many: what is to be read is worth the kernels for many tokens. prefilled, reused: tokens of the prompt computed,
     and found in the slot. queue: seconds until its turn came; prefill, decode: seconds inside the network.
     """
@@ -54,6 +55,7 @@ class Task(Turn, Generic[Store]):
     prompt: tuple[int, ...]
     forced: bytes = b""
     slot: Slot[Store] | None = None
+    earlier: list[int] = field(default_factory=list)
     many: bool = False
     texts: list[Text[Store]] = field(default_factory=list)
     forks: list[Fork] = field(default_factory=list)

@@ -159,3 +159,13 @@ def test_shared_counts_the_common_beginning() -> None:
     assert shared([1, 2, 3], [1, 2, 4, 5]) == 2
     assert shared([1, 2], [1, 2, 3]) == 2
     assert shared([], [1]) == 0
+
+
+def test_what_was_said_is_told_to_nobody_else() -> None:
+    cache = Cache(Ledger(), 2)
+    found = cache.acquire([1, 2, 3], "bert")
+    assert found is not None
+    found[0].tokens += [1, 2, 3, 8, 9]
+    cache.release(found[0])
+    assert cache.said([1, 2, 3, 4], "bert") == [1, 2, 3, 8, 9]
+    assert cache.said([1, 2, 3, 4], "ada") == cache.said([1, 2, 3, 4]) == cache.said([7], "bert") == []

@@ -68,6 +68,24 @@ def test_what_stood_last_is_drafted_not_what_stood_first() -> None:
     assert Drafter(Chances(), FLAT, [1, 2, 7, 1, 2, 8, 1, 2]).draft(1) == [8]
 
 
+def test_what_was_written_at_the_same_place_goes_before_what_stands_elsewhere() -> None:
+    drafter = Drafter(Chances(), FLAT, [1, 2, 7, 9, 1, 2], earlier=[1, 2, 8, 3, 4])
+    assert drafter.draft(MOST) == [8, 3, 4]  # and nothing of the prompt, which does not follow it
+    drafter.hear(8, None)
+    assert drafter.draft(MOST) == [3, 4]
+    for token in (3, 4):
+        drafter.hear(token, None)
+    assert drafter.draft(MOST) == []
+
+
+def test_what_does_not_fit_is_not_drafted() -> None:
+    drafter = Drafter(Chances(), FLAT, [1, 2, 7, 1, 2])
+    drafter.expect([7, 8])
+    assert drafter.draft(1) == [7]
+    drafter.expect([8, 9])
+    assert drafter.draft(1) == []
+
+
 def test_nothing_is_drafted_after_what_never_stood_there() -> None:
     drafter = Drafter(Chances(), FLAT, [1, 2, 3, 4])
     assert drafter.draft(MOST) == []
@@ -111,12 +129,16 @@ def test_noise_is_hardly_drafted_and_a_copy_soon_is() -> None:
 
 
 class Counted(OnnxBackend):
-    """The network, and how often several tokens were checked at once."""
+    """The network, how often it ran to write, and how often of these several tokens were checked at once."""
 
-    checked = 0
+    checked = written = 0
+
+    def steps(self, *asked: object) -> np.ndarray:  # type: ignore[override, type-arg]
+        self.written += 1
+        return super().steps(*asked)  # type: ignore[arg-type]
 
     def verify(self, *asked: object) -> np.ndarray:  # type: ignore[override, type-arg]
-        self.checked += 1
+        self.checked, self.written = self.checked + 1, self.written + 1
         return super().verify(*asked)  # type: ignore[arg-type]
 
 
@@ -165,6 +187,18 @@ def test_a_text_is_the_same_with_drafts_and_without(
             assert finish.usage.generated == expected_finish.usage.generated
             assert finish.reason == expected_finish.reason
     assert network.checked > 50
+
+
+def test_what_is_asked_again_is_written_in_few_runs(engines: tuple[Engine, Engine, Counted]) -> None:
+    eager, _, network = engines
+    prompt = tuple(random.Random(5).sample(range(5, 260), 100))
+    texts, runs = [], []
+    for _ in range(2):
+        before = network.written
+        texts.append(written(eager, Generation(prompt, max_tokens=30))[:1])
+        runs.append(network.written - before)
+    assert texts[0] == texts[1]
+    assert runs[1] <= 4 < runs[0]
 
 
 def test_what_a_draft_left_behind_is_not_taken_for_the_text(engines: tuple[Engine, Engine, Counted]) -> None:
