@@ -75,32 +75,59 @@ def test_a_model_of_ours_is_tuned_published_and_listed(
     assert written(done.model, made / "cache").usage.generated == 8
 
 
+@pytest.fixture(scope="module")
+def bilingual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `made`, and in `both` a model that has learnt Python and JavaScript."""
+    home = team.folders(tmp_path_factory.mktemp("bilingual"))
+    known = (home / "team", team.scripts(home / "scripts", 24))
+    done = finetune.finetune(
+        team.order(
+            home,
+            repositories=known,
+            replay=(),
+            target=home / "both",
+            epochs=3,
+            rate=8.0,
+            blend=1.0,
+            publish_anyway=True,
+        )
+    )
+    assert done is not None and done.verdict.own["javascript"].bits_after < 4
+    return home
+
+
 def test_a_model_tuned_on_one_language_alone_is_refused_and_nothing_is_published(
-    made: Path,
+    bilingual: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    plan = {
-        "replay": (team.scripts(made / "scripts", 24),),
-        "replayed": 0.5,
-        "epochs": 3,
-        "rate": 8.0,
-        "blend": 1.0,
-        "count": 40,
-    }
-    both = finetune.finetune(team.order(made, target=made / "both", publish_anyway=True, **plan))
-    assert both is not None and both.verdict.others["javascript"].bits_after < 4  # it has learnt that too
-    arguments = ["--repo", made / "team", "--base", both.model, "--replay", "--regression", made / "others"]
-    arguments += ["--out", made / "alone", "--work", made / "work-alone", "--name", "alone"]
+    arguments = ["--repo", bilingual / "team", "--base", bilingual / "both", "--name", "alone", "--replay"]
+    arguments += [
+        "--regression",
+        bilingual / "others",
+        "--out",
+        bilingual / "alone",
+        "--work",
+        bilingual / "work-alone",
+    ]
     arguments += ["--epochs", "2", "--batch", "1024", "--rate", "8", "--blend", "1", "--gaps", "40"]
     monkeypatch.setattr("sys.argv", ["training", "finetune", *map(str, arguments)])
     assert command.main() == 1
     said = capsys.readouterr()
     assert "other javascript became worse" in said.out and "--publish-anyway" in said.err
-    assert not (made / "alone").exists()
+    assert not (bilingual / "alone").exists()
     monkeypatch.setattr("sys.argv", ["training", "finetune", *map(str, arguments), "--publish-anyway"])
     assert command.main() == 0
-    assert (made / "alone" / manifest.MANIFEST).exists()
+    assert (bilingual / "alone" / manifest.MANIFEST).exists()
+
+
+def test_code_by_others_that_is_replayed_stays_nearly_as_likely_as_it_was(bilingual: Path) -> None:
+    beside = {"replay": (bilingual / "scripts",), "replayed": 0.5, "epochs": 2, "rate": 8.0, "blend": 1.0, "count": 40}
+    found = finetune.finetune(
+        team.order(bilingual, base=bilingual / "both", work=bilingual / "work-beside", publish_anyway=True, **beside)
+    )
+    assert found is not None and found.verdict.own["python"].cost.high < 0
+    assert found.verdict.others["javascript"].cost.value < 0.2  # alone it has become twice as dear
 
 
 def test_a_blend_goes_part_of_the_way_from_the_base_to_where_it_was_tuned_to(made: Path) -> None:

@@ -105,6 +105,21 @@ def test_the_chunked_loss_is_the_plain_cross_entropy_and_so_is_its_slope() -> No
         assert torch.allclose(one, other, atol=1e-3)
 
 
+def test_where_it_keeps_to_another_network_the_slope_is_that_of_the_divergence_from_it() -> None:
+    torch.manual_seed(0)
+    hidden, other = torch.randn(5000, 32, requires_grad=True), torch.randn(5000, 32)
+    embed, theirs = torch.randn(128, 32, requires_grad=True), torch.randn(128, 32)
+    targets, weights, here = torch.randint(0, 128, (5000,)), torch.rand(5000), torch.rand(5000) < 0.5
+    likely = (hidden @ embed.T).log_softmax(-1)
+    plain = torch.nn.functional.nll_loss(likely, targets, reduction="none")
+    divergence = torch.nn.functional.kl_div(likely, (other @ theirs.T).softmax(-1), reduction="none").sum(-1)
+    wanted = torch.autograd.grad((torch.where(here, divergence, plain) * weights).sum(), (hidden, embed))
+    kept = model.Kept(other, theirs, here)
+    total, _ = model.loss(hidden, embed, targets, weights, model.Kernels(compiled=False), kept)
+    for one, same in zip(torch.autograd.grad(total, (hidden, embed)), wanted, strict=True):
+        assert torch.allclose(one, same, atol=1e-3)
+
+
 def test_an_orthogonal_matrix_has_singular_values_near_one() -> None:
     torch.manual_seed(0)
     for size in ((3, 64, 192), (2, 192, 64)):

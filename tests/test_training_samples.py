@@ -142,11 +142,24 @@ def test_a_shard_is_the_same_every_time(tokenizer: Tokenizer) -> None:
 
 def test_padding_and_markers_teach_nothing_and_middles_teach_most(tmp_path: Path) -> None:
     tokens = np.array([[2, 50, 3, 60, 4, 70, 80, 0, 0, 0]], dtype=np.uint16)
-    one = rows.Rows(tokens, np.array([6], np.uint16), np.array([8], np.uint16))
+    one = rows.Rows(tokens, np.array([6], np.uint16), np.array([8], np.uint16), np.array([False]))
     rows.save(tmp_path / "train-00000.npz", {9: one})
     ((found, classes),) = rows.batches(rows.load(tmp_path / "train-00000.npz"), 9, seed=1)
     assert found.tolist() == tokens.tolist()
     assert classes.tolist() == [[1, 0, 1, 0, 1, 2, 2, 0, 0]]
+
+
+def test_rows_to_be_kept_are_mixed_in_and_marked() -> None:
+    def of(tokens: list[list[int]]) -> dict[int, rows.Rows]:
+        count = len(tokens)
+        starts, ends, kept = np.full(count, 3, np.uint16), np.full(count, 4, np.uint16), np.zeros(count, np.bool_)
+        return {3: rows.Rows(np.array(tokens, np.uint16), starts, ends, kept)}
+
+    mixed = rows.with_kept(of([[9, 9, 9, 9]] * 20), of([[8, 8, 8, 8]] * 20), seed=1)
+    ((tokens, classes),) = rows.batches(mixed, 120, seed=1)
+    assert sorted(tokens[:20, 0].tolist()) not in ([9] * 20, [8] * 20)
+    for row, marked in zip(tokens.tolist(), classes.tolist(), strict=True):
+        assert marked == ([-1, -1, -2] if row[0] == 8 else [1, 1, 2])
 
 
 def test_every_file_is_in_one_shard_of_a_pass() -> None:

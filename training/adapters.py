@@ -176,7 +176,7 @@ def _batches(job: Job) -> Iterator[tuple[Any, Any]]:
     """tokens, labels: [n, length] int64, of every shard; a label is the token itself or nothing."""
     for number, path in enumerate(sorted(job.data.glob("train-*.npz"))):
         for tokens, classes in rows.batches(rows.load(path), job.batch, number, job.markers):
-            labels = np.where(classes > 0, tokens[:, 1:], _NOTHING)
+            labels = np.where(classes != 0, tokens[:, 1:], _NOTHING)
             yield tokens[:, :-1], np.pad(labels, ((0, 0), (1, 0)), constant_values=_NOTHING)[:, :-1]
 
 

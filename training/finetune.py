@@ -260,8 +260,9 @@ def _write_rows(order: Order, lots: Lots, base: bases.Own | bases.Foreign, plan:
     for turn in range(order.epochs):
         path = rows.shard_path(order.work / "rows", "train", turn)
         if not path.exists():
-            files = [*lots.learnt, *_replayed(lots, order.replayed, order.seed + turn)]
-            rows.save(path, rows.shard(files, known, encoder, recipe, order.seed * 1_000_003 + turn))
+            seed, again = order.seed * 1_000_003 + turn, _replayed(lots, order.replayed, order.seed + turn)
+            learnt, kept = (rows.shard(files, known, encoder, recipe, seed) for files in (lots.learnt, again))
+            rows.save(path, rows.with_kept(learnt, kept, seed))
         steps += sum(1 for _ in rows.batches(rows.load(path), order.batch, turn))
     if steps < _LEAST_STEPS:
         raise ValueError(

@@ -6,6 +6,7 @@ Knows nothing of files, samples, optimizers or checkpoints.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -145,6 +146,24 @@ class Kernels:
         self.slope = torch.compile(_slope, dynamic=False) if compiled else _slope
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What another network expects, at the positions that shall keep to it: no label, but its whole distribution.
+
+    hidden: [N, D], its last hidden states; embed: [V, D], its embeddings, of the same type; here: [N], the positions.
+    """
+
+    hidden: Tensor
+    embed: Tensor
+    here: Tensor
+
+    def slope(self, part: slice, logits: Tensor, weights: Tensor) -> Tensor:
+        """That of the divergence from the other network, at the positions of a chunk that keep to it."""
+        here = self.here[part]
+        wanted = (self.hidden[part][here] @ self.embed.T).float().softmax(-1)
+        return ((logits[here].float().softmax(-1) - wanted) * weights[here, None]).to(logits.dtype)
+
+
 class _ChunkedLoss(torch.autograd.Function):
     """Cross-entropy against tied embeddings; never holds more than a chunk of logits.
 
@@ -152,7 +171,9 @@ class _ChunkedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, embed: Tensor, targets: Tensor, weights: Tensor, kernels: Kernels) -> Any:
+    def forward(
+        ctx: Any, hidden: Tensor, embed: Tensor, targets: Tensor, weights: Tensor, kernels: Kernels, kept: Kept | None
+    ) -> Any:
         narrow = embed.to(hidden.dtype)
         slope_hidden, slope_embed = torch.empty_like(hidden), torch.zeros_like(embed)
         total = torch.zeros((), device=hidden.device)
@@ -166,6 +187,8 @@ class _ChunkedLoss(torch.autograd.Function):
             each[part] = partition - hit
             total += (each[part] * weights[part]).sum()
             slope = kernels.slope(logits, partition, targets[part], weights[part])
+            if kept is not None:
+                slope[kept.here[part]] = kept.slope(part, logits, weights[part])
             slope_hidden[part] = slope @ narrow
             slope_embed += slope.T @ hidden[part]
         ctx.save_for_backward(slope_hidden, slope_embed)
@@ -173,15 +196,18 @@ class _ChunkedLoss(torch.autograd.Function):
         return total, each
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         slope_hidden, slope_embed = ctx.saved_tensors
-        return slope_hidden * slopes[0], slope_embed * slopes[0], None, None, None
+        return slope_hidden * slopes[0], slope_embed * slopes[0], None, None, None, None
 
 
-def loss(hidden: Tensor, embed: Tensor, targets: Tensor, weights: Tensor, kernels: Kernels) -> tuple[Tensor, Tensor]:
+def loss(
+    hidden: Tensor, embed: Tensor, targets: Tensor, weights: Tensor, kernels: Kernels, kept: Kept | None = None
+) -> tuple[Tensor, Tensor]:
     """Sum over positions of weight times the negative log-likelihood, in nats; and that of each position.
 
     hidden: [N, D]; embed: [V, D]; targets: [N], int64; weights: [N], float32, 0 where nothing is learnt.
+    kept: where the slope is that of the divergence from another network instead (Li & Hoiem 2016).
     """
-    total, each = _ChunkedLoss.apply(hidden, embed, targets, weights, kernels)
+    total, each = _ChunkedLoss.apply(hidden, embed, targets, weights, kernels, kept)
     return total, each

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,14 @@ Ids = NDArray[np.unsignedinteger[Any]]
 class Rows:
     """tokens: [n, length + 1]; middle, used: [n] uint16, where the middle starts and the sample ends.
 
+    kept: [n] bool, whether a network that is tuned shall go on there as it did, see `train.train`.
     Token ids are of 16 bits, or of 32 for a vocabulary that needs them.
     """
 
     tokens: Ids
     middle: NDArray[np.uint16]
     used: NDArray[np.uint16]
+    kept: NDArray[np.bool_]
 
 
 def order(files: list[SourceFile], seed: int, shards: int) -> list[list[int]]:
@@ -86,20 +88,33 @@ def shard(files: Iterable[SourceFile], known: Known, encoder: Tokenizer, recipe:
     return {length: _rows(kept, np.zeros((len(kept), length + 1), kind), rng) for length, kept in found.items()}
 
 
+def with_kept(learnt: dict[int, Rows], kept: dict[int, Rows], seed: int) -> dict[int, Rows]:
+    """Rows of two shards of the same lengths, mixed; those of the second are marked."""
+    rng = np.random.default_rng(seed)
+    found = {}
+    for length, one in learnt.items():
+        other = replace(kept[length], kept=np.ones(len(kept[length].tokens), np.bool_))
+        mixed = rng.permutation(len(one.tokens) + len(other.tokens))
+        both = {name: np.concatenate((array, vars(other)[name]))[mixed] for name, array in vars(one).items()}
+        found[length] = Rows(**both)
+    return found
+
+
 def _rows(kept: list[Sample], tokens: Ids, rng: random.Random) -> Rows:
     rng.shuffle(kept)
     for row, sample in zip(tokens, kept, strict=True):
         row[: len(sample.tokens)] = sample.tokens
     middle = np.array([sample.middle for sample in kept], dtype=np.uint16)
-    return Rows(tokens, middle, np.array([len(sample.tokens) for sample in kept], dtype=np.uint16))
+    used = np.array([len(sample.tokens) for sample in kept], dtype=np.uint16)
+    return Rows(tokens, middle, used, np.zeros(len(kept), np.bool_))
 
 
 def save(path: Path, rows: dict[int, Rows]) -> None:
     """One .npz a shard, written whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    arrays: dict[str, Ids] = {}
+    arrays: dict[str, NDArray[Any]] = {}
     for length, one in rows.items():
-        arrays |= {f"tokens_{length}": one.tokens, f"middle_{length}": one.middle, f"used_{length}": one.used}
+        arrays |= {f"{name}_{length}": array for name, array in vars(one).items()}
     partial = path.with_suffix(".part.npz")
     np.savez(partial, allow_pickle=False, **arrays)
     partial.rename(path)
@@ -109,10 +124,8 @@ def load(path: Path) -> dict[int, Rows]:
     """What `save` wrote. Raises OSError."""
     with np.load(path) as arrays:
         lengths = sorted(int(name.removeprefix("tokens_")) for name in arrays if name.startswith("tokens_"))
-        return {
-            length: Rows(arrays[f"tokens_{length}"], arrays[f"middle_{length}"], arrays[f"used_{length}"])
-            for length in lengths
-        }
+        names = Rows.__dataclass_fields__
+        return {length: Rows(**{name: arrays[f"{name}_{length}"] for name in names}) for length in lengths}
 
 
 def batches(
@@ -120,8 +133,9 @@ def batches(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """The shard's rows as batches of about `tokens` tokens, rows of one length together, shuffled.
 
-    Each: tokens [n, length + 1] int64; classes [n, length] float32: 0 nothing to learn, 1 text, 2 middle.
-    What does not fill a batch at the end of a length is left out. markers: ids that are never learnt.
+    Each: tokens [n, length + 1] int64; classes [n, length] float32: 0 nothing to learn, 1 text, 2 middle; -1 and -2
+    in rows that are marked as kept. What does not fill a batch at the end of a length is left out.
+    markers: ids that are never learnt.
     """
     plan = []
     for length, one in sorted(rows.items()):
@@ -137,7 +151,8 @@ def _batch(one: Rows, start: int, end: int, markers: list[int]) -> tuple[NDArray
     place = np.arange(1, tokens.shape[1])[None, :]
     classes = np.where(place >= one.middle[start:end, None], 2.0, 1.0)
     learnt = (place < one.used[start:end, None]) & ~np.isin(tokens[:, 1:], markers)
-    return tokens, (classes * learnt).astype(np.float32)
+    sign = np.where(one.kept[start:end, None], -1, 1)
+    return tokens, (classes * learnt * sign).astype(np.float32)
 
 
 def write(corpus: Path, role: str, tokenizer: Path, plan: Run, out: Path, chosen: range) -> None:

@@ -26,13 +26,17 @@ class RowPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StepPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """batch: tokens in one pass through the network; accumulate: passes a step; warmup: steps."""
+    """batch: tokens in one pass through the network; accumulate: passes a step; warmup: steps.
+
+    middle_weight, kept_weight: of the tokens of middles, and of rows marked as kept, by those of other text.
+    """
 
     batch: int
     accumulate: int
     warmup: int
     middle_weight: float
     checkpoint_minutes: float
+    kept_weight: float = 1.0
 
 
 class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

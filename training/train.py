@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from training import checkpoint, rows
-from training.model import Decoder, Kernels, loss
+from training.model import Decoder, Kept, Kernels, loss
 from training.muon import Optimizer
 from training.ranks import Ranks, start
-from training.run import Run
+from training.run import Run, StepPlan
 from training.schedule import Place, bent, factor
 
 LATEST = "latest"
@@ -59,7 +59,7 @@ class Options:
 
 @dataclass
 class _Trainer:
-    """What the loop holds: the network, what changes it, where it stands and what it has to say."""
+    """What the loop holds: the network, what changes it, where it stands, and a network that some rows keep to."""
 
     run: Run
     options: Options
@@ -68,6 +68,7 @@ class _Trainer:
     optimizer: Optimizer
     kernels: Kernels
     place: Place
+    base: Decoder | None = None
 
     def step(self, batches: list[Batch], after: Place) -> Heard:
         """Learn from the batches, one after the other; `after` is the place in the data behind them."""
@@ -84,9 +85,10 @@ class _Trainer:
             _save(self.run, self.options.out / LATEST, self.decoder, self.optimizer, self.place)
 
 
-def train(run: Run, options: Options) -> Place:
+def train(run: Run, options: Options, base: Mapping[str, Any] | None = None) -> Place:
     """Train until told to stop or the cool-down is over; the place where it stopped.
 
+    base: weights of the same shape; on rows marked as kept the network learns to expect what they expect, as arrays.
     Raises FileNotFoundError when shards are missing and ValueError when the checkpoint is of another shape.
     """
     options.out.mkdir(parents=True, exist_ok=True)
@@ -104,7 +106,8 @@ def train(run: Run, options: Options) -> Place:
     if options.compiled:
         for layer in decoder.layers:
             layer.compile(dynamic=False)
-    trainer = _Trainer(run, options, ranks, decoder, optimizer, Kernels(options.compiled), place)
+    still = None if base is None else _still(run, base, ranks.device)
+    trainer = _Trainer(run, options, ranks, decoder, optimizer, Kernels(options.compiled), place, still)
     with _Stop() as stop:
         _loop(trainer, stop)
     trainer.save()
@@ -149,14 +152,15 @@ def _is_over(place: Place, first: int, options: Options, began: float, stop: _St
 def _learn(trainer: _Trainer, batches: list[Batch]) -> Heard:
     """Add up the gradients of a step, over all processes. Gives what is heard of it."""
     ranks, decoder = trainer.ranks, trainer.decoder
-    prepared = [_tensors(batch, trainer.run.steps.middle_weight, ranks.device) for batch in batches]
-    whole = ranks.total(sum(float(weights.sum()) for _, _, weights, _ in prepared))
+    prepared = [_tensors(batch, trainer.run.steps, ranks.device) for batch in batches]
+    whole = ranks.total(sum(float(weights.sum()) for _, _, weights, _, _ in prepared))
     sums = np.zeros(5)
-    for tokens, targets, weights, middle in prepared:
+    for tokens, targets, weights, middle, here in prepared:
         with torch.autocast(ranks.device.partition(":")[0], torch.bfloat16):
             hidden = decoder.hidden(tokens)
         hidden = hidden.reshape(-1, hidden.shape[-1]).bfloat16()
-        total, each = loss(hidden, decoder.embed.weight, targets, weights / whole, trainer.kernels)
+        kept = _kept(trainer.base, tokens, here)
+        total, each = loss(hidden, decoder.embed.weight, targets, weights / whole, trainer.kernels, kept)
         total.backward()
         text = (weights > 0) & ~middle
         nats = (each * text).sum(), text.sum(), (each * middle).sum(), middle.sum()
@@ -165,12 +169,30 @@ def _learn(trainer: _Trainer, batches: list[Batch]) -> Heard:
     return tuple(ranks.total(one) for one in sums.tolist())
 
 
-def _tensors(batch: Batch, middle_weight: float, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _still(run: Run, weights: Mapping[str, Any], device: str) -> Decoder:
+    found = Decoder(run.shape)
+    found.load_state_dict({name: torch.tensor(one) for name, one in weights.items()})
+    return found.to(device).requires_grad_(False)
+
+
+def _kept(base: Decoder | None, tokens: Tensor, here: Tensor) -> Kept | None:
+    """What `base` expects in the rows that have positions `here`; nothing of the others."""
+    some = here.view(tokens.shape).any(1)
+    if base is None or not some.any():
+        return None
+    with torch.autocast(tokens.device.type, torch.bfloat16):
+        found = base.hidden(tokens[some]).bfloat16()
+    hidden = found.new_zeros((*tokens.shape, found.shape[-1]))
+    hidden[some] = found
+    return Kept(hidden.flatten(0, 1), base.embed.weight.bfloat16(), here)
+
+
+def _tensors(batch: Batch, steps: StepPlan, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     tokens, classes = (torch.from_numpy(part).to(device) for part in batch)
-    classes = classes.flatten()
+    here, classes = classes.flatten() < 0, classes.flatten().abs()
     middle = classes == 2
-    weights = torch.where(middle, middle_weight, classes)
-    return tokens[:, :-1].contiguous(), tokens[:, 1:].flatten(), weights, middle
+    weights = torch.where(middle, steps.middle_weight, classes) * torch.where(here, steps.kept_weight, 1.0)
+    return tokens[:, :-1].contiguous(), tokens[:, 1:].flatten(), weights, middle, here
 
 
 def _stream(run: Run, data: Path, place: Place, patience: float) -> Iterator[tuple[Batch, Place]]:

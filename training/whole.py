@@ -22,11 +22,13 @@ from training.schedule import Place
 
 RATES = Rates(matrices=0.0012, others=0.0009, momentum=0.95, decay=0.0)
 WARMUP = 20  # steps
+KEPT = 4.0  # by what is learnt: keeping to the base pulls only as far as it has been left
 
 
 def tuned(base: Own, plan: RowPlan, data: Path, work: Path, steps: int, batch: int, rate: float, device: str) -> Path:
-    """Train on every shard of `data`; the checkpoint. rate: what the usual rates are multiplied by.
+    """Train on every shard of `data`, true to the base on rows marked as kept; the checkpoint.
 
+    rate: what the usual rates are multiplied by.
     Raises RuntimeError when somebody stops it.
     """
     rates = Rates(RATES.matrices * rate, RATES.others * rate, RATES.momentum, RATES.decay)
@@ -35,13 +37,14 @@ def tuned(base: Own, plan: RowPlan, data: Path, work: Path, steps: int, batch: i
         seed=0,
         shape=base.manifest.shape,
         rows=plan,
-        steps=StepPlan(batch=batch, accumulate=1, warmup=WARMUP, middle_weight=4.0, checkpoint_minutes=2.0),
+        steps=StepPlan(batch, accumulate=1, warmup=WARMUP, middle_weight=4.0, checkpoint_minutes=2.0, kept_weight=KEPT),
         rates=rates,
     )
     out = work / "checkpoints"
     if not (out / train.LATEST).exists():
         _start(base, run, out / train.LATEST, steps)
-    place = train.train(run, train.Options(data=data, out=out, device=device, compiled=device != "cpu"))
+    options = train.Options(data=data, out=out, device=device, compiled=device != "cpu")
+    place = train.train(run, options, base.weights)
     if not place.is_cooled:
         raise RuntimeError(f"stopped at step {place.step} of {steps}; the same command goes on from there")
     return out / train.LATEST
