@@ -94,6 +94,7 @@ def test_an_engine_fills_a_gap_and_says_what_the_answer_costs(made: Path) -> Non
     engine = Engine.open(made / "base", cache=made / "cache", threads=1)
     gap = Gap("python", "a.py", "def area(r):\n    return ", "r * r", "\n")
     one, again = gaps.filled(engine, [gap, gap])
+    assert gaps.priced(engine, [gap]) == [one]
     engine.close()
     assert one == again and not one.exact and one.characters == 5
     assert 5 < one.nats < 1000  # what random weights make of five bytes
@@ -146,6 +147,26 @@ def test_one_odd_file_is_no_proof_that_a_language_became_worse() -> None:
     pairs = zip(others.gaps, others.after, strict=True)
     after = [Filled(one.exact, 90.0, 10) if gap.path == "c/3" else one for gap, one in pairs]
     assert judgement.judged(trial("python", 10, 8), Trial(others.gaps, others.before, after)).publishes
+
+
+def test_it_goes_as_far_as_no_language_by_others_is_lost() -> None:
+    asked: list[float] = []
+
+    def at(share: float) -> list[Filled]:
+        asked.append(share)
+        return list(together(trial("go", 10, 10 - share), trial("c", 10, 10 + 0.5 * share)).after)
+
+    others = together(trial("go", 10, 10), trial("c", 10, 10))
+    assert judgement.furthest(others.gaps, others.before, at, 0.03) == 0.5  # where C has become 2.5 % dearer
+    assert asked == [0.5, 0.8, 0.65]
+    assert judgement.furthest(others.gaps, others.before, at, 0.001) == judgement.WAYS[-1]
+
+
+def test_the_files_that_choose_the_way_are_no_files_that_judge_it(tmp_path: Path) -> None:
+    team.scripts(tmp_path / "others", 24)
+    files = repositories.parted([team.repository(tmp_path / "team")], [], [tmp_path / "others"], 0.3, 1).judged
+    chosen_by, judged_by = repositories.halves(files, 1)
+    assert chosen_by and judged_by and sorted([*chosen_by, *judged_by], key=files.index) == list(files)
 
 
 def test_integers_of_a_model_of_ours_are_read_back_as_floats(made: Path, tmp_path: Path) -> None:

@@ -130,6 +130,17 @@ def test_code_by_others_that_is_replayed_stays_nearly_as_likely_as_it_was(biling
     assert found.verdict.others["javascript"].cost.value < 0.2  # alone it has become twice as dear
 
 
+def test_untold_it_goes_as_far_as_other_gaps_by_others_allow(bilingual: Path) -> None:
+    said: list[str] = []
+    sought = {"replay": (), "epochs": 2, "rate": 8.0, "count": 20, "target": bilingual / "sought"}
+    found = finetune.finetune(
+        team.order(bilingual, base=bilingual / "both", work=bilingual / "work-alone", publish_anyway=True, **sought),
+        said.append,
+    )
+    (way,) = (line for line in said if "of the way" in line)
+    assert found is not None and int(way.split("%")[0]) < 100  # where all of it is refused
+
+
 def test_a_blend_goes_part_of_the_way_from_the_base_to_where_it_was_tuned_to(made: Path) -> None:
     found = {}
     for blend in (0.0, 0.5, 1.0):

@@ -237,7 +237,12 @@ def _add_finetune(one: argparse.ArgumentParser) -> None:
     add("--method", choices=("full", "lora", "adalora", "freeze"), help="lora, unless told; a model of ours: full")
     add("--epochs", type=int, default=4, help="times that the team's code is read")
     add("--rate", type=float, default=1.0, help="times the usual learning rates")
-    add("--blend", type=float, metavar="SHARE", help="how far a model of ours goes to where it was tuned to; 0.5")
+    add(
+        "--blend",
+        type=float,
+        metavar="SHARE",
+        help="how far a model of ours goes to where it was tuned to; unless told, as far as no language is lost",
+    )
     add("--batch", type=int, default=4096, help="tokens a step")
     add("--held-out", type=float, default=0.15, help="share of the team's files to judge by")
     add("--replay", nargs="*", type=Path, metavar="DIR", help="code by others to learn beside, so as not to forget")

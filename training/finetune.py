@@ -17,6 +17,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +27,7 @@ from model_runtime import importer
 from model_runtime.engine import Engine
 from model_runtime.tokenizer import Tokenizer
 from training import bases, gaps, judgement, repositories, rows
+from training.gaps import Filled, Gap
 from training.judgement import Trial, Verdict
 from training.repositories import Lots
 from training.run import RowPlan
@@ -41,7 +43,6 @@ REPORT = "tuning.json"  # beside the model: what was judged
 _NEEDED = {"own": ("torch",), "foreign": ("torch", "transformers", "peft", "accelerate")}
 _BUCKETS = ((256, 0.45), (512, 0.35), (1024, 0.2))  # as `RowPlan`
 _LEAST_STEPS = 4
-BLEND = 0.5  # there the shipped model has gained as many bits at home as at 1, and lost a quarter as many elsewhere
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Order:
     name: what the model is called. held_out: share of the team's files to judge by. replayed: share of what is
     learnt that is by others. count: gaps of each language by others; five times as many of the team's. epochs: how
     often the team's files are read. rate: what the usual learning rates are multiplied by. batch: tokens a step.
-    blend: for bases of ours, see `whole.exported`; None for `BLEND`. method, quant, launch: for bases of others;
-    launch: a configuration of accelerate, to tune in several processes.
+    blend: for bases of ours, see `whole.exported`; None for `judgement.furthest`. method, quant, launch: for bases of
+    others; launch: a configuration of accelerate, to tune in several processes.
     """
 
     repositories: tuple[Path, ...]
@@ -118,15 +119,19 @@ def finetune(order: Order, say: Callable[[str], None] = print) -> Outcome | None
         if isinstance(ready.base, bases.Foreign):
             _run(order, _job(order, ready, ready.base))
         return None
-    model = order.work / ("model" if order.blend is None else f"model-{order.blend}")
-    if not model.exists():
-        _tune(order, ready, model)
     learnt = gaps.known((*ready.lots.learnt, *ready.lots.replayed))
     own = gaps.drawn(ready.lots.held_out, learnt, 5 * order.count, order.seed)
-    others = gaps.drawn(ready.lots.judged, learnt, order.count, order.seed)
     if not own:
         raise ValueError("what is held out has no gap that is not in what is learnt too; give more code with --repo")
-    mine, theirs = _trials(order, ready.base.directory, model, (own, others))
+    seeks = isinstance(ready.base, bases.Own) and order.blend is None
+    chosen_by, judged_by = repositories.halves(ready.lots.judged, order.seed) if seeks else ((), ready.lots.judged)
+    others = gaps.drawn(judged_by, learnt, order.count, order.seed)
+    if isinstance(ready.base, bases.Foreign):
+        model = _tuned(order, ready, ready.base)
+    else:
+        model = _tuned_part(order, ready, ready.base, gaps.drawn(chosen_by, learnt, 2 * order.count, order.seed), say)
+    before, after = (_each(order, gaps.filled, (own, others), one) for one in (ready.base.directory, model))
+    mine, theirs = (Trial(*one) for one in zip((own, others), before, after, strict=True))
     verdict = judgement.judged(mine, theirs, order.tolerance)
     (model / REPORT).write_bytes(msgspec.json.format(msgspec.json.encode(verdict)) + b"\n")
     say(judgement.table(verdict))
@@ -154,26 +159,45 @@ def prepared(order: Order, say: Callable[[str], None] = print) -> Prepared:
     return Prepared(lots, base, plan, order.work / "rows", steps)
 
 
-def _tune(order: Order, ready: Prepared, model: Path) -> None:
-    """The tuned model, whole or not at all."""
-    base = ready.base
-    if isinstance(base, bases.Foreign):
-        from training import adapters
+def _tuned(order: Order, ready: Prepared, base: bases.Foreign) -> Path:
+    """The tuned model of a checkpoint by others, whole or not at all."""
+    from training import adapters
 
+    model = order.work / "model"
+    if not model.exists():
         job = _job(order, ready, base)
         if not job.moved.exists():
             _run(order, job)
         if not job.out.exists():
             adapters.write(job)
         importer.write(importer.examine(order.work / "merged", name=order.name, quant=order.quant), model)
-        return
+    return model
+
+
+def _tuned_part(
+    order: Order, ready: Prepared, base: bases.Own, chosen_by: Sequence[Gap], say: Callable[[str], None]
+) -> Path:
+    """The model as far from its base as is told, or as these gaps of code by others allow."""
     from training import whole
 
     told = f"{base.manifest.name} tuned on {', '.join(path.resolve().name for path in order.repositories)}"
     latest = whole.tuned(base, ready.plan, ready.data, order.work, ready.steps, order.batch, order.rate, order.device)
-    partial = model.with_name(f"{model.name}.part")
-    whole.exported(base, latest, partial, order.name, told, BLEND if order.blend is None else order.blend)
-    partial.rename(model)
+
+    def at(blend: float) -> Path:
+        model = order.work / f"model-{blend}"
+        if not model.exists():
+            part = model.with_name(f"{model.name}.part")
+            whole.exported(base, latest, part, order.name, told, blend)
+            part.rename(model)
+        return model
+
+    if order.blend is not None:
+        return at(order.blend)
+    priced = partial(_each, order, gaps.priced, [chosen_by])
+    before = priced(base.directory)[0]
+    blend = judgement.furthest(chosen_by, before, lambda share: priced(at(share))[0], order.tolerance)
+    say(f"{blend:.0%} of the way from the base to where it was tuned to, by {len(chosen_by)} other gaps by others")
+    return at(blend)
 
 
 def _job(order: Order, ready: Prepared, base: bases.Foreign) -> adapters.Job:
@@ -294,23 +318,23 @@ def _replayed(lots: Lots, share: float, seed: int) -> list[SourceFile]:
     return taken
 
 
-def _trials(order: Order, before: Path, after: Path, lots: Sequence[Sequence[gaps.Gap]]) -> list[Trial]:
-    found = []
-    for directory in (before, after):
-        engine = Engine.open(directory, cache=order.work / "engine", threads=order.threads)
-        try:
-            found.append([gaps.filled(engine, lot) for lot in lots])
-        finally:
-            engine.close()
-    return [Trial(*one) for one in zip(lots, *found, strict=True)]
+def _each(
+    order: Order, how: Callable[[Engine, Sequence[Gap]], list[Filled]], lots: Sequence[Sequence[Gap]], model: Path
+) -> list[list[Filled]]:
+    """What a model makes of each lot of gaps."""
+    engine = Engine.open(model, cache=order.work / "engine", threads=order.threads)
+    try:
+        return [how(engine, lot) for lot in lots]
+    finally:
+        engine.close()
 
 
 def _publish(model: Path, target: Path) -> None:
     """The model where the library finds it, whole or not at all."""
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(model, partial)
-    os.replace(partial, target)
+    part = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(model, part)
+    os.replace(part, target)
 
 
 def _told(files: Iterable[SourceFile]) -> str:

@@ -1,13 +1,13 @@
-"""The same gaps filled before and after in, whether the model after may be published out. Pure arithmetic.
+"""The same gaps filled before and after in, whether the model after may be published out, and how far to tune it.
 
 A language has become worse when the true answers cost more than before by more than a tolerance and the whole 95 %
 interval says so, or when fewer of them are hit and the whole interval says so. Intervals are made by drawing whole
-files again (bootstrap, Efron 1979): gaps of one file are no independent witnesses.
+files again (bootstrap, Efron 1979): gaps of one file are no independent witnesses. Pure arithmetic.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,6 +17,7 @@ from training.gaps import Filled, Gap
 
 TOLERANCE = 0.02  # share by which the true answers of a language may become dearer
 LEAST = 40  # gaps of a language below which nothing is said about it
+WAYS = (1.0, 0.8, 0.65, 0.5, 0.4, 0.3, 0.2)  # from a base to where it was tuned to
 _DRAWS = 2000
 
 
@@ -84,6 +85,28 @@ def judged(own: Trial, others: Trial, tolerance: float = TOLERANCE, least: int =
             f"code by others has {least} gaps in fewer than two languages: name folders with more with --regression"
         )
     return Verdict(tuple(reasons), {**whole, **mine} if len(mine) > 1 else mine, theirs)
+
+
+def furthest(
+    gaps: Sequence[Gap],
+    before: Sequence[Filled],
+    at: Callable[[float], Sequence[Filled]],
+    tolerance: float = TOLERANCE,
+) -> float:
+    """The largest of `WAYS` at which no language's interval of bits reaches past the tolerance; else the least.
+
+    at: what becomes of the gaps at a share of the way: the further, the dearer, so few shares are asked for.
+    The gate must see other gaps than these: what is judged by that which it was chosen by is flattered.
+    """
+    first, last = 0, len(WAYS) - 1
+    while first < last:
+        middle = (first + last) // 2
+        found = tallies(Trial(gaps, before, at(WAYS[middle])))
+        if all(one.cost.high <= tolerance for one in found.values()):
+            last = middle
+        else:
+            first = middle + 1
+    return WAYS[first]
 
 
 def tallies(trial: Trial, apart: bool = True) -> dict[str, Tally]:

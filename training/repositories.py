@@ -91,6 +91,14 @@ def parted(
     return Lots(learnt, held_out, replayed, judged, dict(sieve.dropped))
 
 
+def halves(files: Iterable[SourceFile], seed: int) -> tuple[list[SourceFile], list[SourceFile]]:
+    """Files parted in two, whole and by chance."""
+    found: tuple[list[SourceFile], list[SourceFile]] = ([], [])
+    for file in files:
+        found[_draw(file, seed + 1) < 0.5].append(file)  # another seed than that by which they were taken
+    return found
+
+
 def read(root: Path) -> Iterator[SourceFile]:
     """The code of a folder, masked. Raises ValueError when it cannot be read."""
     try:
