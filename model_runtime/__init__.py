@@ -27,7 +27,7 @@ and caches. Modules, each of which imports only those above it:
     pool           keys and values of all sequences, in one memory
     providers      what computes: the processor, or a graphics processor
     device_pool    the same as pool, in a device's memory
-    pages          memory in large pages, where a model is large
+    pages          memory in large pages, and memory given back
     onnx_backend   the network in ONNX Runtime
     stretches      one rank's share of it, run from sum to sum
     orders         what ranks are told, and what they answer

@@ -1,4 +1,4 @@
-"""The memory that this process has now, laid in large pages where the system has them. Linux only.
+"""The memory that this process has now: laid in large pages, or given back, where the system can. Linux only.
 
 A token reads all of a model's weights. In pages of 4 kB a good part of that time goes into finding where each page
 lies, and not into reading it. Nothing is moved that is in use by anybody else, and nothing depends on its success.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 _LARGE = 2 << 20  # bytes
@@ -24,6 +25,13 @@ def enlarge() -> threading.Thread | None:
     thread = threading.Thread(target=_collapse, args=(regions,), name="pages", daemon=True)
     thread.start()
     return thread
+
+
+def give_back() -> None:
+    """To the system what nobody uses, of which the C library keeps all that lies between what is in use."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # not glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def own(maps: Path = _MAPS) -> list[tuple[int, int]]:

@@ -16,8 +16,11 @@ from collections.abc import Callable, Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
+from model_runtime import pages
 from model_runtime.lane import Writer
 from model_runtime.service import DRAIN_SECONDS, Identity, Service
+
+TIDY = 60.0  # seconds after which memory that nobody uses is given back: it takes some milliseconds
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +71,7 @@ async def serve(
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     opening = asyncio.create_task(service.lane.open(opener))
     idling = asyncio.create_task(_end_when_idle(service, idle_exit))
+    tidying = asyncio.create_task(_tidy())
     try:
         await asyncio.wait((serving, opening), return_when=asyncio.FIRST_COMPLETED)
         if opening.done():
@@ -79,8 +83,15 @@ async def serve(
     finally:
         service.end()
         idling.cancel()
+        tidying.cancel()
         await asyncio.gather(serving, opening, return_exceptions=True)
         await service.lane.close()
+
+
+async def _tidy() -> None:
+    while True:
+        await asyncio.sleep(TIDY)
+        await asyncio.to_thread(pages.give_back)
 
 
 async def _end_when_idle(service: Service, seconds: float | None) -> None:

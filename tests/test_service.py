@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,6 +18,7 @@ import httpx
 import msgspec
 import pytest
 
+from benchmarks import footprint
 from model_runtime import lane, power, protocol, service, starvation
 from model_runtime.client import Client
 from model_runtime.endpoint import Endpoint
@@ -220,6 +223,21 @@ async def test_a_prefetch_neither_supersedes_nor_is_superseded(path: str) -> Non
         engine.gate.set()
         assert (await first)[1].finish == (await newer)[1].finish == "end"
     assert engine.calls[-1].priority == "prefetch", "who asks for no tokens is in no hurry"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the C library does it on Linux only")
+async def test_memory_that_nobody_uses_is_given_back(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("model_runtime.server.TIDY", 0.1)
+    async with served(path, open_scripted) as client:
+        await client.health()
+        blocks = [bytes(2000) for _ in range(50_000)]
+        full = footprint.resident_mb(os.getpid())
+        kept = blocks[::64]  # between which the others lie
+        del blocks
+        async with asyncio.timeout(PATIENCE):
+            while footprint.resident_mb(os.getpid()) > full - 60:
+                await asyncio.sleep(0.05)
+        assert len(kept) == len(range(0, 50_000, 64))
 
 
 async def test_on_battery_nothing_is_done_ahead(path: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
