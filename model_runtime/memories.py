@@ -8,6 +8,7 @@ process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,9 @@ from model_runtime.ngrams import NGrams
 
 WORKSPACES = 4  # remembered at once of one owner; the one not used for longest is forgotten first
 ALL = 40  # of all owners; nobody's is forgotten for another's, so that one more is not remembered
-TOKENS = 600_000  # of one workspace: about two megabytes of code, and five of memory
+TOKENS = 600_000  # of one workspace: about two megabytes of code, and seven of memory
+
+Tokens = NDArray[np.unsignedinteger[Any]]
 
 
 class Memories:
@@ -25,7 +28,7 @@ class Memories:
     def __init__(self, encode: Callable[[str], Sequence[int]], *, workspaces: int = WORKSPACES, tokens: int = TOKENS):
         self._encode = encode
         self._workspaces, self._tokens = workspaces, tokens
-        self._texts: dict[str, dict[str, NDArray[np.uint32]]] = {}
+        self._texts: dict[str, dict[str, Tokens]] = {}
         self._memories: dict[str, NGrams] = {}
 
     def of(self, workspace: str) -> NGrams | None:
@@ -46,7 +49,7 @@ class Memories:
         for name, text in texts.items():
             known.pop(name, None)
             if text:
-                known[name] = np.array(self._encode(text), np.uint32)
+                known[name] = _array(self._encode(text))
         self._forget_oldest(known)
         for oldest in own[: max(0, len(own) + 1 - self._workspaces)]:
             del self._texts[oldest]
@@ -55,7 +58,7 @@ class Memories:
             self._memories[workspace] = NGrams(known.values(), self._tokens)
         return sum(map(len, known.values()))
 
-    def _forget_oldest(self, known: dict[str, NDArray[np.uint32]]) -> None:
+    def _forget_oldest(self, known: dict[str, Tokens]) -> None:
         over = sum(len(tokens) + 1 for tokens in known.values()) - self._tokens
         for name in list(known):
             if over <= 0:
@@ -66,3 +69,8 @@ class Memories:
 def _owner(workspace: str) -> str:
     owner, slash, _ = workspace.partition("/")
     return owner if slash else ""
+
+
+def _array(tokens: Sequence[int]) -> Tokens:
+    """In as few bytes as hold them: most models have less than 65,536 words."""
+    return np.array(tokens, np.min_scalar_type(max(tokens, default=0)))

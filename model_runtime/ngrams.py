@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import mul
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -74,7 +75,7 @@ def weight(trust: Trust, continuation: Continuation, sure: float) -> float:
 class NGrams:
     """An immutable memory; 8 bytes a token while held, about 40 while built."""
 
-    def __init__(self, streams: Iterable[Sequence[int] | NDArray[np.uint32]], limit: int) -> None:
+    def __init__(self, streams: Iterable[Sequence[int] | NDArray[np.unsignedinteger[Any]]], limit: int) -> None:
         """Keeps the first `limit` tokens of the streams, in their order."""
         parts: list[NDArray[np.uint32]] = []
         room = limit
