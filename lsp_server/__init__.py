@@ -26,6 +26,7 @@ those above it:
     desk          what outlives a request
     completion    the pipeline
     requests      those being answered: the newest wins
+    tasks         work that goes on by itself
     ahead         what makes the next key quick
     pause         when there is time for it
     traces        how much of an accepted text is still there
@@ -35,6 +36,10 @@ those above it:
     standing      what a status bar shows
     transport     bytes on a pipe ↔ whole messages
     wire          the protocol's types ↔ ours, and what pygls gets wrong mended
+    documents     an edit, told to everything that goes by the text
+    telling       the state and the times, told to an editor that wants them
+    answering     a request → the texts that are shown
+    parts         all of these, put together for one editor
     server        the protocol's handlers
 
 Start with `server.run(connect, indexing)`; `connect` is awaited for a `link.Service`.

@@ -1,4 +1,4 @@
-"""The protocol's handlers in, the pipeline's answers out: who is told what, when, and what supersedes what.
+"""What the editor says in, what our parts make of it out: the protocol's handlers, in its types.
 
 Everything runs on one event loop; stdin has a thread of its own. The composition root hands in how to reach a
 service and where to find related code; this package starts neither.
@@ -11,9 +11,8 @@ import contextlib
 import gc
 import os
 import sys
-import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -21,30 +20,16 @@ import msgspec
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from lsp_server import ahead, standing, wire
-from lsp_server import desk as desks
-from lsp_server.acceptance import Acceptance
-from lsp_server.completion import Answer, complete, without_cover
-from lsp_server.context import Contexts
-from lsp_server.desk import Desk
-from lsp_server.document import Position, ending
+from lsp_server import ahead, wire
+from lsp_server.answering import Asked
 from lsp_server.indexing import Indexing
-from lsp_server.keeping import Keeping
-from lsp_server.link import Connect, Link
-from lsp_server.options import SECTION, Settings, resolve
-from lsp_server.pause import CURSOR_REST, Pause
-from lsp_server.requests import SUPERSEDED, Kind, Requests
-from lsp_server.session import Session, Snapshot
-from lsp_server.teaching import Teaching
-from lsp_server.timing import answered, measure
+from lsp_server.link import Connect
+from lsp_server.options import SECTION, Settings
+from lsp_server.parts import Parts
+from lsp_server.requests import Kind
 from lsp_server.transport import Reader, Writer
-from model_runtime.errors import LacunaRuntimeError
-from retrieval.errors import RetrievalError
 
-THINKING = 0.150  # seconds after which a request that waits is shown to wait
 LAST_WORDS = 2.0  # seconds for what is under way when the pipe has ended
-
-UNKNOWN = Answer(None, "skip", "the document is not open, or an edit of it was lost")
 
 
 class Server(LanguageServer):
@@ -57,137 +42,60 @@ class Server(LanguageServer):
     ) -> None:
         super().__init__("lacuna", version, protocol_cls=wire.LacunaProtocol, max_workers=1)
         self.protocol.host = self
-        self.session = Session(base)
-        self.link = Link(connect, self._link_changed)
-        self.desk = Desk(self.link, Contexts(None if indexing is None else indexing.find))
-        self._keeping = Keeping(journal, self.desk, lambda: self.session.settings, self._warn)
-        self.acceptance = Acceptance(self._keeping.keep, self._lines_of, asyncio.get_running_loop().call_later)
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._indexing = indexing
-        if indexing is not None:
-            teaching = Teaching(self.link, self.session.writing)
-            indexing.changed = self._tell_status
-            indexing.counts = self.link.count
-            indexing.recited = lambda root, texts: self._begin(teaching.teach(root, texts))
-            self.link.opened = indexing.recite
-        self._base = base
+        self.parts = Parts(connect, indexing, journal, base, self)
         self._initial: object = None
-        self._habits = wire.Habits()
-        self._requests = Requests()
-        self._pause = Pause(self.session, self.desk, indexing, self._spawn)
-        self._answered: dict[int | str, tuple[Answer, Snapshot, float]] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._told: set[str] = set()
-        self._status: standing.State = {}
         _register(self)
 
     # What the editor asks
 
-    async def answer(
-        self,
-        uri: str,
-        at: Position,
-        kind: Kind,
-        *,
-        by_hand: bool = False,
-        chosen: tuple[Position, Position, str] | None = None,
-    ) -> tuple[Answer, Snapshot | None]:
-        """The answer to a request, and the snapshot it is for. chosen: what the editor's menu would insert first."""
-        received, identifier = self.protocol.arrived, self.protocol.msg_id
-        assert identifier is not None
-        self._pause.stir()
-        snapshot = self.session.snapshot(uri, at, by_hand=by_hand)
-        if snapshot is None:
-            return UNKNOWN, None
-        self.acceptance.looked(uri, snapshot.cursor)
-        if by_hand:
-            self.link.forgive()
-        waiting = asyncio.get_running_loop().call_later(THINKING, self._tell_status)
-        try:
-            asked = snapshot if chosen is None else self.session.chosen(snapshot, *chosen)
-            answer = await self._requests.answer(identifier, uri, kind, complete(asked, self.desk, received))
-        except asyncio.CancelledError:
-            if self.session.version(uri) == snapshot.version:
-                self.desk.stop()  # nobody typed on, so nobody wants the rest of it either
-            raise
-        finally:
-            waiting.cancel()
-        if self.session.settings.timings or self._keeping.wanted:
-            self._answered[identifier] = (answer, snapshot, received)
-        if answer is not SUPERSEDED:
-            self._pause.rest(uri, at)
-        self._tell_status()
-        return answer, snapshot
-
     async def inline_completion(self, params: types.InlineCompletionParams) -> list[types.InlineCompletionItem]:
         """Ghost text."""
         by_hand = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
-        at = wire.position(params.position)
         chosen = wire.chosen(params)
-        answer, snapshot = await self.answer(params.text_document.uri, at, "inline", by_hand=by_hand, chosen=chosen)
-        if snapshot is not None and not self._habits.covers:
-            answer = without_cover(answer, snapshot)
-        if answer.text is None or snapshot is None:
+        shown = await self.parts.answering.shown(self._asked(params, "inline", by_hand=by_hand, chosen=chosen))
+        if shown is None:
             return []
         if chosen is not None:
-            return self._behind(answer.text, chosen, snapshot, params)
-        text, number = self._shown(answer, snapshot)
-        texts = (text, *(self._ended(one, snapshot) for one in answer.others))
-        return [wire.inline_item(one, number, params.position, answer.replaces) for one in texts]
-
-    def _behind(
-        self,
-        text: str,
-        chosen: tuple[Position, Position, str],
-        snapshot: Snapshot,
-        params: types.InlineCompletionParams,
-    ) -> list[types.InlineCompletionItem]:
-        """A suggestion behind what the editor's menu would insert."""
-        whole = chosen[2] + text
-        line = snapshot.lines[snapshot.cursor.line]
-        typed = line[self.session.place(snapshot.uri, chosen[0]).column : snapshot.cursor.column]
-        if not whole.startswith(typed):  # the menu's item is another word than the one begun
-            return []
-        shown, number = self._shown(Answer(whole[len(typed) :], "model"), snapshot)
-        return [wire.chosen_item(typed + shown, number, params)]
+            return [wire.chosen_item(shown.texts[0], shown.number, params)]
+        return [wire.inline_item(one, shown.number, params.position, shown.replaces) for one in shown.texts]
 
     async def completion(self, params: types.CompletionParams) -> types.CompletionList:
         """The same for editors that have a menu only."""
-        at = wire.position(params.position)
-        answer, snapshot = await self.answer(params.text_document.uri, at, "menu")
-        if answer.text is None or snapshot is None:
+        shown = await self.parts.answering.shown(self._asked(params, "menu"))
+        if shown is None:
             return types.CompletionList(is_incomplete=True, items=[])
-        text, number = self._shown(answer, snapshot)
-        start = self.session.position(snapshot.uri, wire.word_start(snapshot))
-        item = wire.menu_item(text, number, snapshot, params.position, start, answer.replaces)
+        snapshot = shown.snapshot
+        start = self.parts.session.position(snapshot.uri, wire.word_start(snapshot))
+        item = wire.menu_item(shown.texts[0], shown.number, snapshot, params.position, start, shown.replaces)
         return types.CompletionList(is_incomplete=True, items=[item])
 
-    def _shown(self, answer: Answer, snapshot: Snapshot) -> tuple[str, int]:
-        """What goes to the screen, and the number of the suggestion."""
-        assert answer.text is not None
-        texts = (answer.text, *answer.others)
-        number = self.acceptance.show(snapshot, texts, covered=answer.replaces, evidence=answer.signs)
-        return self._ended(answer.text, snapshot), number
+    async def context(self, params: Any) -> list[Any]:
+        """What the model is given from elsewhere at a place: snippets with `path` and `text`."""
+        found = wire.cursor(params)
+        snapshot = None if found is None else self.parts.session.snapshot(*found)
+        return [] if snapshot is None else msgspec.to_builtins(await ahead.given(snapshot, self.parts.desk))
 
-    def _ended(self, text: str, snapshot: Snapshot) -> str:
-        """The text with the line endings that the editor wants."""
-        wanted = "\n" if self._habits.newlines else ending(snapshot.lines, snapshot.cursor.line)
-        return text.replace("\n", wanted)
+    def _asked(self, params: types.InlineCompletionParams | types.CompletionParams, kind: Kind, **more: Any) -> Asked:
+        identifier = self.protocol.msg_id
+        assert identifier is not None
+        uri, at = params.text_document.uri, wire.position(params.position)
+        return Asked(identifier, self.protocol.arrived, uri, at, kind, **more)
 
     # What the editor tells
 
     def initialize(self, params: types.InitializeParams) -> None:
         """The first message: settings, folders, encoding."""
         self._initial = params.initialization_options
-        self._habits = wire.habits(params.client_info)
-        self.session.encoding = wire.encoding(self.workspace.position_encoding)
+        self.parts.answering.habits = wire.habits(params.client_info)
+        self.parts.session.encoding = wire.encoding(self.workspace.position_encoding)
         folders = [folder.uri for folder in params.workspace_folders or ()]
         for uri in folders or ([params.root_uri] if params.root_uri else []):
-            self.session.add_folder(uri)
-        self._configure(self._initial)
+            self.parts.session.add_folder(uri)
+        self.parts.configure(self._initial)
         document = params.capabilities.text_document
         has_ghosts = document is not None and document.inline_completion is not None
-        wanted = self.session.settings.completion
+        wanted = self.parts.session.settings.completion
         if wanted or (wanted is None and not has_ghosts):
             _register_menu(self)
 
@@ -196,100 +104,61 @@ class Server(LanguageServer):
         workspace = self.client_capabilities.workspace
         watched = None if workspace is None else workspace.did_change_watched_files
         tells = watched is not None and bool(watched.dynamic_registration)
-        if self._indexing is not None:
-            self._indexing.watch = not tells
-        self._spawn(self._warm())
+        is_told = self.parts.watch(disk=not tells)
+        self.parts.tasks.spawn(self.parts.warm())
         if workspace is None:
             return
         wishes = []
         changed = workspace.did_change_configuration
         if changed is not None and changed.dynamic_registration:
             wishes.append(types.Registration("configuration", types.WORKSPACE_DID_CHANGE_CONFIGURATION))
-        if self._indexing is not None and tells:
+        if is_told and tells:
             everything = types.DidChangeWatchedFilesRegistrationOptions([types.FileSystemWatcher("**/*")])
             wishes.append(types.Registration("files", types.WORKSPACE_DID_CHANGE_WATCHED_FILES, everything))
         if wishes:
-            self._spawn(self._wish(wishes))
+            self.parts.tasks.spawn(self._wish(wishes))
         await self._pull()
 
     async def configured(self, params: types.DidChangeConfigurationParams) -> None:
         """The configuration changed: ask for it where the editor can be asked, else take what it sent."""
         sent = params.settings
         if not await self._pull() and isinstance(sent, dict) and SECTION in sent:
-            self._configure(self._initial, sent[SECTION])
+            self.parts.configure(self._initial, sent[SECTION])
 
     def opened(self, params: types.DidOpenTextDocumentParams) -> None:
-        """A document is shown: what is related to it is looked for already."""
+        """A document is shown."""
         document = params.text_document
-        self.session.open(document.uri, document.language_id, document.version, document.text)
-        desks.closed(document.uri, self.desk)
-        snapshot = self.session.snapshot(document.uri, Position(0, 0))
-        if snapshot is not None:
-            self._spawn(ahead.look(snapshot, self.desk))
+        self.parts.documents.opened(document.uri, document.language_id, document.version, document.text)
 
     def changed(self, params: types.DidChangeTextDocumentParams) -> None:
-        """A document was edited: who waits for an answer about it is told there is none."""
-        uri, version = params.text_document.uri, params.text_document.version
-        self._pause.stir()
-        self._requests.supersede(lambda one: one.uri == uri)
-        changes = self.session.change(uri, version, wire.edits(params))
-        if changes:
-            self.acceptance.edited(uri, changes, self.session.lines(uri))
-        for change in changes:
-            desks.edited(uri, change, self.session.lines(uri), self.desk)
-        if changes:
-            self._pause.rest(uri, self.session.position(uri, changes[-1].end))
+        """A document was edited."""
+        self.parts.documents.changed(params.text_document.uri, params.text_document.version, wire.edits(params))
 
     def closed(self, params: types.DidCloseTextDocumentParams) -> None:
         """A document is no longer shown."""
-        uri = params.text_document.uri
-        self._requests.supersede(lambda one: one.uri == uri)
-        snapshot = self.session.snapshot(uri, Position(0, 0))
-        self.acceptance.closed(uri)
-        self.session.close(uri)
-        desks.closed(uri, self.desk)
-        self._pause.forget(uri)
-        if self._indexing is not None and snapshot is not None:
-            self._indexing.closed(snapshot.root, snapshot.path)
-
-    def touched(self, uri: str) -> None:
-        """A file changed on disk."""
-        if self._indexing is not None:
-            self._indexing.touched(*self.session.locate(uri))
+        self.parts.documents.closed(params.text_document.uri)
 
     def moved(self, params: Any) -> None:
-        """The cursor went somewhere: its place is prepared if it stays there."""
+        """The cursor went somewhere."""
         found = wire.cursor(params)
-        snapshot = None if found is None else self.session.snapshot(*found)
-        if found is not None and snapshot is not None:
-            self.session.moved(snapshot.uri, **wire.state(params))
-            self.acceptance.looked(snapshot.uri, snapshot.cursor)
-            self._pause.rest(*found, CURSOR_REST)
-
-    async def context(self, params: Any) -> list[Any]:
-        """What the model is given from elsewhere at a place: snippets with `path` and `text`."""
-        found = wire.cursor(params)
-        snapshot = None if found is None else self.session.snapshot(*found)
-        return [] if snapshot is None else msgspec.to_builtins(await ahead.given(snapshot, self.desk))
+        if found is not None:
+            self.parts.documents.moved(*found, wire.state(params))
 
     def accepted(self, *arguments: Any) -> None:
         """The editor ran an item's command."""
         if arguments and isinstance(arguments[0], int):
-            self.acceptance.accept(arguments[0])
+            self.parts.acceptance.accept(arguments[0])
 
     def snooze(self, *arguments: Any) -> None:
         """Be quiet for so many minutes, unless asked by hand; 0 or nothing wakes up."""
         minutes = arguments[0] if arguments and isinstance(arguments[0], int | float) else 0
-        self.session.snooze(60.0 * max(0, minutes))
-        asyncio.get_running_loop().call_later(60.0 * max(0, minutes), self._tell_status)
-        self._tell_status()
+        self.parts.snooze(60.0 * max(0, minutes))
 
     def missed(self, method: str, uri: str | None) -> None:
         """A notification could not be read. If it was an edit, the text is not known any more."""
         if method == types.TEXT_DOCUMENT_DID_CHANGE and uri is not None:
-            self.session.distrust(uri)
-            self._requests.supersede(lambda one: one.uri == uri)
-            self._warn(
+            self.parts.documents.distrusted(uri)
+            self.parts.warn(
                 "Lacuna could not read an edit and is quiet in this file; close and open it again, and report this"
             )
         else:
@@ -297,22 +166,20 @@ class Server(LanguageServer):
 
     def replied(self, identifier: int | str) -> None:
         """The answer to a request has been written."""
-        found = self._answered.pop(identifier, None)
-        if found is not None:
-            self._spawn(self._tell_timing(identifier, *found, written=time.monotonic()))
+        self.parts.telling.replied(identifier)
 
     def shut(self) -> None:
         """The editor is about to leave: nobody waits any longer."""
-        self._requests.supersede(lambda one: True)
+        self.parts.requests.supersede(lambda one: True)
 
     def left(self) -> None:
         """The editor said exit."""
         self.shut()
-        self._spawn(self._finish())
+        self.parts.tasks.spawn(self._finish())
 
     def ended(self) -> None:
         """The pipe ended: whoever was asked something still answers it."""
-        self._spawn(self._finish())
+        self.parts.tasks.spawn(self._finish())
 
     # What is said to the editor
 
@@ -322,56 +189,19 @@ class Server(LanguageServer):
         place = f" at {PurePath(where[-1].filename).name}:{where[-1].lineno}" if where else ""
         self._log(f"{type(error).__name__}{place}: please report this", types.MessageType.Error)
 
-    def _link_changed(self) -> None:
-        if self.link.problem is not None:
-            self._show(f"Lacuna: {self.link.problem}", types.MessageType.Error)
-        elif self.link.notice is not None:
-            self._warn(f"Lacuna: {self.link.notice}")
-        self._tell_status()
+    def show(self, message: str, *, severe: bool) -> None:
+        """A message to the user."""
+        kind = types.MessageType.Error if severe else types.MessageType.Warning
+        self.window_show_message(types.ShowMessageParams(kind, message))
 
-    def _show(self, message: str, kind: types.MessageType) -> None:
-        """A message to the user, once."""
-        if message not in self._told:
-            self._told.add(message)
-            self.window_show_message(types.ShowMessageParams(kind, message))
-
-    def _warn(self, message: str) -> None:
-        self._show(message, types.MessageType.Warning)
+    def notify(self, method: str, params: object) -> None:
+        """A notification of ours."""
+        self.protocol.notify(method, params)
 
     def _log(self, message: str, kind: types.MessageType = types.MessageType.Warning) -> None:
         self.window_log_message(types.LogMessageParams(kind, f"Lacuna: {message}"))
 
-    def _tell_status(self) -> None:
-        """The state for a status bar, when it is another one, to an editor that wants it."""
-        status = standing.state(self.session, self.link, self._indexing, thinking=bool(self._requests))
-        if self.session.settings.status and status != self._status:
-            self._status = status
-            self.protocol.notify(wire.STATUS, status)
-
-    async def _tell_timing(
-        self, identifier: int | str, answer: Answer, snapshot: Snapshot, received: float, *, written: float
-    ) -> None:
-        if answer.source == "model" and answer.generation is not None:
-            await answer.generation.over()
-        timing = measure(answer, identifier=identifier, version=snapshot.version, received=received, written=written)
-        if self.session.settings.timings:
-            self.protocol.notify(wire.TIMING, msgspec.to_builtins(timing))
-        if answer is not SUPERSEDED:
-            self._keeping.keep(answered(timing, snapshot.language))
-
-    def _lines_of(self, uri: str) -> tuple[str, ...] | None:
-        return self.session.lines(uri) if self.session.is_open(uri) else None
-
-    # What goes on by itself
-
-    def _configure(self, *layers: object) -> None:
-        settings, problems = resolve(*layers, base=self._base)
-        kept, self.session.settings = self._keeping.wanted, settings
-        if self._keeping.wanted != kept:
-            self._spawn(self._keeping.calibrate())
-        for problem in problems:
-            self._warn(f"Lacuna: {problem}")
-        self._tell_status()
+    # What it is asked
 
     async def _pull(self) -> bool:
         """Ask the editor for its configuration. False when it cannot be asked."""
@@ -381,58 +211,23 @@ class Server(LanguageServer):
         items = types.ConfigurationParams([types.ConfigurationItem(section=SECTION)])
         with contextlib.suppress(Exception):  # an editor that promises and then refuses keeps the defaults
             found = await self.workspace_configuration_async(items)
-            self._configure(self._initial, *found[:1])
+            self.parts.configure(self._initial, *found[:1])
         return True
 
     async def _wish(self, wishes: list[types.Registration]) -> None:
         with contextlib.suppress(Exception):  # an editor that promises and then refuses tells of less, no more
             await self.client_register_capability_async(types.RegistrationParams(wishes))
 
-    async def _warm(self) -> None:
-        with contextlib.suppress(LacunaRuntimeError):  # the link tells of its problem itself
-            await self.link.open()
-        self._tell_status()
-        if self._indexing is not None and self.session.settings.retrieval:
-            for root in list(self.session.folders.values()):
-                with contextlib.suppress(RetrievalError):  # the next question will meet it
-                    await self._indexing.start(root)
-
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        self._spawn(work)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ran)
-        return task
-
-    def _ran(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self.failed(error)
+    # How it ends
 
     async def _finish(self) -> None:
-        await self._requests.settled(LAST_WORDS)
+        await self.parts.requests.settled(LAST_WORDS)
         if not self.finished.done():
             self.finished.set_result(0 if self.protocol.orderly else 1)
 
     def start_tcp(self, host: str, port: int) -> None:
         """Not offered: pygls would give all its clients one writer and end with the first of them."""
         raise NotImplementedError("a server serves one editor, on stdin and stdout")
-
-    async def close(self) -> None:
-        """Give everything back."""
-        self._pause.stir()
-        self.acceptance.closed()
-        self._keeping.close()
-        self.desk.stop()
-        self.desk.contexts.close()
-        self.desk.soundness.close()
-        for task in self._tasks:
-            task.cancel()
-        await self.link.close()
-        if self._indexing is not None:
-            await self._indexing.close()
 
 
 def run(connect: Connect, indexing: Indexing | None = None, *, journal: Path | None = None, version: str = "0") -> int:
@@ -456,7 +251,7 @@ def run(connect: Connect, indexing: Indexing | None = None, *, journal: Path | N
 async def _serve(make: Callable[[], Server], output: Any) -> int:
     loop = asyncio.get_running_loop()
     server = make()
-    server.desk.soundness.start()
+    server.parts.desk.soundness.start()
     server.protocol.rehearse()
     loop.set_exception_handler(lambda _, context: server.failed(context.get("exception") or RuntimeError()))
     server.protocol.set_writer(Writer(output, server.ended))
@@ -466,7 +261,7 @@ async def _serve(make: Callable[[], Server], output: Any) -> int:
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
-                await server.close()
+                await server.parts.close()
 
 
 def _register(server: Server) -> None:
@@ -495,18 +290,18 @@ def _register(server: Server) -> None:
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def watched(params: types.DidChangeWatchedFilesParams) -> None:
         for change in params.changes:
-            server.touched(change.uri)
+            server.parts.documents.touched(change.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_SAVE)
     def saved(params: types.DidSaveTextDocumentParams) -> None:
-        server.touched(params.text_document.uri)
+        server.parts.documents.touched(params.text_document.uri)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     def folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
         for folder in params.event.removed:
-            server.session.remove_folder(folder.uri)
+            server.parts.session.remove_folder(folder.uri)
         for folder in params.event.added:
-            server.session.add_folder(folder.uri)
+            server.parts.session.add_folder(folder.uri)
 
     @server.feature(wire.CURSOR)
     def moved(params: Any) -> None:

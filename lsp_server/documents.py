@@ -1,0 +1,85 @@
+"""What is done in the editor to a document in, everything that goes by its text told of it.
+
+Whoever waits for an answer about a text that is another now is told there is none. Ignores what is asked about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lsp_server import ahead
+from lsp_server import desk as desks
+from lsp_server.acceptance import Acceptance
+from lsp_server.desk import Desk
+from lsp_server.document import Position
+from lsp_server.indexing import Indexing
+from lsp_server.pause import CURSOR_REST, Pause
+from lsp_server.requests import Requests
+from lsp_server.session import Edit, Session
+from lsp_server.tasks import Tasks
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Those that are open, as everybody knows them."""
+
+    session: Session
+    desk: Desk
+    acceptance: Acceptance
+    requests: Requests
+    pause: Pause
+    indexing: Indexing | None
+    tasks: Tasks
+
+    def opened(self, uri: str, language: str, version: int, text: str) -> None:
+        """A document is shown: what is related to it is looked for already."""
+        self.session.open(uri, language, version, text)
+        desks.closed(uri, self.desk)
+        snapshot = self.session.snapshot(uri, Position(0, 0))
+        if snapshot is not None:
+            self.tasks.spawn(ahead.look(snapshot, self.desk))
+
+    def changed(self, uri: str, version: int, edits: Sequence[Edit]) -> None:
+        """A document was edited."""
+        self.pause.stir()
+        self._supersede(uri)
+        changes = self.session.change(uri, version, edits)
+        if changes:
+            self.acceptance.edited(uri, changes, self.session.lines(uri))
+        for change in changes:
+            desks.edited(uri, change, self.session.lines(uri), self.desk)
+        if changes:
+            self.pause.rest(uri, self.session.position(uri, changes[-1].end))
+
+    def distrusted(self, uri: str) -> None:
+        """An edit of it could not be read: the text is not known any more."""
+        self.session.distrust(uri)
+        self._supersede(uri)
+
+    def closed(self, uri: str) -> None:
+        """A document is no longer shown."""
+        self._supersede(uri)
+        snapshot = self.session.snapshot(uri, Position(0, 0))
+        self.acceptance.closed(uri)
+        self.session.close(uri)
+        desks.closed(uri, self.desk)
+        self.pause.forget(uri)
+        if self.indexing is not None and snapshot is not None:
+            self.indexing.closed(snapshot.root, snapshot.path)
+
+    def touched(self, uri: str) -> None:
+        """A file changed on disk."""
+        if self.indexing is not None:
+            self.indexing.touched(*self.session.locate(uri))
+
+    def moved(self, uri: str, at: Position, state: Mapping[str, bool]) -> None:
+        """The cursor went somewhere: its place is prepared if it stays there. state: as `Session.moved` has it."""
+        snapshot = self.session.snapshot(uri, at)
+        if snapshot is not None:
+            self.session.moved(uri, **state)
+            self.acceptance.looked(uri, snapshot.cursor)
+            self.pause.rest(uri, at, CURSOR_REST)
+
+    def _supersede(self, uri: str) -> None:
+        self.requests.supersede(lambda one: one.uri == uri)
