@@ -184,7 +184,7 @@ def _ends(directory: Path, config: Configuration, path: Path, found: Tokenizer) 
     """What the model ends a text with, as its configurations say."""
     told = [config.get("eos_token_id"), _json(directory / "generation_config.json").get("eos_token_id")]
     ids = [one for value in told for one in (value if isinstance(value, list) else [value]) if isinstance(one, int)]
-    texts = [found.id_to_token(one) if one >= 0 else None for one in dict.fromkeys(ids)]
+    texts = [found.id_to_token(one) if 0 <= one < 1 << 32 else None for one in dict.fromkeys(ids)]
     if None in texts:
         raise TokenizerError(
             f"{path} has no token {ids[texts.index(None)]}, with which config.json ends a text; "

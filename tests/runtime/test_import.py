@@ -401,6 +401,7 @@ UP = "model.layers.1.mlp.up_proj.weight"
             config(eos_token_id=271),
             r"tokenizer\.json has no token 271, with which config\.json ends a text; the two belong",
         ),
+        (config(eos_token_id=10**12), r"tokenizer\.json has no token 1000000000000, with which"),
     ],
 )
 def test_a_harmed_checkpoint_names_the_file_and_the_cure(
