@@ -235,7 +235,7 @@ def _add_finetune(one: argparse.ArgumentParser) -> None:
     add("--base", type=Path, default=manifest.embedded(), metavar="DIR", help="a model of ours, or a checkpoint")
     add("--name", default="tuned", help="what the model is called in the library")
     add("--method", choices=("full", "lora", "adalora", "freeze"), help="lora, unless told; a model of ours: full")
-    add("--epochs", type=int, default=4, help="times that the team's code is read")
+    add("--epochs", type=int, default=3, help="times that the team's code is read")
     add("--rate", type=float, default=1.0, help="times the usual learning rates")
     add(
         "--blend",
@@ -243,10 +243,10 @@ def _add_finetune(one: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="how far a model of ours goes to where it was tuned to; unless told, as far as no language is lost",
     )
-    add("--batch", type=int, default=4096, help="tokens a step")
+    add("--batch", type=int, default=2048, help="tokens a step")
     add("--held-out", type=float, default=0.15, help="share of the team's files to judge by")
     add("--replay", nargs="*", type=Path, metavar="DIR", help="code by others to learn beside, so as not to forget")
-    add("--replayed", type=float, default=0.25, metavar="SHARE", help="how much of what is learnt that is")
+    add("--replayed", type=float, default=0.5, metavar="SHARE", help="how much of what is learnt that is")
     add("--regression", nargs="+", type=Path, metavar="DIR", help="code by others to judge by, in many languages")
     add(
         "--gaps",

@@ -67,13 +67,13 @@ class Order:
     method: Method | None = None
     quant: importer.Quant = "int8"
     held_out: float = 0.15
-    replayed: float = 0.25
+    replayed: float = 0.5
     count: int = 100
     tolerance: float = judgement.TOLERANCE
-    epochs: int = 4
+    epochs: int = 3
     rate: float = 1.0
     blend: float | None = None
-    batch: int = 4096
+    batch: int = 2048
     seed: int = 1
     threads: int | None = None
     device: str = "cpu"
