@@ -15,13 +15,12 @@ from functools import partial
 
 import msgspec
 
+from lsp_server import lexis
 from lsp_server.document import Change, Place, content
 from lsp_server.journal import Fate, Kept, Outcome
 from lsp_server.session import Snapshot
 from lsp_server.traces import AFTER, MOST, Trace
 from lsp_server.window import between
-
-_CLOSERS = ")]}>\"'`"
 
 Tell = Callable[[Outcome | Kept], None]
 Later = Callable[[float, Callable[[], None]], object]
@@ -84,7 +83,7 @@ def _typed(shown: Shown, now: str | None, *, at_once: bool) -> tuple[Shown, Fate
     if not now.endswith(shown.right):
         return shown, "dismissed"
     piece = now[len(shown.left) : len(now) - len(shown.right)]
-    for typed in (piece, piece.rstrip(_CLOSERS)):
+    for typed in (piece, piece.rstrip(lexis.AUTOMATIC)):
         texts = tuple(text for text in shown.texts if typed and text.startswith(typed, shown.passed))
         if texts:
             break

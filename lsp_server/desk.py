@@ -32,7 +32,6 @@ AFTER = 1.0  # seconds a generation may go on after its request's deadline, for 
 
 _NEWEST = 0.2  # weight of the newest answer in how long they take
 _FAR = 24  # lines: an edit further below is not somebody typing on
-_CLOSERS = ")]}>'\"`"
 
 
 @dataclass
@@ -213,7 +212,7 @@ def _expected(generation: Generation, change: Change, lines: tuple[str, ...]) ->
     if change.end.line - generation.at.line > _FAR:
         return False
     typed = window.between(lines, generation.at, change.end)
-    return not generation.text or generation.agrees(typed) or generation.agrees(typed.rstrip(_CLOSERS))
+    return not generation.text or generation.agrees(typed) or generation.agrees(typed.rstrip(lexis.AUTOMATIC))
 
 
 def _leaves(seen: Generation, change: Change, lines: tuple[str, ...]) -> bool:
@@ -222,4 +221,4 @@ def _leaves(seen: Generation, change: Change, lines: tuple[str, ...]) -> bool:
         return False
     typed = window.between(lines, seen.at, change.end)
     shown = (seen.shown or "", *seen.offered)
-    return any(one.startswith((typed, typed.rstrip(_CLOSERS))) for one in shown)
+    return any(one.startswith((typed, typed.rstrip(lexis.AUTOMATIC))) for one in shown)

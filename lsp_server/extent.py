@@ -18,8 +18,8 @@ LOOSE = " \t([{<.,=+-*/%&|^~:!?@'\"`\\$#"  # a text that ends with these wants t
 
 _OPENER = re.compile(r"(?:[:{(\[]|=>|->|\b(?:do|then|begin))$")
 _OPENS_HERE = re.compile(r"(?:[:{]|=>|\b(?:do|then|begin))$")  # `f(` asks for arguments, not for a block
-_CLOSING_LINE = re.compile(r"[)\]}]+[;,]?|end\b.*")
 _CLOSERS = re.compile(r"[)\]}]+[;,]?")
+_END = re.compile(r"end\b")
 _DOCSTRING = re.compile(r"[A-Za-z]{0,2}(\"\"\"|''')")
 
 
@@ -129,7 +129,8 @@ def _inside(lines: list[str], frame: Frame, wanted: Plan) -> tuple[list[str], bo
             if below and repeats(here, below):
                 return kept, True
             if indentation(here) <= wanted.floor:
-                closes = indentation(here) == wanted.floor and _CLOSING_LINE.fullmatch(here.strip())
+                end = here.strip()
+                closes = indentation(here) == wanted.floor and (_CLOSERS.fullmatch(end) or _END.match(end))
                 return ([*kept, one] if closes and any(line.strip() for line in kept) else kept), True
         kept.append(one)
         if wanted.until is None and _ends_statement(kept, here):

@@ -17,6 +17,7 @@ Kind = Literal["code", "comment", "string"]
 
 CLOSERS = ")]}"
 QUOTES = "\"'`"
+AUTOMATIC = CLOSERS + ">" + QUOTES  # what an editor puts right of the cursor by itself
 _BRACKET = re.compile(r"[()\[\]{}]")
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 _STRING_PREFIXES = frozenset(["b", "br", "f", "fr", "r", "rb", "rf", "u"])
