@@ -24,6 +24,7 @@ from lsp_server.session import Snapshot
 from lsp_server.suggestion import Suggestion
 from lsp_server.window import Frame
 from model_runtime import manifest
+from model_runtime.manifest import Manifest
 from model_runtime.prompt import Snippet
 from model_runtime.protocol import Chunk, Done, InfillRequest, prompt
 from retrieval import languages
@@ -148,18 +149,16 @@ def in_process(question: Question, settings: Settings) -> Outcome:
 def show_prompt(question: Question, settings: Settings) -> str:
     """The prompt as the model reads it, markers included. Raises ModelError and PromptError."""
     described = manifest.read(settings.model_directory)
-    tokenizer = tokenizer_of(settings)
+    tokenizer = tokenizer_of(settings.model_directory, described)
     names = {tokenizer.special(marker): marker.encode() for marker in described.fim.markers}
     tokens = prompt(question.request, tokenizer, described).tokens
     return b"".join(names.get(token) or tokenizer.token_bytes(token) for token in tokens).decode(errors="replace")
 
 
-def tokenizer_of(settings: Settings) -> Tokenizer:
-    """The model's. Raises ModelError."""
+def tokenizer_of(directory: Path, described: Manifest) -> Tokenizer:
+    """A model's. Raises ModelError."""
     from model_runtime.tokenizer import Tokenizer  # slow to import
 
-    directory = settings.model_directory
-    described = manifest.read(directory)
     return Tokenizer.load(directory, vocab_size=described.shape.vocab_size, split_lines=described.split_lines)
 
 

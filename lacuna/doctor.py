@@ -163,7 +163,7 @@ def _model(settings: Settings) -> str:
 def _tokens(settings: Settings) -> str:
     """Each marker is one token, and one that a user's text cannot spell."""
     found = manifest.read(settings.model_directory)
-    tokenizer = tokenizer_of(settings)
+    tokenizer = tokenizer_of(settings.model_directory, found)
     markers = found.fim.markers
     for marker in markers:
         token = tokenizer.special(marker)

@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from lacuna import settings as configuration
 from lacuna.completion import snapshot_of, tokenizer_of
 from lacuna.position import locate
+from model_runtime import manifest
 
 if TYPE_CHECKING:
     from retrieval.index import Index
@@ -93,7 +94,8 @@ def context(
 
     snapshot = snapshot_of(locate(position))
     frame = window.frame(snapshot, None)
-    count = tokenizer_of(configuration.read()).count
+    directory = configuration.read().model_directory
+    count = tokenizer_of(directory, manifest.read(directory)).count
     own = Contexts(None).known(snapshot, frame)
     assert own is not None
     with _opened(Path(snapshot.root or "."), with_vectors=True) as made:

@@ -83,7 +83,7 @@ def test_the_context_is_what_an_editor_would_be_given(user: Settings, root: Path
     assert (best["path"], best["source"]) == ("shop/models.py", "import")
     assert best["text"].startswith('class Order:\n    """What a customer bought."""\n    def total(self, tax: float)')
     assert "hunter2" not in done.stdout
-    assert best["tokens"] == tokenizer_of(user).count(best["text"])
+    assert best["tokens"] == tokenizer_of(user.model_directory, manifest.read(user.model_directory)).count(best["text"])
 
 
 def test_what_stands_above_the_window_of_a_long_file_is_part_of_the_context(user: Settings, root: Path) -> None:
