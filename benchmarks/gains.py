@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.hidden_lines import KINDS
+from benchmarks.samples import spread
 
 MODEL, RETRIEVAL, MEMORY, BOTH, ORACLE, ALONE = (
     "model",
@@ -87,7 +88,7 @@ def _row(found: Sequence[Record], arm: str) -> Row:
     pairs = [(one.tries[arm], one.tries[MODEL]) for one in found]
     scored = [(mine.nats, alone.nats) for mine, alone in pairs if mine.nats is not None and alone.nats is not None]
     over = [float(one.tries[arm].exact - one.tries[ALONE].exact) for one in found if ALONE in one.tries]
-    times = sorted(one.ms for one in tries)
+    times = spread(one.ms for one in tries)
     return Row(
         n=len(tries),
         exact=statistics.fmean(one.exact for one in tries),
@@ -96,8 +97,8 @@ def _row(found: Sequence[Record], arm: str) -> Row:
         similar=statistics.fmean(one.similar for one in tries),
         nats=statistics.fmean(mine for mine, _ in scored) if scored else None,
         nats_gain=paired([mine - alone for mine, alone in scored]) if scored else None,
-        p50_ms=times[len(times) // 2],
-        p95_ms=times[len(times) * 95 // 100],
+        p50_ms=times["p50"],
+        p95_ms=times["p95"],
     )
 
 

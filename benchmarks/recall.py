@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.samples import spread
 from retrieval import index, search, workspace
 from retrieval.index import Index
 from retrieval.search import Query, Snippet
@@ -221,12 +222,11 @@ def main() -> None:
 
 def _summary(parts: list[dict[str, dict[str, list[float]]]], task: str) -> dict[str, float]:
     ranks = [rank for part in parts for rank in part[task]["ranks"]]
-    times = sorted(ms for part in parts for ms in part[task]["ms"])
+    times = spread(ms for part in parts for ms in part[task]["ms"])
     if not ranks:
         return {"n": 0}
     hits = {f"R@{k}": round(100 * sum(rank < k for rank in ranks) / len(ranks), 1) for k in (1, 5, 10, 40)}
-    median, slow = times[len(times) // 2], times[-1 - len(times) // 100]
-    return {"n": len(ranks), **hits, "p50_ms": round(median, 2), "p99_ms": round(slow, 2)}
+    return {"n": len(ranks), **hits, "p50_ms": times["p50"], "p99_ms": times["p99"]}
 
 
 if __name__ == "__main__":
