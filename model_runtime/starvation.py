@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-LONG = 2.0  # seconds of asking in vain: far more than a key takes, far less than anybody would put up with
+LONG = 0.5  # seconds of asking in vain: some keys; with two, three times as many went without for two
 LEFT = 5.0  # seconds without a request after which a client has left and begins anew
 SOON = 0.25  # seconds after which text comes too late for somebody who types
 _MANY = 4096  # clients remembered before those that left are forgotten
