@@ -22,7 +22,7 @@ from training.schedule import Place
 
 RATES = Rates(matrices=0.0012, others=0.0009, momentum=0.95, decay=0.0)
 WARMUP = 20  # steps
-KEPT = 4.0  # by what is learnt: keeping to the base pulls only as far as it has been left
+KEPT = 2.0  # by what is learnt: keeping to the base pulls only as far as it has been left
 
 
 def tuned(base: Own, plan: RowPlan, data: Path, work: Path, steps: int, batch: int, rate: float, device: str) -> Path:
