@@ -49,7 +49,7 @@ class Backend(Protocol[Store]):
         """As `extend`, in the kernels that are fastest for few; logits [V] after the last token."""
 
     def verify(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
-        """As `step`, for at most 16 tokens; logits [T, V] after each of them."""
+        """As `step`, for at most 16 tokens; logits [T, V] after each of them, good until the next run."""
 
     def steps(self, stores: Sequence[Store], tokens: Sequence[int], starts: Sequence[int], cancel: Cancel) -> Logits:
         """One token of each of several sequences in one run; logits [B, V] in their order, good until the next run."""

@@ -12,6 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model_runtime import candidates, profile
 from model_runtime import manifest as manifests
 from model_runtime.backend import Backend
@@ -243,8 +246,7 @@ class Engine:
         if task.unread <= 1:
             task.unread = 0
             drafter = Drafter(self._chances, self._costs, prompt, task.generation.memory, task.earlier)
-            if task.forced:
-                drafter.expect(self._spellings.fitting(task.forced))
+            drafter.open(self._allowed(task.forced), task.generation.prompt[len(prompt) :])
             task.texts.append(text := Text(0, self._sequence(task), task.slot, prompt[-1], drafter))
             if logits is not None:
                 yield from self._hear(task, text, logits)
@@ -292,13 +294,16 @@ class Engine:
 
     def _hear(self, task: Task[Store], text: Text[Store], logits: Logits) -> Iterator[tuple[Task[Store], Event]]:
         """What the network said goes into the text; perhaps that or the whole task ends with it."""
-        allowed = self._spellings.fitting(text.sequence.forced) if text.sequence.forced else None
-        for token in task.hear(text, logits, self.manifest.trust, allowed):
+        for token in task.hear(text, logits, self.manifest.trust, self._allowed(text.sequence.forced)):
             yield task, token
         if text.sequence.reason is not None and text.index == 0:
             yield from self._fork(task, text)
         if not task.growing:
             yield from self._finish(task, "end")
+
+    def _allowed(self, forced: bytes) -> NDArray[np.int64] | None:
+        """The tokens that a text may go on with that has yet to spell this; None where it may with any."""
+        return self._spellings.fitting(forced) if forced else None
 
     def _fork(self, task: Task[Store], first: Text[Store]) -> Iterator[tuple[Task[Store], Event]]:
         """Begins the further texts, as many as differ and find a slot."""

@@ -8,6 +8,7 @@ processor one session does both. Knows nothing of text.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -69,6 +70,7 @@ class OnnxBackend:
         self._logits = np.zeros((_CHECKED, self.vocab_size), np.float32)
         self._step, self._many = lru_cache(_BOUND)(self._new_step), lru_cache(_BOUND)(self._new_many)
         self._is_silent = all(one.name != "logits" for one in prefill.get_outputs())
+        self._enlarging: threading.Timer | None = None
         self._options = ort.RunOptions()
         self._options.add_run_config_entry("gpu_graph_id", "0")  # the default; left out, each run raises and catches
 
@@ -98,9 +100,11 @@ class OnnxBackend:
             prefill = generate
         else:
             prefill = loaded(derived.prefill(directory, manifest, cache), count)
-        if (directory / graph.DATA).stat().st_size >= _LARGE:
-            pages.enlarge()  # before there are keys and values, whose untouched memory costs nothing
-        return cls(manifest, generate, prefill)
+        is_large = (directory / graph.DATA).stat().st_size >= _LARGE
+        enlarging = pages.enlarge() if is_large else None  # of what there is: untouched keys and values cost nothing
+        backend = cls(manifest, generate, prefill)
+        backend._enlarging = enlarging
+        return backend
 
     @classmethod
     def on_device(
@@ -163,8 +167,7 @@ class OnnxBackend:
     def verify(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
         """See Backend.verify."""
         self._run_many(self._generate, store, tokens, start, cancel, rows=len(tokens))
-        logits: Logits = self._logits[: len(tokens)].copy()
-        return logits
+        return self._logits[: len(tokens)]  # whoever chooses tokens is done with them before the next run
 
     def steps(self, stores: Sequence[Store], tokens: Sequence[int], starts: Sequence[int], cancel: Cancel) -> Logits:
         """See Backend.steps."""
@@ -186,6 +189,8 @@ class OnnxBackend:
 
     def close(self) -> None:
         """Gives memory and threads back; the backend is of no use afterwards."""
+        if self._enlarging is not None:
+            self._enlarging.cancel()
         self._forget_bindings()
         del self._generate, self._prefill
 

@@ -1,11 +1,11 @@
 """Tokens as they are chosen in, drafts of what follows out, where checking one in a single run of the network pays.
 
 There is no draft model. What followed the same tokens before is drafted: in the text itself (prompt lookup, Saxena
-2023), in what was written at the same place a key ago, or in the workspace's memory. The network then says in one run
-what it would have said after each drafted token, and as much of the draft stands as agrees with what is chosen there
-(Leviathan et al. 2023; Chen et al. 2023). A draft is no distribution but one token, so their rule for samples comes to
-this: draw as ever, and go on while what was drawn is what was drafted. Greedy texts stay what they were, and samples
-have the distribution that they had.
+2023), in what was written at the same place a key ago, or in the workspace's memory; and a word that was cut and is
+to be spelled again as it was typed. The network then says in one run what it would have said after each drafted token,
+and as much of the draft stands as agrees with what is chosen there (Leviathan et al. 2023; Chen et al. 2023). A draft
+is no distribution but one token, so their rule for samples comes to this: draw as ever, and go on while what was drawn
+is what was drafted. Greedy texts stay what they were, and samples have the distribution that they had.
 
 How much is drafted follows what was measured: how often drafts after so long a match were right, also those that
 were only thought and not checked, and what a run of so many tokens costs. Drafting goes on while it adds more tokens
@@ -16,13 +16,16 @@ Knows token ids and milliseconds; nothing of networks, slots or clocks.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from model_runtime.ngrams import LONGEST, Continuation, NGrams
 
-Source = Literal["text", "memory"]
+Source = Literal["text", "memory", "typed"]
 
 MOST = 15  # tokens of a draft: a run of 16 is the largest that is measured
 MARGIN = 1.1  # times as many tokens a millisecond must be expected: drafts cost thought, and chances are guesses
@@ -88,22 +91,34 @@ class Drafter:
         self._known = 0
         self._before: Continuation | None = None  # what the memory had said of the last token
         self._drafted: list[Continuation] = []  # what the memory says of the next tokens, if they are those drafted
+        self._first: Continuation | None = None  # what it says of the first, of those allowed
+        self._typed: list[int] = []
 
     @property
     def foreseen(self) -> Continuation | None:
         """What the memory says of the next token, where that was looked up for a draft."""
         return self._drafted[0] if self._drafted else None
 
-    def expect(self, tokens: Container[int]) -> None:
-        """The next token is one of these."""
-        if self._length and self._tokens[self._at] not in tokens:
+    def open(self, allowed: NDArray[np.int64] | None = None, typed: Sequence[int] = ()) -> None:
+        """The text begins; with one of the tokens allowed, if any are said. typed: how what it must spell was typed."""
+        if allowed is not None and self._length and self._tokens[self._at] not in allowed:
             self._length = 0
+        self._typed = list(typed)
+        if self._memory is not None:
+            context = self._tokens[-LONGEST:]
+            known = self._memory.after(context)
+            self._first = known if allowed is None else self._memory.among(allowed, context, known)
+            self._known = self._first.length if self._first is not None else 0
 
     def hear(self, token: int, known: Continuation | None) -> None:
         """A token was chosen. known: what the memory had said of it."""
         goes_on = bool(self._length) and self._tokens[self._at] == token
         if self._length:
             self._chances.note("text", self._length, right=goes_on)
+        if self._typed:
+            self._chances.note("typed", 1, right=self._typed[0] == token)
+            self._typed = self._typed[1:] if self._typed[0] == token else []
+        self._first = None
         self._known, self._before = 0, known
         if known is not None:
             self._chances.note("memory", known.length, right=known.likeliest == token)
@@ -123,12 +138,22 @@ class Drafter:
         costs = self._costs[: room + 1]
         from_text, gain = self._worth("text", self._length, costs)
         from_memory, other = self._worth("memory", self._known, costs)
+        typed, third = worth([self._chances.of("typed", 1)] * len(self._typed), costs)
+        if typed and third > max(gain, other):
+            return self._typed[:typed]
         if from_memory and other > gain:
-            assert self._memory is not None, "what a memory said was heard without one"
-            self._drafted = self._memory.draft(self._tokens[-LONGEST:], from_memory, self._before)
-            return [known.likeliest for known in self._drafted]
+            return self._remembered(from_memory)
         end = self._begin if self._at < self._begin else len(self._tokens)
         return self._tokens[self._at : min(self._at + from_text, end)]
+
+    def _remembered(self, count: int) -> list[int]:
+        assert self._memory is not None, "what a memory said was heard without one"
+        context = self._tokens[-LONGEST:]
+        if self._first is None:
+            self._drafted = self._memory.draft(context, count, self._before)
+            return [known.likeliest for known in self._drafted]
+        first = self._first.likeliest
+        return [first, *(known.likeliest for known in self._memory.draft([*context, first], count - 1))]
 
     def _worth(self, source: Source, length: int, costs: Sequence[float]) -> tuple[int, float]:
         if not length:

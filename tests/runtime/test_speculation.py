@@ -78,12 +78,27 @@ def test_what_was_written_at_the_same_place_goes_before_what_stands_elsewhere() 
     assert drafter.draft(MOST) == []
 
 
-def test_what_does_not_fit_is_not_drafted() -> None:
+def test_a_text_begins_with_what_is_allowed() -> None:
+    memory = NGrams([[5, 6, 7, 8], [5, 6, 9, 10], [5, 6, 9, 10]], 100)
+    for allowed, expected in ((None, [9, 10]), ([9, 4], [9, 10]), ([7, 4], [7, 8]), ([4], [])):
+        drafter = Drafter(Chances(), FLAT, [1, 5, 6], memory)
+        drafter.open(None if allowed is None else np.array(allowed))
+        assert drafter.draft(2) == expected
     drafter = Drafter(Chances(), FLAT, [1, 2, 7, 1, 2])
-    drafter.expect([7, 8])
+    drafter.open(np.array([7, 8]))
     assert drafter.draft(1) == [7]
-    drafter.expect([8, 9])
+    drafter.open(np.array([8, 9]))
     assert drafter.draft(1) == []
+
+
+def test_a_cut_word_is_drafted_as_it_was_typed() -> None:
+    drafter = Drafter(Chances(), FLAT, [1, 2, 3])
+    drafter.open(np.array([5, 6]), typed=[5, 7])
+    assert drafter.draft(MOST) == [5, 7]
+    drafter.hear(5, None)
+    assert drafter.draft(MOST) == [7]
+    drafter.hear(8, None)
+    assert drafter.draft(MOST) == []
 
 
 def test_nothing_is_drafted_after_what_never_stood_there() -> None:
