@@ -21,7 +21,7 @@ from rich.text import Text
 
 from lacuna import report, repository, shelf, tokens
 from lacuna import settings as configuration
-from lacuna.errors import LacunaError, SettingsError
+from lacuna.errors import LacunaError, ServeError, SettingsError
 from lacuna.settings import Settings
 from model_runtime.errors import LacunaRuntimeError
 from retrieval.errors import RetrievalError
@@ -77,7 +77,7 @@ def serve(
         float | None, typer.Option(min=0, metavar="SECONDS", help="End when idle this long; 0 never.")
     ] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Serve on this port; 0 for a free one.")] = None,
-    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    host: Annotated[str | None, typer.Option(help="The address to listen on; 127.0.0.1 unless told.")] = None,
     tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="The certificate, with its chain: PEM.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key: PEM.")] = None,
     tls_client_ca: Annotated[
@@ -97,6 +97,17 @@ def serve(
     with _reporting(ready_descriptor) as ready:
         settings = _settings(model, threads=threads, idle_exit=idle_exit)
         if port is None:
+            _refuse_without_a_port(
+                host=host,
+                tls_cert=tls_cert,
+                tls_key=tls_key,
+                tls_client_ca=tls_client_ca,
+                tokens=kept,
+                audit=audit,
+                insecure_without_tls=without_tls,
+                insecure_without_tokens=without_tokens,
+                memory=memory,
+            )
             from lacuna import resident
 
             resident.run(settings, lock_descriptor=lock_descriptor, ready=_frozen(ready))
@@ -106,7 +117,7 @@ def serve(
 
         kept = kept or tokens.location()
         listens = Port(
-            host,
+            host or "127.0.0.1",
             port,
             tls_cert,
             tls_key,
@@ -201,6 +212,12 @@ def _print_outcome(outcome: Outcome, frame: Frame, rest: str | None) -> None:
 
 def _print_json(value: object) -> None:
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def _refuse_without_a_port(**options: object) -> None:
+    """Raises ServeError where an option of a server's was given: who gave it believes that a port is served."""
+    if given := [name.replace("_", "-") for name, value in options.items() if value]:
+        raise ServeError(f"--{given[0]} is for a server on a port; give --port as well")
 
 
 def _frozen(ready: Callable[..., None]) -> Callable[..., None]:

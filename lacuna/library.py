@@ -83,6 +83,8 @@ def use(directory: Path, environment: Mapping[str, str] = os.environ) -> Path:
 
 def remove(directory: Path, settings: Settings, environment: Mapping[str, str] = os.environ) -> None:
     """Deletes an imported model. Raises ModelNameError for the one that answers and for what was not imported here."""
+    if directory == manifest.embedded():
+        raise ModelNameError("the embedded model is part of this installation and stays; there is nothing to remove")
     if directory not in kept(environment):
         raise ModelNameError(
             f"{directory} is not among the imported models in {folder(environment)}; delete it by hand"

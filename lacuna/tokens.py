@@ -59,7 +59,7 @@ def read(path: Path) -> dict[str, Grant]:
 def create(
     name: Annotated[str, typer.Argument(help="Whose it is; the audit names it.")],
     scope: Annotated[list[str], typer.Option(help="What it may do: complete, metrics.")] = ["complete"],  # noqa: B006
-    days: Annotated[int, typer.Option(min=0, help="Days until it expires; 0 never.")] = DAYS,
+    days: Annotated[int, typer.Option(min=0, max=36_500, help="Days until it expires; 0 never.")] = DAYS,
     rate: Annotated[int, typer.Option(min=0, help="Requests a minute; 0 any.")] = RATE,
     concurrency: Annotated[int, typer.Option(min=0, help="Requests at once; 0 any.")] = CONCURRENCY,
     tokens: Kept = None,

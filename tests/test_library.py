@@ -75,6 +75,11 @@ def test_a_model_is_imported_listed_chosen_verified_and_removed(home: Path, sour
     assert list(directory.parent.iterdir()) == []
 
 
+def test_the_model_that_came_along_is_not_removed(home: Path, said: Any) -> None:
+    code, _, err = said("remove", "embedded")
+    assert code == 1 and "is part of this installation and stays" in err
+
+
 def test_a_model_is_sharded_listed_and_chosen(home: Path, said: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     source = checkpoints.starcoder2().write(home / "starcoder2-tiny")
     assert said("import", source, "--quant", "fp32")[0] == 0

@@ -184,6 +184,20 @@ def test_terms_that_are_not_safe_are_refused_before_anybody_can_connect(
     assert code == 1 and said in complained and len(complained.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "options", [("--host", "127.0.0.1"), ("--tls-cert", "chain.pem"), ("--insecure-without-tls",), ("--memory", "900")]
+)
+def test_what_is_said_of_a_port_needs_one(keeper: Keeper, options: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        isolation.command("serve", *options),
+        env=daemons.environment(keeper.settings),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=daemons.PATIENCE,
+    )
+    assert done.returncode == 1 and "--port" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
 def test_said_in_so_many_words_it_listens_in_the_clear(keeper: Keeper) -> None:
     with keeper.serving("--host", "0.0.0.0", "--insecure-without-tls", "--insecure-without-tokens") as (url, _):
         assert ask(url.replace("0.0.0.0", "127.0.0.1"), None).status_code == 200
@@ -221,6 +235,7 @@ def test_a_command_on_tokens_that_makes_no_sense_is_told(keeper: Keeper) -> None
     for arguments in (("revoke", "nobody"), ("create", "anna", "--scope", "all"), ("create", "a\nb")):
         code, _, complained = keeper.run("token", *arguments)
         assert code == 1 and len(complained.splitlines()) == 1, complained
+    assert keeper.run("token", "create", "anna", "--days", "99999999")[0] == 2
     keeper.tokens.write_text("{")
     assert "restore it" in keeper.run("token", "list")[2]
 
