@@ -36,7 +36,7 @@ Modules, each of which imports only those above it:
     repository  what retrieval and memory of a repository are worth to the model
     index_speed  how fast a tree is read, indexed and searched
     crowd       many people who write functions at once
-    llama_server  llama-cpp-python's own server, with a model of the shipped one's shape
+    llama_server  llama-cpp-python's own server, with the shipped model
     load        what a server is worth to them
     latency     how long each key waits for its answer, and what it costs
     held_out    the packages that no model learnt from

@@ -1,4 +1,4 @@
-"""llama-cpp-python's own server, with a model of the shipped one's shape, vocabulary and about as many bits.
+"""llama-cpp-python's own server, with the shipped model: its weights in about as many bits, its words and its markers.
 
 `llama_peer` writes the model, in the Python that has llama.cpp. Ignores who asks.
 """
@@ -16,10 +16,12 @@ from pathlib import Path
 import httpx
 import msgspec
 
+from benchmarks import grown
 from benchmarks.crowd import Asker
 from benchmarks.opponent import PEER
-from model_runtime import manifest
+from model_runtime import graph, manifest
 from model_runtime.errors import Overloaded, Unreachable
+from model_runtime.manifest import Fim, Shape
 from model_runtime.protocol import InfillRequest
 
 PATIENCE = 60.0  # seconds for it to come up, and for a byte of an answer
@@ -28,13 +30,14 @@ PATIENCE = 60.0  # seconds for it to come up, and for a byte of an answer
 class Theirs:
     """One typist's way to it: a raw prompt whose beginning keeps still from key to key, and a stream."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, fim: Fim) -> None:
+        self._fim = fim
         self._http = httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False)
 
     async def ask(self, request: InfillRequest) -> AsyncIterator[str]:
         """As `crowd.Asker` has it."""
         body = {
-            "prompt": request.suffix + request.prefix + request.typed,
+            "prompt": laid_out(request, self._fim),
             "max_tokens": request.max_tokens,
             "temperature": 0,
             "stop": ["\n"] if request.max_lines == 1 else ["\n\n\n"],
@@ -57,11 +60,18 @@ class Theirs:
         await self._http.aclose()
 
 
+def laid_out(request: InfillRequest, fim: Fim) -> str:
+    """What `model_runtime.prompt` makes of a request without snippets, in words: its server knows no tokens."""
+    assert fim.layout == "spm" and fim.file is not None, "the shipped model's layout"
+    return f"{fim.file}{request.path}\n{fim.suffix}{request.suffix}{fim.prefix}{request.prefix}{request.typed}"
+
+
 @contextlib.contextmanager
 def serving(python: Path, folder: Path, threads: int) -> Iterator[tuple[int, Callable[[int], Asker]]]:
     """The server: its process id, and the way to it. Raises RuntimeError when it does not come up."""
+    described = manifest.read(manifest.embedded())
     model = folder / "model.gguf"
-    _write(python, model, threads)
+    _write(python, model, threads, described.shape)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     arguments = {"model": str(model), "port": str(port), "n_ctx": "2048", "n_threads": str(threads)}
@@ -72,18 +82,21 @@ def serving(python: Path, folder: Path, threads: int) -> Iterator[tuple[int, Cal
     url = f"http://127.0.0.1:{port}"
     try:
         _wait(url, process)
-        yield process.pid, lambda _: Theirs(url)
+        yield process.pid, lambda _: Theirs(url, described.fim)
     finally:
         process.kill()
         process.wait()
 
 
-def _write(python: Path, model: Path, threads: int) -> None:
+def _write(python: Path, model: Path, threads: int, shape: Shape) -> None:
     directory = manifest.embedded()
+    weights = model.parent / "weights"
+    grown.hand(graph.read_weights(directory, shape), weights)
     asked = {
         "path": str(model),
-        "shape": msgspec.to_builtins(manifest.read(directory).shape),
+        "shape": msgspec.to_builtins(shape),
         "tokenizer": json.loads((directory / "tokenizer.json").read_text("utf-8")),
+        "weights": str(weights),
         "threads": threads,
         "length": 512,
         "sequences": 1,

@@ -1,9 +1,8 @@
 """A server under the load of a team: `python -m benchmarks.load --typists 50 --minutes 1 --json`.
 
 Starts `lacuna serve` on a free port of loopback with a token for each typist, or uses --url, or the user's daemon
-(--daemon). With --llama PYTHON the same people write once more in front of llama-cpp-python's own server, with a model
-of the same shape and random weights. The people share the machine with the server, and what they take of it is told as
-well.
+(--daemon). With --llama PYTHON the same people write once more in front of llama-cpp-python's own server, with the same
+model. The people share the machine with the server, and what they take of it is told as well.
 
 An answer is in time when text that is more than blanks has come within 300 ms of the key and before the next key.
 Of the suggestions that were due, those count as answered for which any text came; due is one that the typist left alone
@@ -186,7 +185,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="lacuna-load-") as name,
         llama_server.serving(arguments.llama, Path(name), os.cpu_count() or 1) as (pid, join),
     ):
-        theirs = asyncio.run(measure(arguments.typists, arguments.minutes * 60, pid, join, arguments.seed))
+        minutes = arguments.minutes if arguments.llama_minutes is None else arguments.llama_minutes
+        theirs = asyncio.run(measure(arguments.typists, minutes * 60, pid, join, arguments.seed))
     rate = theirs["answers_per_s"]
     return found | {"llama": theirs, "ratio": round(found["lacuna"]["answers_per_s"] / rate, 2) if rate else None}
 
@@ -218,6 +218,7 @@ def main() -> None:
     parser.add_argument("--daemon", action="store_true", help="the user's daemon in place of a server")
     parser.add_argument("--url", help="a server that runs; its token is in LACUNA_TOKEN")
     parser.add_argument("--llama", type=Path, metavar="PYTHON", help="one that has llama-cpp-python's server and gguf")
+    parser.add_argument("--llama-minutes", type=float, help="how long they write there (default: as long)")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("serve", nargs="*", help="more options of lacuna serve, after --")
     arguments = parser.parse_args()

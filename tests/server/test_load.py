@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks import crowd as crowd_of
+from benchmarks import llama_server
 from benchmarks.crowd import Crowd, Request, write
 from benchmarks.load import Ours, summary
 from benchmarks.workspace import copied, package
+from model_runtime import manifest
 from model_runtime.endpoint import Endpoint
 from model_runtime.errors import Overloaded
-from model_runtime.protocol import InfillRequest
+from model_runtime.protocol import InfillRequest, prompt
+from model_runtime.tokenizer import Tokenizer
 from tests.server.serving import PATIENCE, granted, grants, served, talkative
 
 
@@ -84,3 +87,14 @@ async def test_a_typist_is_answered_by_a_server_with_a_token() -> None:
         asker = Ours(Endpoint(url=here.url, token=token))
         assert "".join([piece async for piece in asker.ask(InfillRequest("me", "a.py", "x", "\n"))]) == "return a"
         await asker.close()
+
+
+def test_the_other_server_is_given_the_same_prompt_in_words() -> None:
+    described = manifest.read(manifest.embedded())
+    tokenizer = Tokenizer.load(manifest.embedded(), vocab_size=described.shape.vocab_size, split_lines=True)
+    fim = described.fim
+    markers = {tokenizer.special(name): name for name in (fim.file, fim.prefix, fim.suffix) if name is not None}
+    request = InfillRequest("me", "pkg/a.py", "import os\n\n", "\nprint(x)\n", "x = os.")
+    tokens = prompt(request, tokenizer, described).tokens
+    words = "".join(markers.get(token) or tokenizer.decode([token]) for token in tokens)
+    assert words == llama_server.laid_out(request, fim)
