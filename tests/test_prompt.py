@@ -17,18 +17,12 @@ from model_runtime.errors import PromptError
 from model_runtime.manifest import Fim
 from model_runtime.prompt import STEP, Infill, Prompt, Snippet, lay_out, stops
 from model_runtime.protocol import RESERVE, InfillRequest, prompt
+from tests import tiny
 from tests.scripted import description
 
 PAGE = (Path(__file__).parent.parent / "docs" / "prompt-format.md").read_text(encoding="utf-8")
 
-SPM = Fim(
-    layout="spm",
-    end=("<|end|>",),
-    prefix="<|prefix|>",
-    suffix="<|suffix|>",
-    file="<|file|>",
-    context="<|context|>",
-)
+SPM = tiny.FIM
 PSM = Fim(
     layout="psm",
     end=("<|endoftext|>",),

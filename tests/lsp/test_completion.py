@@ -418,32 +418,34 @@ async def test_a_brace_that_the_editor_puts_below_on_enter_is_not_suggested_agai
     assert len(typing.asked) == 1
 
 
-async def test_a_list_of_lines_stays_whole_when_its_first_quote_is_typed_between_the_editors_braces(make: Make) -> None:
-    lines = '"a": 1,\n        "b": 2,\n        "c": 3,'
-    typing = make(
-        "def f():\n    x = <caret>\n\n    return x\n",
-        {"before": "x = ", "text": f"{{\n        {lines}\n    }}\nrest\n"},
-    )
-    assert await typing.ghost() == "{\n        " + lines + "\n    }"
-    typing.type("{", "}")
-    assert await typing.ghost() == "\n        " + lines + "\n    "
+PAIRS = '"a": 1,\n        "b": 2,\n        "c": 3,'
+
+
+async def parted_and_quoted(typing: Typing) -> None:
+    """Enter between the editor's two braces, then the first quote."""
     typing.type("\n        ", "\n    ")
-    assert await typing.ghost() == lines
+    assert await typing.ghost() == PAIRS
     typing.type('"', '"')
     answer = await typing.answer()
-    assert (answer.text, answer.replaces) == (lines[1:], 1)
+    assert (answer.text, answer.replaces) == (PAIRS[1:], 1)
+
+
+async def test_a_list_of_lines_stays_whole_when_its_first_quote_is_typed_between_the_editors_braces(make: Make) -> None:
+    typing = make(
+        "def f():\n    x = <caret>\n\n    return x\n",
+        {"before": "x = ", "text": f"{{\n        {PAIRS}\n    }}\nrest\n"},
+    )
+    assert await typing.ghost() == "{\n        " + PAIRS + "\n    }"
+    typing.type("{", "}")
+    assert await typing.ghost() == "\n        " + PAIRS + "\n    "
+    await parted_and_quoted(typing)
 
 
 async def test_a_block_between_the_editors_braces_stays_when_they_part_on_enter(make: Make) -> None:
-    lines = '"a": 1,\n        "b": 2,\n        "c": 3,'
-    block = {"before": "x = {", "text": f"\n        {lines}\n    }}\nrest\n"}
+    block = {"before": "x = {", "text": f"\n        {PAIRS}\n    }}\nrest\n"}
     typing = make("def f():\n    x = {<caret>}\n\n    return x\n", block)
-    assert await typing.ghost() == "\n        " + lines + "\n    "
-    typing.type("\n        ", "\n    ")
-    assert await typing.ghost() == lines
-    typing.type('"', '"')
-    answer = await typing.answer()
-    assert (answer.text, answer.replaces) == (lines[1:], 1)
+    assert await typing.ghost() == "\n        " + PAIRS + "\n    "
+    await parted_and_quoted(typing)
 
 
 async def test_a_suggestion_over_a_closer_is_typed_through_and_past_it(make: Make) -> None:
