@@ -31,8 +31,17 @@ def test_only_memory_of_ones_own_is_for_large_pages(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="there are such pages on Linux only")
 def test_what_lies_in_memory_stays_as_it_is() -> None:
     numbers = np.arange(3 << 20)
-    thread = pages.enlarge()
-    assert thread is not None
-    thread.join(30)
-    assert not thread.is_alive()
+    timer = pages.enlarge(after=0)
+    assert timer is not None
+    timer.join(30)
+    assert not timer.is_alive()
     assert np.array_equal(numbers, np.arange(3 << 20))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there are such pages on Linux only")
+def test_memory_given_up_in_between_stays_as_it_is() -> None:
+    timer = pages.enlarge(after=60)
+    assert timer is not None
+    timer.cancel()
+    timer.join(30)
+    assert not timer.is_alive()
