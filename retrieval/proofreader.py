@@ -117,7 +117,7 @@ class Proofreader:
             _write(process.stdin, msgspec.msgpack.encode(message))
             return msgspec.msgpack.decode(_read(process.stdout), type=Verdict)
         self.close()
-        self._resting = {self._document: time.monotonic() + REST}
+        self._resting[self._document] = time.monotonic() + REST
         return Verdict(None, 0.0)
 
 
