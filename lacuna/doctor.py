@@ -100,7 +100,7 @@ def _packages() -> str:
         except Exception as error:  # a broken installation raises anything
             broken.append(f"{name} ({type(error).__name__}: {error})")
     if broken:
-        raise Ailment(f"cannot import {', '.join(broken)}; run: pip install --force-reinstall lacuna-completion[cpu]")
+        raise Ailment(f"cannot import {', '.join(broken)}; in a checkout, run: pip install --force-reinstall '.[cpu]'")
     return f"{len(_LIBRARIES)} libraries can be imported"
 
 

@@ -20,7 +20,7 @@ _NAMES: dict[Provider, str] = {
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
 }
-_CURE = "install lacuna-completion[gpu] in place of [cpu] on a machine with an NVIDIA driver, or set provider to cpu"
+_CURE = "install Lacuna with the extra gpu in place of cpu on a machine with an NVIDIA driver, or set provider to cpu"
 
 Chosen = tuple[str, Mapping[str, str]]
 

@@ -32,7 +32,7 @@ from model_runtime.shares import shares
 _FEW = 32  # tokens that are read in the run that writes: one graph does both, and more would delay a cancel
 _CHUNK = 128  # tokens told again in one run
 _REST = 5.0  # seconds that a group must have lived to be started anew before anybody asks
-_CURE = "install lacuna-completion[shards] beside [cpu] or [gpu], or use the model that this one was sharded from"
+_CURE = "install Lacuna with the extra shards beside cpu or gpu, or use the model that this one was sharded from"
 
 log = logging.getLogger(__name__)
 

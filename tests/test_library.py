@@ -96,7 +96,7 @@ def test_a_model_is_sharded_listed_and_chosen(home: Path, said: Any, monkeypatch
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, out, err = said("verify", "starcoder2-tiny-2")
     assert (code, out.count("ok  "), err.count("\n")) == (1, 1, 1)
-    assert "which need torch; install lacuna-completion[shards]" in err
+    assert "which need torch; install Lacuna with the extra shards" in err
     assert said("use", "starcoder2-tiny-2")[0] == 0
     assert said("remove", "starcoder2-tiny")[0] == 0
 

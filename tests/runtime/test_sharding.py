@@ -190,7 +190,7 @@ def test_without_torch_the_extra_is_named(
     source.symlink_to(tiny_model("fp32"))
     target = sharded(source, 2)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ModelError, match=r"over 2 ranks, which need torch; install lacuna-completion\[shards\]"):
+    with pytest.raises(ModelError, match=r"over 2 ranks, which need torch; install Lacuna with the extra shards"):
         Engine.open(target, cache=tmp_path)
 
 
