@@ -1,19 +1,17 @@
 """A size in, what each key of a typist costs out: ours with the memory of the workspace and without, and llama.cpp.
 
-All write with the shipped model, grown to that size, in 4 bits; none takes the others' words. A text ends for all by
-one rule: with the line, the first newline after anything but blanks, where the model ends it, or after MOST tokens.
-The rest of the line is what is shown first. Ours is as in use: cut words healed, drafts where the machine's profile
-says that they pay, the memory made of the workspace's files without what is about to be typed. Ignores what is
-written; greedy drafts change nothing of it.
+All write with the shipped model, grown to that size, in 4 bits; none takes the others' words. What is wanted is the
+rest of the line, as our server asks for it mostly: a text ends for all with the first newline, where the model ends
+it, where it goes round in circles, or after MOST tokens. Ours is as in use: cut words healed, drafts where the
+machine's profile says that they pay, the memory made of the workspace's files without what is about to be typed.
+Ignores what is written; greedy drafts change nothing of it.
 """
 
 from __future__ import annotations
 
-import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from benchmarks.opponent import Opponent
 from benchmarks.workspace import copied, package
 from model_runtime import graph, manifest
 from model_runtime.engine import Engine
+from model_runtime.manifest import Fim
 from model_runtime.memories import Memories
 from model_runtime.ngrams import NGrams
 from model_runtime.sequence import Cancel, Finish, Generation
@@ -33,28 +32,7 @@ MOST = 32  # tokens of a text
 SETTLED = 0.03  # seconds until the threads of who ran last have stopped spinning
 OURS, ALONE, THEIRS = "lacuna", "lacuna without memory", "llama.cpp"
 
-_LINE = re.compile(r"\S[^\n]*\n")
-
 Asks = Callable[[tuple[int, ...]], dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Ending:
-    """Where a text ends, as token ids: with a newline after anything but blanks, or with an end."""
-
-    ends: tuple[int, ...]
-    newlines: tuple[int, ...]
-    blanks: tuple[int, ...]
-
-    @classmethod
-    def of(cls, tokenizer: Tokenizer, ends: tuple[str, ...]) -> Ending:
-        """By how the tokens are spelled."""
-        spelled = list(enumerate(tokenizer.spelled))
-        return cls(
-            tuple(tokenizer.special(name) for name in ends),
-            tuple(token for token, text in spelled if b"\n" in text),
-            tuple(token for token, text in spelled if not text.strip()),
-        )
 
 
 def compared(size: str, python: Path, threads: int, keys: int, folder: Path) -> dict[str, dict[str, float]]:
@@ -70,11 +48,11 @@ def compared(size: str, python: Path, threads: int, keys: int, folder: Path) -> 
     tokenizer = engines[0].tokenizer
     memory = remembered(workspace.root, tokenizer)
     with Opponent(python, folder / "peer.gguf", shape, threads, weights=folder / "weights") as opponent:
-        ending = msgspec.to_builtins(Ending.of(tokenizer, described.fim.end))
+        ends = ending(tokenizer, described.fim)
         contestants: dict[str, Asks] = {
             OURS: partial(own_request, engines[0], memory),
             ALONE: partial(own_request, engines[1], None),
-            THEIRS: partial(_their_request, opponent, ending),
+            THEIRS: partial(_their_request, opponent, ends),
         }
         found = replayed(contestants, keystrokes.prompts(workspace, tokenizer, described, keys))
     for engine in engines:
@@ -104,28 +82,28 @@ def replayed(contestants: Mapping[str, Asks], asked: Iterator[keystrokes.Asked])
     return found
 
 
+def ending(tokenizer: Tokenizer, fim: Fim) -> list[int]:
+    """The tokens with which a line or the whole text ends."""
+    newlines = [token for token, text in enumerate(tokenizer.spelled) if b"\n" in text]
+    return newlines + [tokenizer.special(name) for name in fim.end]
+
+
 def own_request(engine: Engine, memory: NGrams | None, tokens: tuple[int, ...]) -> dict[str, float]:
     """Milliseconds to the first and to the last token; tokens computed of the prompt, and written."""
     began = time.perf_counter()
-    generation = Generation(tokens, max_tokens=MOST, memory=memory, heal=True)
-    task = engine.begin(generation, Cancel())
-    first, text, has_ended = 0.0, "", False
-    while not has_ended:
-        for _, event in engine.step():
-            first = first or time.perf_counter() - began
-            text += "" if isinstance(event, Finish) else event.text
-            if has_ended := isinstance(event, Finish) or _LINE.search(text) is not None:
-                break
+    first, last = 0.0, None
+    for event in engine.generate(Generation(tokens, max_tokens=MOST, max_lines=1, memory=memory, heal=True), Cancel()):
+        first = first or time.perf_counter() - began
+        last = event
     spent = time.perf_counter() - began
-    engine.drop(task)
-    used = task.usage()
+    assert isinstance(last, Finish)
+    used = last.usage
     return {"first": first * 1e3, "whole": spent * 1e3, "computed": used.prefilled, "written": used.generated}
 
 
-def _their_request(opponent: Opponent, ending: dict[str, list[int]], tokens: tuple[int, ...]) -> dict[str, float]:
-    done = opponent.run("request", tokens=tokens, most=MOST, **ending)
-    said = done.pop("said")
-    return {**done, "written": len(said)}
+def _their_request(opponent: Opponent, ends: list[int], tokens: tuple[int, ...]) -> dict[str, float]:
+    done: dict[str, float] = opponent.run("request", tokens=tokens, most=MOST, ends=ends)
+    return done
 
 
 def summary(found: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, float]]:

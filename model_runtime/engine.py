@@ -290,7 +290,8 @@ class Engine:
         if text.drafter is None:
             return []
         wanted = task.generation.max_tokens - text.sequence.generated
-        return text.drafter.draft(max(0, min(wanted, self.context_length - len(text.slot.tokens)) - 1))
+        room = min(wanted, self.context_length - len(text.slot.tokens)) - 1
+        return text.sequence.within(text.drafter.draft(max(0, room)))
 
     def _hear(self, task: Task[Store], text: Text[Store], logits: Logits) -> Iterator[tuple[Task[Store], Event]]:
         """What the network said goes into the text; perhaps that or the whole task ends with it."""

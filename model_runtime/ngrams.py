@@ -135,7 +135,7 @@ class NGrams:
         known: what `after` says of the context.
         """
         while known is not None:
-            fit = np.isin(known.tokens, allowed)
+            fit = (known.tokens[:, None] == allowed).any(axis=1)  # of few tokens, quicker than np.isin
             if fit.any():
                 shares = known.shares[fit]
                 return Continuation(known.length, known.found, known.tokens[fit], shares / shares.sum())

@@ -188,6 +188,17 @@ class Sequence:
         length = size * max(_ROUNDS, -(-_CIRCLE // size))
         return len(said) >= length and said[-length:-size] == said[size - length :]
 
+    def within(self, tokens: list[int]) -> list[int]:
+        """Those of these tokens, if they are said next, that come before the newline with which the text may end."""
+        if self._most is None:
+            return tokens
+        room = self._most - self._shown.count("\n")
+        for at, token in enumerate(tokens):
+            room -= self.tokenizer.token_bytes(token).count(b"\n")
+            if room <= 0:
+                return tokens[:at]
+        return tokens
+
     def flush(self) -> str:
         """What was held back, once no stop can complete it any more."""
         text = "" if self.reason == "stop" else self._held + self._stream.flush()

@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks import key_times, keystrokes, throughput
-from benchmarks.key_times import ALONE, MOST, OURS, THEIRS, Ending
+from benchmarks.key_times import ALONE, MOST, OURS, THEIRS
 from benchmarks.keystrokes import Asked
 from benchmarks.workspace import copied, package
 from model_runtime import manifest
@@ -44,15 +44,14 @@ def test_within_a_line_a_key_costs_few_tokens_on_both_sides(tmp_path: Path) -> N
 
 def test_a_text_ends_with_its_line_on_both_sides(tmp_path: Path) -> None:
     engine = Engine.open(manifest.embedded(), cache=tmp_path)
-    begun = tuple(engine.tokenizer.encode('import os\n\n\ndef read(path: str) -> str:\n    """Read a file.'))
+    begun = tuple(engine.tokenizer.encode("import os\n\n\ndef read(path: str) -> str:\n    with open"))
     found = key_times.own_request(engine, None, begun)
     again = key_times.own_request(engine, None, begun)
     assert 1 < found["written"] < MOST and found["whole"] >= found["first"] > 0
     assert again["written"] == found["written"] and again["computed"] == 1 < found["computed"]
-    ending = Ending.of(engine.tokenizer, ("<|end|>",))
-    newline, *blanks, word = engine.tokenizer.encode("\n    \t word")
-    assert newline in ending.newlines and word not in (*ending.newlines, *ending.blanks)
-    assert {newline, *blanks} <= {*ending.blanks} and ending.ends == (engine.tokenizer.special("<|end|>"),)
+    newline, word = engine.tokenizer.encode("\nword")
+    ends = key_times.ending(engine.tokenizer, engine.manifest.fim)
+    assert newline in ends and engine.tokenizer.special("<|end|>") in ends and word not in ends
 
 
 def test_each_is_asked_its_own_prompt_and_all_go_first_in_turn() -> None:

@@ -81,6 +81,16 @@ def test_a_line_that_leaves_something_open_is_gone_on_with(text: str, expected: 
     assert run(text, max_lines=1)[0] == text.split("\n")[0]
 
 
+def test_nothing_is_worth_checking_behind_the_newline_that_may_end_it() -> None:
+    tokens = TOKENIZER.encode("ab\ncd\ne")
+    assert run("")[1].within(tokens) == tokens
+    for lines, first, expected in ((1, "", 2), (2, "", 5), (2, "x", 5), (2, "x\ny", 2), (9, "", 7)):
+        sequence = Sequence(Generation((1,), max_lines=lines), TOKENIZER, END)
+        for token in TOKENIZER.encode(first):
+            sequence.push(token, -1.0)
+        assert sequence.within(tokens) == tokens[:expected]
+
+
 def test_a_stop_that_spans_tokens_is_never_shown_in_part() -> None:
     sequence = Sequence(Generation((1,), stop=("</s>",)), TOKENIZER, END)
     shown = [token.text for at in TOKENIZER.encode("a</s>") if (token := sequence.push(at, 0.0))]
