@@ -266,14 +266,18 @@ class OnnxBackend:
 
 def default_threads() -> int:
     """All of two cores, most of more: the editor keeps one from three on, and eight are enough."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = _cores()
     return max(1, min(8, cores if cores <= 2 else cores - 1))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def loaded(source: Path | bytes, threads: int, chosen: Sequence[Chosen] = CPU) -> ort.InferenceSession:
     """A graph, ready to run. Raises ModelError when it cannot be loaded."""
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = min(threads, _cores())  # more would wait for each other, some hundred for minutes
     options.log_severity_level = 3
     options.add_session_config_entry("session.force_spinning_stop", "1")  # two sessions' spinning would fight
     options.add_session_config_entry("session.prepack.enable_parallel", "1")  # loads in two thirds of the time

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_runtime import graph
+from model_runtime import graph, onnx_backend
 from model_runtime.engine import Engine
 from model_runtime.errors import LacunaRuntimeError, ModelError, Overloaded, PromptError
 from model_runtime.healing import Spellings
@@ -254,6 +254,24 @@ def test_a_harmed_derived_graph_is_made_anew(tiny_model: Callable[[Precision], P
     derived.write_bytes(whole[:100] + b"\x00" * 100 + whole[200:])
     assert run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=4))[0] == expected
     assert derived.read_bytes() == whole
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (3, 2), (4, 3), (9, 8), (64, 8)])
+def test_threads_leave_the_editor_a_core_where_there_are_three(
+    cores: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_backend, "_cores", lambda: cores)
+    assert onnx_backend.default_threads() == threads
+
+
+def test_more_threads_than_cores_are_not_started(
+    tiny_model: Callable[[Precision], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_backend, "_cores", lambda: 2)
+    opened = Engine.open(tiny_model("int8"), cache=tmp_path, threads=1024)
+    assert run(opened, Generation(PROMPT, max_tokens=2))[0]
+    assert len(list(Path("/proc/self/task").glob("*"))) < 200  # Linux; elsewhere there is no such folder
+    opened.close()
 
 
 def test_without_a_writable_cache_the_engine_works_all_the_same(
