@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from model_runtime import manifest
-from model_runtime.manifest import Shape
+from model_runtime.manifest import Manifest, Shape
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -42,13 +42,19 @@ def describe(directory: Path) -> Description:
         description=found.description,
         parameters=_parameters(found.shape),
         bytes=sum(file.bytes for file in found.files.values()),
-        weights=found.weights,
+        weights=_form(found),
         ranks=found.sharding.ranks if found.sharding else 1,
         context_length=found.shape.context_length,
         vocabulary=found.shape.vocab_size,
         layout=found.fim.layout,
         infills=found.fim.layout != "prefix",
     )
+
+
+def _form(found: Manifest) -> str:
+    """As `lacuna model import --quant` calls it."""
+    is_hybrid = found.weights == "int4" and found.prefill == "columns" and found.sharding is None
+    return "hybrid" if is_hybrid else found.weights
 
 
 def _parameters(shape: Shape) -> int:

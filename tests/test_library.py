@@ -101,6 +101,12 @@ def test_a_model_is_sharded_listed_and_chosen(home: Path, said: Any, monkeypatch
     assert said("remove", "starcoder2-tiny")[0] == 0
 
 
+@pytest.mark.parametrize("form", get_args(shelf.Quant))
+def test_a_model_is_described_in_the_form_it_was_imported_in(form: str, home: Path, source: Path, said: Any) -> None:
+    assert f"weights, {form}," in said("import", source, "--quant", form)[1]
+    assert json.loads(said("info", "starcoder2-tiny", "--json")[1])["weights"] == form
+
+
 def test_a_model_that_cannot_infill_says_so(home: Path, said: Any) -> None:
     source = checkpoints.gptj("codegen", n_positions=1024).write(home / "codegen-350M-mono")
     code, out, _ = said("import", source, "--quant", "fp16", "--name", "codegen", "--context", "512")
