@@ -21,7 +21,7 @@ from model_runtime.prompt import Infill, lay_out  # noqa: E402
 from model_runtime.sequence import Cancel, Finish, Generation  # noqa: E402
 from tests import checkpoints, team, tiny  # noqa: E402
 from training import __main__ as command  # noqa: E402
-from training import adapters, finetune, repositories  # noqa: E402
+from training import adapters, finetune, gaps, repositories  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 torch.set_num_threads(1)  # a toy waits longer for a second thread than it computes
@@ -116,6 +116,11 @@ def test_a_model_tuned_on_one_language_alone_is_refused_and_nothing_is_published
     said = capsys.readouterr()
     assert "other javascript became worse" in said.out and "--publish-anyway" in said.err
     assert not (bilingual / "alone").exists()
+
+    def filled(*_: object) -> None:
+        raise AssertionError("what was filled once is kept")
+
+    monkeypatch.setattr(gaps, "filled", filled)
     monkeypatch.setattr("sys.argv", ["training", "finetune", *map(str, arguments), "--publish-anyway"])
     assert command.main() == 0
     assert (bilingual / "alone" / manifest.MANIFEST).exists()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from model_runtime import importer
+from model_runtime import importer, manifest
 from model_runtime.engine import Engine
 from model_runtime.tokenizer import Tokenizer
 from training import bases, gaps, judgement, repositories, rows
@@ -130,8 +130,8 @@ def finetune(order: Order, say: Callable[[str], None] = print) -> Outcome | None
         model = _tuned(order, ready, ready.base)
     else:
         model = _tuned_part(order, ready, ready.base, gaps.drawn(chosen_by, learnt, 2 * order.count, order.seed), say)
-    before, after = (_each(order, gaps.filled, (own, others), one) for one in (ready.base.directory, model))
-    mine, theirs = (Trial(*one) for one in zip((own, others), before, after, strict=True))
+    both = (ready.base.directory, model)
+    mine, theirs = (Trial(lot, *(_filled(order, gaps.filled, lot, one) for one in both)) for lot in (own, others))
     verdict = judgement.judged(mine, theirs, order.tolerance)
     (model / REPORT).write_bytes(msgspec.json.format(msgspec.json.encode(verdict)) + b"\n")
     say(judgement.table(verdict))
@@ -193,9 +193,8 @@ def _tuned_part(
 
     if order.blend is not None:
         return at(order.blend)
-    priced = partial(_each, order, gaps.priced, [chosen_by])
-    before = priced(base.directory)[0]
-    blend = judgement.furthest(chosen_by, before, lambda share: priced(at(share))[0], order.tolerance)
+    priced = partial(_filled, order, gaps.priced, chosen_by)
+    blend = judgement.furthest(chosen_by, priced(base.directory), lambda share: priced(at(share)), order.tolerance)
     say(f"{blend:.0%} of the way from the base to where it was tuned to, by {len(chosen_by)} other gaps by others")
     return at(blend)
 
@@ -318,15 +317,23 @@ def _replayed(lots: Lots, share: float, seed: int) -> list[SourceFile]:
     return taken
 
 
-def _each(
-    order: Order, how: Callable[[Engine, Sequence[Gap]], list[Filled]], lots: Sequence[Sequence[Gap]], model: Path
-) -> list[list[Filled]]:
-    """What a model makes of each lot of gaps."""
-    engine = Engine.open(model, cache=order.work / "engine", threads=order.threads)
-    try:
-        return [how(engine, lot) for lot in lots]
-    finally:
-        engine.close()
+def _filled(
+    order: Order, how: Callable[[Engine, Sequence[Gap]], list[Filled]], lot: Sequence[Gap], model: Path
+) -> list[Filled]:
+    """What a model makes of gaps. Kept in the work folder, as figures alone: the same call goes on there."""
+    said = (model / manifest.MANIFEST).read_bytes() + how.__name__.encode() + msgspec.json.encode(lot)
+    kept = order.work / "filled" / f"{hashlib.sha256(said).hexdigest()}.json"
+    if not kept.exists():
+        engine = Engine.open(model, cache=order.work / "engine", threads=order.threads)
+        try:
+            found = how(engine, lot)
+        finally:
+            engine.close()
+        kept.parent.mkdir(exist_ok=True)
+        part = kept.with_suffix(".part")
+        part.write_bytes(msgspec.json.encode(found))
+        part.rename(kept)
+    return msgspec.json.decode(kept.read_bytes(), type=list[Filled])
 
 
 def _publish(model: Path, target: Path) -> None:
