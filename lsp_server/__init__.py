@@ -1,6 +1,6 @@
 """Speaks to editors: edits and requests in, suggestions out.
 
-Only `wire` and `server` know the protocol's types. Modules, each of which imports only
+Only `wire`, `protocol` and `server` know the protocol's types. Modules, each of which imports only
 those above it:
 
     journal       what came of requests and suggestions, on the disk if the user wants it
@@ -35,7 +35,8 @@ those above it:
     keeping       the user's own statistics, if they want any
     standing      what a status bar shows
     transport     bytes on a pipe ↔ whole messages
-    wire          the protocol's types ↔ ours, and what pygls gets wrong mended
+    wire          the protocol's types ↔ ours
+    protocol      messages → calls and replies, with what pygls gets wrong mended
     documents     an edit, told to everything that goes by the text
     telling       the state and the times, told to an editor that wants them
     answering     a request → the texts that are shown

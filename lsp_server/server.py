@@ -26,6 +26,7 @@ from lsp_server.indexing import Indexing
 from lsp_server.link import Connect
 from lsp_server.options import SECTION, Settings
 from lsp_server.parts import Parts
+from lsp_server.protocol import LacunaProtocol, hush
 from lsp_server.requests import Kind
 from lsp_server.transport import Reader, Writer
 
@@ -35,12 +36,12 @@ LAST_WORDS = 2.0  # seconds for what is under way when the pipe has ended
 class Server(LanguageServer):
     """One editor's server. `connect`, `indexing` and `journal` are as for `run`."""
 
-    protocol: wire.LacunaProtocol
+    protocol: LacunaProtocol
 
     def __init__(
         self, connect: Connect, indexing: Indexing | None, journal: Path | None, version: str, base: Settings
     ) -> None:
-        super().__init__("lacuna", version, protocol_cls=wire.LacunaProtocol, max_workers=1)
+        super().__init__("lacuna", version, protocol_cls=LacunaProtocol, max_workers=1)
         self.protocol.host = self
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.parts = Parts(connect, indexing, journal, base, self)
@@ -237,7 +238,7 @@ def run(connect: Connect, indexing: Indexing | None = None, *, journal: Path | N
     journal: the folder for what becomes of suggestions, if the user wants that kept; None for never.
     LACUNA_TIMINGS in the environment sends `lacuna/timing` to an editor that did not ask for it.
     """
-    wire.hush()
+    hush()
     output = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else prints must not print into the protocol
     gc.collect()
