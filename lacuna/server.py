@@ -32,7 +32,7 @@ from model_runtime.server import Server, serve
 from model_runtime.service import Identity, Service
 
 _BACKLOG = 1024
-_PROGRAM_MB = 200  # Python, its libraries and ONNX Runtime, after hours of work for fifty, and one memory being sorted
+_PROGRAM_MB = 200  # Python, its libraries and ONNX Runtime, with fifty at work and one memory being sorted
 _RANK_MB = 300  # the same of each rank of a sharded model, with torch
 _WEIGHTS = 4  # times the files of a model are held at most: for a few tokens, for many, and while they are loaded
 _SHARE = 4  # part of the machine's memory that a server takes unless told
