@@ -7,7 +7,7 @@ once by one that never does, who goes first changing from pair to pair. *Copied*
 itself, as one does before changing it, its first lines typed already. *Elsewhere*: the lines after a place of the same
 file, which stand nowhere else. *Alone*: the same without a memory of the workspace, which the others have. Networks
 with random weights say nothing that was said before, so their memory is believed and what is elsewhere is only asked
-alone. Times are those after the first token; a ratio below 1 says that drafts were quicker.
+alone. Times are those after the prompt was read; a ratio below 1 says that drafts were quicker.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,13 +109,12 @@ def measure(directory: Path, described: Manifest, folder: Path, asked: argparse.
 
 
 def _written(engine: Engine, generation: Generation) -> float:
-    """Milliseconds from the first token to the last; 0 for a text of a token or none."""
-    began: float | None = None
-    count = 0
-    for event in engine.generate(generation, Cancel()):
-        began = began or time.perf_counter()
-        count += not isinstance(event, Finish)
-    return (time.perf_counter() - began) * 1e3 if began is not None and count > 1 else 0.0
+    """Milliseconds from the end of the prompt to the last token; 0 for a text of a token or none."""
+    for _ in engine.generate(replace(generation, max_tokens=0), Cancel()):
+        pass
+    began = time.perf_counter()
+    count = sum(not isinstance(event, Finish) for event in engine.generate(generation, Cancel()))
+    return (time.perf_counter() - began) * 1e3 if count > 1 else 0.0
 
 
 def main() -> None:
