@@ -195,6 +195,8 @@ def main() -> None:
     if asked.plot:
         asked.plot.write_text(drawn(json.load(sys.stdin)))
         return
+    if asked.replay and ("bootstrap" in asked.size or asked.against is None):
+        parser.error("--replay needs --against, and sizes that hold the shipped model: a, b or c")
     sizes: dict[str, Any] = {}
     for size in asked.size:
         with tempfile.TemporaryDirectory() as folder:
