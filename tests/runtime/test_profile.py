@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def backend(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> Iterator
     opened.close()
 
 
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nothing else ran, whatever does."""
+    monkeypatch.setattr(profile, "_waited", lambda: 0.0)
+
+
 def test_what_was_measured_is_kept(backend: OnnxBackend, tmp_path: Path) -> None:
     first = profile.kept(backend, manifest(), "1", tmp_path)
     assert min(first.prefill, first.decode_ms, *first.verify_ms.values()) > 0
@@ -55,6 +62,14 @@ def test_a_damaged_profile_is_measured_again(backend: OnnxBackend, tmp_path: Pat
 def test_where_nothing_can_be_kept_it_is_measured_all_the_same(backend: OnnxBackend, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert profile.kept(backend, manifest(), "1", tmp_path / "file").decode_ms > 0
+
+
+def test_what_was_measured_while_others_held_the_cores_is_not_kept(
+    backend: OnnxBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profile, "_waited", lambda: time.perf_counter() / 2)
+    assert profile.kept(backend, manifest(), "1", tmp_path).decode_ms > 0
+    assert not list(tmp_path.glob("profile-*.json"))
 
 
 def test_a_slow_model_is_asked_for_one_token_only(backend: OnnxBackend, monkeypatch: pytest.MonkeyPatch) -> None:
