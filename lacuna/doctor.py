@@ -23,6 +23,7 @@ from lacuna.errors import LacunaError
 from lacuna.settings import Remote, Settings
 from model_runtime import manifest
 from model_runtime.client import Client
+from model_runtime.endpoint import Endpoint
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.protocol import Chunk, Done, InfillRequest
 
@@ -196,7 +197,7 @@ def _infill(settings: Settings) -> str:
 
 def _server(there: Remote) -> str:
     """The server elsewhere, asked without anybody in its place."""
-    return f"{there.url}: {_probed(lambda: remote.reached(there))}"
+    return f"{Endpoint(url=there.url)}: {_probed(lambda: remote.reached(there))}"
 
 
 def _probed(connect: Callable[[], Awaitable[Client]]) -> str:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
+
+_LOGIN = re.compile(r"(?<=://)[^/?#]*@")
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -19,7 +23,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     key: str | None = None
 
     def __str__(self) -> str:
-        return self.socket or self.url or "nowhere"
+        """The address, without a name and a password that may stand in it."""
+        return self.socket or _LOGIN.sub("", self.url or "nowhere")
 
     def __repr__(self) -> str:
         return f"Endpoint({self})"  # the token stays out of tracebacks and logs

@@ -182,6 +182,14 @@ async def test_what_might_go_into_a_prompt_is_not_shown_to_a_server_to_be_counte
     await client.close()
 
 
+async def test_a_password_in_an_address_is_told_nobody() -> None:
+    client = Client(Endpoint(url="http://me:secret@127.0.0.1:1/there"))
+    with pytest.raises(Unreachable) as told:
+        await client.health()
+    await client.close()
+    assert "secret" not in str(told.value) and "127.0.0.1:1/there" in str(told.value)
+
+
 # Engines of other projects
 
 
