@@ -293,9 +293,9 @@ def main() -> int:
 
 def _receive(inbox: BinaryIO, received: queue.SimpleQueue[messages.ToIndexer | None]) -> None:
     """Reads frames until there are no more; then the process has GRACE_SECONDS to end."""
-    with contextlib.suppress(RetrievalError, OSError):
-        while head := inbox.read(messages.LENGTH):
-            received.put(messages.to_indexer(inbox.read(messages.length(head))))
+    with contextlib.suppress(RetrievalError, OSError, EOFError):
+        while True:
+            received.put(messages.to_indexer(isolation.received(inbox)))
     received.put(None)
     time.sleep(GRACE_SECONDS)
     os._exit(0)

@@ -1,6 +1,6 @@
 """What the indexing process and its owner say to each other: structs in, length-framed bytes out.
 
-A frame is four bytes of length, big-endian, and a msgpack body. Ignores pipes and processes.
+A body is msgpack. Ignores pipes and processes.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from typing import Any
 
 import msgspec
 
+from retrieval import isolation
 from retrieval.errors import WorkerError
 from retrieval.search import Query, Snippet
-
-LENGTH = 4
-MOST = 64 * 1024 * 1024  # bytes of one frame; more is a broken pipe, not a message
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
@@ -90,16 +88,7 @@ _from_indexer = msgspec.msgpack.Decoder(FromIndexer)
 
 def frame(message: ToIndexer | FromIndexer) -> bytes:
     """A message as it goes down a pipe."""
-    body = _encoder.encode(message)
-    return len(body).to_bytes(LENGTH, "big") + body
-
-
-def length(head: bytes) -> int:
-    """The body's length from a frame's first bytes. Raises WorkerError when it cannot be one."""
-    size = int.from_bytes(head, "big")
-    if size > MOST:
-        raise WorkerError(f"a frame of {size} bytes is no message; restart the editor's language server")
-    return size
+    return isolation.framed(_encoder.encode(message))
 
 
 def to_indexer(body: bytes) -> ToIndexer:

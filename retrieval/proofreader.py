@@ -26,8 +26,6 @@ LIMIT = 0.25  # seconds of the processor for one message, after which the proces
 REST = 10.0  # seconds that a document is left alone over which it did, or died
 KEPT = 4  # gaps that the process remembers, of which a suggestion may still be on its way
 
-_HEAD = 4  # bytes of a message's length, before it
-
 
 class Look(msgspec.Struct, frozen=True, tag=True):
     """What stands around a cursor of a document. Answered by the number of errors in it, None without time to tell."""
@@ -115,7 +113,7 @@ class Proofreader:
         assert process.stdin is not None and process.stdout is not None
         with contextlib.suppress(OSError, EOFError):
             _write(process.stdin, msgspec.msgpack.encode(message))
-            return msgspec.msgpack.decode(_read(process.stdout), type=Verdict)
+            return msgspec.msgpack.decode(isolation.received(process.stdout), type=Verdict)
         self.close()
         self._resting[self._document] = time.monotonic() + REST
         return Verdict(None, 0.0)
@@ -134,7 +132,7 @@ def _serve(inbox: IO[bytes], out: IO[bytes]) -> None:
     document: str | None = None
     newest: Gap | None = None
     while True:
-        message = msgspec.msgpack.decode(_read(inbox), type=Look | Try)
+        message = msgspec.msgpack.decode(isolation.received(inbox), type=Look | Try)
         _allow(LIMIT)
         began = time.thread_time()
         found = None
@@ -157,17 +155,8 @@ def _allow(seconds: float) -> None:
 
 
 def _write(out: IO[bytes], body: bytes) -> None:
-    out.write(len(body).to_bytes(_HEAD, "big") + body)
+    out.write(isolation.framed(body))
     out.flush()
-
-
-def _read(inbox: IO[bytes]) -> bytes:
-    """The next message. Raises EOFError when there is none."""
-    head = inbox.read(_HEAD)
-    body = inbox.read(int.from_bytes(head, "big"))
-    if not body:
-        raise EOFError
-    return body
 
 
 def _utf8(text: str) -> str:

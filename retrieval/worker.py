@@ -144,7 +144,7 @@ class Worker:
         assert process.stdout is not None
         try:
             while True:
-                size = messages.length(await process.stdout.readexactly(messages.LENGTH))
+                size = isolation.length(await process.stdout.readexactly(isolation.LENGTH))
                 self._receive(messages.from_indexer(await process.stdout.readexactly(size)))
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
