@@ -8,18 +8,14 @@ process.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from model_runtime.ngrams import NGrams
+from model_runtime.ngrams import NGrams, Tokens
 
 WORKSPACES = 4  # remembered at once of one owner; the one not used for longest is forgotten first
 ALL = 40  # of all owners; nobody's is forgotten for another's, so that one more is not remembered
 TOKENS = 600_000  # of one workspace: about two megabytes of code, and seven of memory
-
-Tokens = NDArray[np.unsignedinteger[Any]]
 
 
 class Memories:

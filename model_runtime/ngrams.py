@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from model_runtime.manifest import Trust
 from model_runtime.sampling import Logits
 
+Tokens = NDArray[np.unsignedinteger[Any]]
+
 LONGEST = 32  # tokens of context that are looked up; suffixes are sorted as far as this
 _SAMPLED = 256  # continuations counted of one context; more than that are sampled evenly
 _BOUNDARY = 0xFFFF_FFFF  # between streams; never a token, so no match crosses it
@@ -75,7 +77,7 @@ def weight(trust: Trust, continuation: Continuation, sure: float) -> float:
 class NGrams:
     """An immutable memory; 8 bytes a token while held, about 40 while built."""
 
-    def __init__(self, streams: Iterable[Sequence[int] | NDArray[np.unsignedinteger[Any]]], limit: int) -> None:
+    def __init__(self, streams: Iterable[Sequence[int] | Tokens], limit: int) -> None:
         """Keeps the first `limit` tokens of the streams, in their order."""
         parts: list[NDArray[np.uint32]] = []
         room = limit

@@ -26,7 +26,7 @@ _VERSION = 1  # raised when what is measured changes
 _BUDGET = 1.5  # seconds of measuring: a large model must answer soon, too
 _HELD = 512  # tokens before those that are measured
 _CHUNK = 128  # tokens of a prompt read in one run
-_RUNS = 5  # of each, the median counts
+_RUNS = 5  # of each, the quickest counts
 _CHECKED = (2, 4, 8, 16)
 _BUSY = 0.1  # share of the time in which the measuring waited for a core, from which on it says little
 
