@@ -211,7 +211,9 @@ class _Dialect:
 async def _answer_lost(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
     if status == 405:
-        return refusal(request.url.path, 405, "this path takes another method; see docs/server.md")
+        answer = refusal(request.url.path, 405, "this path takes another method; see docs/server.md")
+        answer.headers.update(getattr(error, "headers", None) or {})  # which ones it takes
+        return answer
     return refusal(request.url.path, 404, "there is no such path here; see docs/server.md")
 
 

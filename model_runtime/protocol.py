@@ -30,7 +30,7 @@ _CHARACTERS = 32  # a token, more than a text has: what is beyond cannot fit, an
 Reason = Literal["end", "stop", "length", "deadline", "cancelled"]
 Priority = Literal["hand", "automatic", "prefetch"]
 State = Literal["loading", "ready", "draining"]
-Fault = Literal["overloaded", "bad_request", "draining", "model", "internal", "denied"]
+Fault = Literal["overloaded", "bad_request", "too_large", "draining", "model", "internal", "denied"]
 
 
 class InfillRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

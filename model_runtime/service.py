@@ -44,6 +44,7 @@ DRAIN_SECONDS = 5  # what still runs this long after a drain began is cancelled
 RETRY_AFTER = 1  # seconds: a queue is shorter by then, and a server that drains has made room for another
 STATUS: dict[Fault, int] = {
     "bad_request": 400,
+    "too_large": 413,
     "denied": 401,
     "overloaded": 429,
     "draining": 503,
@@ -201,7 +202,9 @@ class _Infill:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
-            return await as_json(Answer(Problem("bad_request", "POST an infill here")), 405)(scope, receive, send)
+            answer = as_json(Answer(Problem("bad_request", "POST an infill here")), 405)
+            answer.headers["allow"] = "POST"
+            return await answer(scope, receive, send)
         body = await read_body(receive)
         request = body if isinstance(body, Problem) else self._service.read(body, scope.get("owner", ""))
         ticket = request if isinstance(request, Problem) else self._service.submit(request)
@@ -228,7 +231,7 @@ async def read_body(receive: Receive) -> bytes | Problem:
         parts.append(part)
         size += len(part)
         if size > protocol.BODY_LIMIT:
-            return Problem("bad_request", f"a request has at most {protocol.BODY_LIMIT} bytes; send a smaller window")
+            return Problem("too_large", f"a request has at most {protocol.BODY_LIMIT} bytes; send a smaller window")
         if not message.get("more_body", False):
             return b"".join(parts)
 
@@ -270,7 +273,7 @@ def as_json(value: object, status: int = 200) -> Response:
 def no(problem: Problem) -> Response:
     """The answer that says so. After a request that made no sense the connection ends: more of it may follow."""
     answer = as_json(Answer(problem), STATUS[problem.type])
-    if problem.type == "bad_request":
+    if problem.type in ("bad_request", "too_large"):
         answer.headers["connection"] = "close"
     if answer.status_code in (429, 503):
         answer.headers["retry-after"] = str(RETRY_AFTER)

@@ -457,7 +457,8 @@ async def test_a_value_out_of_range_is_named(path: str, field: dict[str, float])
 async def test_a_body_without_end_is_refused(path: str) -> None:
     async with served(path, open_scripted) as client:
         response = await post(client, b"x" * (protocol.BODY_LIMIT + 1))
-        assert response.status_code == 400
+        assert response.status_code == 413 and response.headers["connection"] == "close"
+        assert response.json()["error"]["type"] == "too_large"
         assert "at most" in response.json()["error"]["message"]
 
 

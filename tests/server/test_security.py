@@ -26,7 +26,7 @@ from model_runtime import door, gateway
 from model_runtime.client import Client
 from model_runtime.endpoint import Endpoint
 from model_runtime.engine import Engine
-from model_runtime.protocol import Done, InfillRequest, Lesson
+from model_runtime.protocol import BODY_LIMIT, Done, InfillRequest, Lesson
 from tests import tiny
 from tests.scripted import ScriptedEngine
 from tests.server.serving import PATIENCE, SECRET_CODE, Served, completion, granted, grants, served, talkative
@@ -251,6 +251,22 @@ async def test_json_that_is_none_is_a_bad_request(path: str) -> None:
             assert response.status_code == 400, body[:20]
             assert response.json()["error"]["message"]
         await still_serves(here, None)
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/infill", "/lacuna/infill", "/lacuna/memory"])
+async def test_a_method_that_a_path_does_not_take_is_told_which_it_takes(path: str) -> None:
+    async with served() as here, here.http() as http:
+        response = await http.get(path)
+        assert response.status_code == 405 and response.headers["allow"] == "POST"
+        assert response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/infill", "/lacuna/infill", "/lacuna/memory"])
+async def test_a_body_that_is_too_large_is_told_so(path: str) -> None:
+    async with served() as here, here.http() as http:
+        response = await http.post(path, content=b" " * (BODY_LIMIT + 1))
+        assert response.status_code == 413 and response.headers["connection"] == "close"
+        assert "at most" in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize(
