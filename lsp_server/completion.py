@@ -75,8 +75,8 @@ async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
 
     parsed = desk.soundness.begin(snapshot, at_once=source == "memory")
     recall, outcome, waited = await _sound(recall, frame, snapshot, desk, received, parsed)
-    if source == "model" and isinstance(outcome, Suggestion):
-        desk.heard(waited)
+    if source == "model" and isinstance(outcome, Suggestion) and not frame.fresh:  # a fresh one's prompt is read first
+        desk.waits.append(waited)
     outcome = _steady(outcome, recall, frame)
     answer = Answer(None, source, None, debounce, waited, frame.fresh, recall.generation)
     if isinstance(outcome, Nothing):

@@ -5,7 +5,9 @@ Mutable and on the event loop's thread, like the session. Knows nothing of when 
 
 from __future__ import annotations
 
+import statistics
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 
 import msgspec
@@ -30,7 +32,7 @@ CANDIDATES = 3  # texts that are asked for by hand
 CONFIDENT = -0.5  # mean log-probability of the tokens of a line that opens a block from which on that is written too
 AFTER = 1.0  # seconds a generation may go on after its request's deadline, for the next key
 
-_NEWEST = 0.2  # weight of the newest answer in how long they take
+_ANSWERS, _ENOUGH = 5, 3  # the newest suggestions by which it is said how long they take, and how many will do
 _FAR = 24  # lines: an edit further below is not somebody typing on
 
 
@@ -38,10 +40,10 @@ _FAR = 24  # lines: an edit further below is not somebody typing on
 class Desk:
     """client: how the service tells this editor's requests from others'. running: the newest generation.
 
-    latency: seconds that answers of the model took of late, None before the first.
     seen: the one whose text is on the screen, as far as no edit contradicts it.
     gate: what decides whether to show; fared: how suggestions fared of late, see `gate.fares`.
     lacking: documents whose anchor was set before the best snippets for it were found.
+    waits: seconds that the newest suggestions took of the model, those left out for which a whole prompt was read.
     """
 
     link: Link
@@ -53,7 +55,7 @@ class Desk:
     gate: Gate = field(default_factory=fitted)
     fared: float = FARED
     seen: Generation | None = None
-    latency: float | None = None
+    waits: deque[float] = field(default_factory=lambda: deque(maxlen=_ANSWERS))
     soundness: Soundness = field(default_factory=Soundness)
     client: str = field(default_factory=lambda: uuid.uuid4().hex)
 
@@ -62,9 +64,13 @@ class Desk:
         self.anchors[anchor.uri] = anchor
         (self.lacking.add if lacking else self.lacking.discard)(anchor.uri)
 
-    def heard(self, seconds: float) -> None:
-        """The model took so long for a suggestion."""
-        self.latency = seconds if self.latency is None else (1 - _NEWEST) * self.latency + _NEWEST * seconds
+    @property
+    def latency(self) -> float | None:
+        """Seconds that a suggestion mostly takes of the model, None before a few have come.
+
+        Of the newest the one in the middle: one long block says nothing of the next word.
+        """
+        return statistics.median_low(self.waits) if len(self.waits) >= _ENOUGH else None
 
     def stop(self) -> None:
         """Nobody waits for what is being generated."""

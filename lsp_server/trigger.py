@@ -35,7 +35,7 @@ class Skip:
 def decide(snapshot: Snapshot, latency: float | None = None) -> Go | Skip:
     """What to do about a request at the snapshot's cursor. By hand nothing but a switch-off keeps from answering.
 
-    latency: seconds that answers of the model took of late, None before the first.
+    latency: seconds that a suggestion mostly takes of the model, None where too few have come to tell.
     """
     settings = snapshot.settings
     if not settings.allows(snapshot.language):

@@ -555,6 +555,22 @@ async def test_what_comes_after_the_partial_moment_may_still_become_whole(make: 
     assert await typing.ghost() == "left + right"
 
 
+async def test_keys_wait_for_another_only_where_suggestions_mostly_take_longer(make: Make) -> None:
+    jumped = {"before": "return ", "text": "left\n", "first": 0.4}
+    typing = make(RETURN, jumped, {"before": "return r", "text": "ight\n"})
+    assert await typing.ghost() == "left"
+    assert not typing.desk.waits, "a whole prompt was read for it"
+    typing.type("r")
+    assert await typing.ghost() == "ight"
+    (quick,) = typing.desk.waits
+    typing.desk.waits.append(2.0)
+    assert typing.desk.latency is None, "two may both be odd"
+    typing.desk.waits.append(quick)
+    assert typing.desk.latency == quick < 0.4
+    typing.desk.waits.extend([2.0, 2.0])
+    assert typing.desk.latency == 2.0
+
+
 # Failures
 
 
