@@ -77,7 +77,7 @@ def _nats(engine: Engine, gaps: Sequence[Task]) -> float:
         room = engine.context_length - len(middle)
         prompt = lay_out(Infill(gap.path, gap.prefix, gap.suffix), engine.tokenizer, engine.manifest.fim, room)
         for scores, token in zip(engine.score(prompt.tokens, middle), middle, strict=True):
-            total -= float(scores[token])
+            total -= scores[token]
             count += 1
     return total / count
 

@@ -155,7 +155,7 @@ def _nats(engine: Engine, prompt: tuple[int, ...], rest: str, known: NGrams | No
         if known is not None:
             before = known.after((*prompt, *middle[:at])[-LONGEST:], before)
             scores = mix(scores, before, engine.manifest.trust)
-        total += float(scores[middle[at]])
+        total += scores[middle[at]]
     return total
 
 

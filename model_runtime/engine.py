@@ -27,7 +27,7 @@ from model_runtime.pool import Store
 from model_runtime.profile import Profile
 from model_runtime.providers import Provider
 from model_runtime.ranks import Ranks
-from model_runtime.sampling import Logits, log_probabilities
+from model_runtime.sampling import Logits, Scores, scored
 from model_runtime.scheduler import Scheduler
 from model_runtime.sequence import Cancel, Finish, Generation, Reason, Sequence, Token
 from model_runtime.speculation import Chances, Drafter
@@ -159,8 +159,8 @@ class Engine:
         finally:
             self.drop(task)
 
-    def score(self, prompt: tuple[int, ...], middle: tuple[int, ...]) -> Iterator[Logits]:
-        """The model's own log-probabilities [V] before each token of a middle that is known.
+    def score(self, prompt: tuple[int, ...], middle: tuple[int, ...]) -> Iterator[Scores]:
+        """The model's own log-probabilities before each token of a middle that is known.
 
         Raises PromptError when the two do not fit.
         """
@@ -175,7 +175,7 @@ class Engine:
             for token in middle:
                 logits = self._backend.step(slot.store, following, len(slot.tokens), _NOBODY)
                 slot.tokens.extend(following)
-                yield log_probabilities(logits)
+                yield scored(logits)
                 following = (token,)
         finally:
             self._cache.release(slot)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_runtime.manifest import Trust
-from model_runtime.sampling import Logits
+from model_runtime.sampling import Scores
 
 Tokens = NDArray[np.unsignedinteger[Any]]
 
@@ -221,19 +221,24 @@ class NGrams:
         return Continuation(length, found, tokens, shares.astype(np.float32), following)
 
 
-def mix(scores: Logits, continuation: Continuation | None, trust: Trust) -> Logits:
-    """Log-probabilities of the mixture (1−w)·model + w·memory. scores: the model's, [V]."""
+def mix(scores: Scores, continuation: Continuation | None, trust: Trust) -> Scores:
+    """The mixture (1−w)·model + w·memory. scores: the model's, with none raised."""
     if continuation is None:
         return scores
-    share = weight(trust, continuation, float(scores[scores.argmax()]))
-    mixed: Logits = scores + np.float32(math.log1p(-share))
+    share = weight(trust, continuation, scores.peak)
     seen = continuation.tokens
     if len(seen) == 1:  # mostly; and numbers are quicker than arrays of one
         token = continuation.likeliest
-        mixed[token] = math.log((1 - share) * math.exp(scores[token]) + share * continuation.shares[0])
-        return mixed
-    mixed[seen] = np.log((1 - share) * np.exp(scores[seen]) + share * continuation.shares)
-    return mixed
+        raised = {token: math.log((1 - share) * math.exp(scores[token]) + share * float(continuation.shares[0]))}
+    else:
+        model = np.exp(scores.logits[seen] - np.float32(scores.total))
+        mixed = np.log((1 - share) * model + share * continuation.shares)
+        raised = dict(zip(seen.tolist(), mixed.tolist(), strict=True))
+    total = scores.total - math.log1p(-share)
+    likeliest = max(raised, key=raised.__getitem__)
+    if raised[likeliest] >= (peak := float(scores.logits[scores.best]) - total):
+        return Scores(scores.logits, total, likeliest, raised[likeliest], raised)
+    return Scores(scores.logits, total, scores.best, peak, raised)
 
 
 def _step(found: range) -> int:

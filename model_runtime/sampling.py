@@ -1,10 +1,15 @@
-"""Log-probabilities in, one token out. Keeps no state but the generator it is given."""
+"""What the network says of the next token in, one token out. Keeps no state but the generator it is given.
+
+Of a vocabulary's log-probabilities a greedy text looks at one or two, so no more than the sum is computed of all.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,36 +34,62 @@ class Sampling:
             raise ValueError(f"top_p is {self.top_p}; give a number above 0, up to 1")
 
 
-def log_probabilities(logits: Logits) -> Logits:
-    """Natural logarithms of softmax(logits); logits: [V]. Raises ModelError when one is no number."""
-    highest = logits[logits.argmax()]  # the first that is no number, where one is none
+class Scores(msgspec.Struct, frozen=True, eq=False):
+    """Natural log-probabilities of the next token, [V]; `scores[token]` is one of them.
+
+    best: the likeliest token; peak: its log-probability. A token's is its logit less `total`, but for those `raised`
+    above that, which stand there themselves.
+    """
+
+    logits: Logits
+    total: float
+    best: int
+    peak: float
+    raised: Mapping[int, float] = {}
+
+    def __getitem__(self, token: int) -> float:
+        raised = self.raised.get(token)
+        return float(self.logits[token]) - self.total if raised is None else raised
+
+    def whole(self) -> Logits:
+        """All of them, [V]."""
+        found: Logits = (self.logits - np.float64(self.total)).astype(np.float32)
+        for token, score in self.raised.items():
+            found[token] = score
+        return found
+
+
+def scored(logits: Logits) -> Scores:
+    """softmax(logits); logits: [V]. Raises ModelError when one is no number."""
+    best = int(logits.argmax())  # the first that is no number, where one is none
+    highest = float(logits[best])
     if not math.isfinite(highest):
         raise ModelError(
             "the network gives values that are no numbers, so its weights are damaged; "
             "run: lacuna model verify, and restore the model directory or import it again"
         )
-    found: Logits = logits - highest
-    found -= np.log(np.exp(found).sum())
-    return found
+    shares = logits - logits[best]
+    above = math.log(np.add.reduce(np.exp(shares, out=shares)))
+    return Scores(logits, highest + above, best, -above)
 
 
-def only(scores: Logits, allowed: NDArray[np.int64]) -> Logits:
-    """Log-probabilities [V] given that the token is one of those allowed."""
-    found = np.full_like(scores, -np.inf)
-    found[allowed] = log_probabilities(scores[allowed])
-    return found
+def only(scores: Scores, allowed: NDArray[np.int64]) -> Scores:
+    """The same given that the token is one of those allowed. scores: with none raised."""
+    logits = np.full_like(scores.logits, -np.inf)
+    logits[allowed] = scores.logits[allowed]
+    return scored(logits)
 
 
-def choose(scores: Logits, sampling: Sampling, random: np.random.Generator | None = None) -> int:
-    """A token. scores: natural log-probabilities, [V]. random: for a temperature above 0."""
+def choose(scores: Scores, sampling: Sampling, random: np.random.Generator | None = None) -> int:
+    """A token. random: for a temperature above 0."""
     if sampling.temperature < _COLD:
-        return int(scores.argmax())
+        return scores.best
     assert random is not None, "a draw needs a source of chance"
-    return _draw(scores, sampling, random)
+    return _draw(scores.whole(), sampling, random)
 
 
 def _draw(scores: Logits, sampling: Sampling, random: np.random.Generator) -> int:
-    weights = np.exp(log_probabilities(scores / sampling.temperature).astype(np.float64))
+    weights = np.exp(scored(scores / np.float32(sampling.temperature)).whole().astype(np.float64))
     if sampling.top_p < 1:
         order = np.argsort(weights)[::-1]
         before = np.cumsum(weights[order]) - weights[order]

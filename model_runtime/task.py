@@ -19,7 +19,7 @@ from model_runtime.cache import Slot
 from model_runtime.candidates import Fork
 from model_runtime.manifest import Trust
 from model_runtime.ngrams import LONGEST, Continuation, mix
-from model_runtime.sampling import Logits, choose, log_probabilities, only
+from model_runtime.sampling import Logits, choose, only, scored
 from model_runtime.scheduler import Turn
 from model_runtime.sequence import Cancel, Reason, Sequence, Token, Usage
 from model_runtime.speculation import Drafter
@@ -102,7 +102,7 @@ class Task(Turn, Generic[Store]):
         generation = self.generation
         if text.sequence.reason is not None:  # nothing was asked but to read the prompt
             return
-        scores = log_probabilities(logits)
+        scores = scored(logits)
         if generation.memory is not None:
             foreseen = text.drafter.foreseen if text.drafter is not None else None
             text.known = foreseen or generation.memory.after(text.slot.tokens[-LONGEST:], text.known)
@@ -117,8 +117,8 @@ class Task(Turn, Generic[Store]):
         token = choose(scores, generation.sampling, self._random)
         if generation.n > 1 and text.index == 0:
             said = len(text.slot.tokens) - len(self.prompt)
-            self.forks = candidates.noted(self.forks, scores, token, said, text.score)
-        score = float(scores[token])
+            self.forks = candidates.noted(self.forks, scores.whole(), token, said, text.score)
+        score = scores[token]
         text.score += score
         text.following = token
         if text.drafter is not None:

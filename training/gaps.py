@@ -106,7 +106,7 @@ def _prompt(engine: Engine, gap: Gap) -> tuple[int, ...]:
 
 def _nats(engine: Engine, gap: Gap, prompt: tuple[int, ...]) -> float:
     middle = tuple(engine.tokenizer.encode_once(gap.middle)[:_LONGEST])
-    return -sum(float(one[token]) for one, token in zip(engine.score(prompt, middle), middle, strict=True))
+    return -sum(one[token] for one, token in zip(engine.score(prompt, middle), middle, strict=True))
 
 
 def _filled(engine: Engine, gap: Gap) -> Filled:

@@ -8,6 +8,7 @@ the true tokens are likeliest. Needs no PyTorch.
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,4 +124,4 @@ def _line(
         known = memory.after((*prompt, *middle[:at])[-LONGEST:])
         if known is not None:
             share = float(known.shares[known.tokens == middle[at]].sum())
-            yield features(known, float(scores.max())), float(np.exp(scores[middle[at]])), share
+            yield features(known, scores.peak), math.exp(scores[middle[at]]), share

@@ -18,7 +18,7 @@ from model_runtime.engine import Engine
 from model_runtime.errors import LacunaRuntimeError, ModelError, Overloaded, PromptError
 from model_runtime.healing import Spellings
 from model_runtime.ngrams import NGrams
-from model_runtime.sampling import Logits
+from model_runtime.sampling import Scores
 from model_runtime.sequence import Cancel, Finish, Generation, Token
 from tests import tiny
 from tests.runtime.conftest import Precision
@@ -48,20 +48,20 @@ def test_greedy_follows_the_reference(tiny_model: Callable[[Precision], Path], t
 
 def test_scoring_a_middle_gives_what_generating_it_gave(engine: Engine) -> None:
     tokens, finish = run(engine, Generation(PROMPT, max_tokens=6))
-    middle = [int(scores.argmax()) for scores in _greedy(engine, 6)]
+    middle = [scores.best for scores in _greedy(engine, 6)]
     scored = list(engine.score(PROMPT, tuple(middle)))
-    assert [float(scores[token]) for scores, token in zip(scored, middle, strict=True)] == pytest.approx(
+    assert [scores[token] for scores, token in zip(scored, middle, strict=True)] == pytest.approx(
         [token.logprob for token in tokens[: finish.usage.generated]], abs=1e-5
     )
 
 
-def _greedy(engine: Engine, count: int) -> list[Logits]:
+def _greedy(engine: Engine, count: int) -> list[Scores]:
     """Log-probabilities before each of the first tokens, each scored after the ones before it."""
     middle: tuple[int, ...] = ()
-    found: list[Logits] = []
+    found: list[Scores] = []
     for _ in range(count):
         found = list(engine.score(PROMPT, (*middle, 0)))
-        middle = (*middle, int(found[-1].argmax()))
+        middle = (*middle, found[-1].best)
     return found
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model_runtime.manifest import Trust
 from model_runtime.ngrams import LONGEST, Continuation, NGrams, mix, weight
-from model_runtime.sampling import log_probabilities
+from model_runtime.sampling import scored
 
 Streams = list[list[int]]
 
@@ -132,13 +132,22 @@ def test_a_draft_follows_what_was_written_before() -> None:
     assert memory.draft([99], 8) == []
 
 
-def test_a_mixture_is_a_distribution_and_favours_what_was_seen() -> None:
-    scores = log_probabilities(np.random.default_rng(0).standard_normal(50).astype(np.float32))
-    seen = Continuation(12, range(5), np.array([7]), np.array([1.0], np.float32))
-    mixed = mix(scores, seen, Trust())
-    assert np.exp(mixed).sum() == pytest.approx(1.0, abs=1e-5)
-    assert mixed[7] > scores[7]
-    assert np.array_equal(mix(scores, None, Trust()), scores)
+@pytest.mark.parametrize("tokens", [[7], [7, 20, 41]])
+def test_a_mixture_is_a_distribution_and_favours_what_was_seen(tokens: list[int]) -> None:
+    scores = scored(np.random.default_rng(0).standard_normal(50).astype(np.float32))
+    shares = np.full(len(tokens), 1 / len(tokens), np.float32)
+    mixed = mix(scores, Continuation(12, range(5), np.array(tokens), shares), Trust())
+    assert np.exp(mixed.whole()).sum() == pytest.approx(1.0, abs=1e-5)
+    assert all(mixed[token] > scores[token] for token in tokens)
+    assert mixed.best == mixed.whole().argmax() and mixed.peak == pytest.approx(mixed.whole().max())
+    assert mix(scores, None, Trust()) is scores
+
+
+def test_a_mixture_s_likeliest_token_may_be_the_model_s_own() -> None:
+    logits = np.zeros(50, np.float32)
+    logits[3] = 9.0
+    mixed = mix(scored(logits), Continuation(1, range(1), np.array([7]), np.array([1.0], np.float32)), Trust())
+    assert mixed.best == mixed.whole().argmax() == 3 and mixed.peak == pytest.approx(mixed[3])
 
 
 def test_a_longer_and_surer_match_is_believed_more_and_a_sure_model_less() -> None:
