@@ -22,7 +22,7 @@ from lsp_server.soundness import Parsed
 from lsp_server.suggestion import Nothing, Suggestion
 from lsp_server.window import Frame
 
-PARTIAL = 0.140  # seconds after the request when the first valid partial goes out, to be there at 150 ms
+PARTIAL = 0.130  # seconds after the request when the first valid partial goes out, to be there at 150 ms
 COMPLETE = "all of it is there"
 GRACE = 0.080  # seconds a partial that became valid later may still grow
 UNLIKELY = "not likely enough to be what you want"
