@@ -5,7 +5,8 @@ There is no draft model. What followed the same tokens before is drafted: in the
 to be spelled again as it was typed. The network then says in one run what it would have said after each drafted token,
 and as much of the draft stands as agrees with what is chosen there (Leviathan et al. 2023; Chen et al. 2023). A draft
 is no distribution but one token, so their rule for samples comes to this: draw as ever, and go on while what was drawn
-is what was drafted. Greedy texts stay what they were, and samples have the distribution that they had.
+is what was drafted. Greedy texts stay what they were, and samples have the distribution that they had, as far as the
+network says the same of tokens together as of each alone: with integers that is up to rounding.
 
 How much is drafted follows what was measured: how often drafts after so long a match were right, also those that
 were only thought and not checked, and what a run of so many tokens costs. Drafting goes on while it adds more tokens
