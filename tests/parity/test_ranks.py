@@ -63,7 +63,7 @@ def answers(network: Ranks | OnnxBackend) -> list[Logits]:
     one, two, three, four = network.new_stores(4)
     network.extend(one, TOKENS[:50], 0, cancel)
     found = [network.step(one, TOKENS[50:60], 50, cancel), network.step(one, TOKENS[60:61], 60, cancel)]
-    found.extend(network.verify(one, TOKENS[61:69], 61, cancel))
+    found.extend(network.verify(one, TOKENS[61:69], 61, cancel).copy())  # the next run writes over them
     network.copy(one, three, 40)
     network.extend(four, TOKENS[20:90], 0, cancel)
     found.extend(network.steps([four, one, three], TOKENS[:3], [70, 69, 40], cancel))
