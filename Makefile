@@ -15,7 +15,7 @@ demo: .venv/stamp ## from nothing to a completion at a cursor in a real file
 	@.venv/bin/python -I scripts/demo.py
 
 test: .venv/stamp ## the tests, without torch, a GPU or an editor to drive
-	$(PYTHON_IN) pytest -m "$(OUT_OF_TEST)" $(ARGS)
+	$(PYTHON_IN) pytest -m "$(OUT_OF_TEST)" -n 2 --dist loadfile $(ARGS)
 
 soak: .venv/stamp ## the tests that take minutes: ten thousand connections that say nothing, and the like
 	$(PYTHON_IN) pytest -m soak --timeout 600 $(ARGS)
