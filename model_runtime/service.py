@@ -97,7 +97,7 @@ class Service:
         """
         return [
             Route("/health", self._answer_health),
-            Route("/infill", _Infill(self)),
+            Route("/infill", _Infill(self), methods=["POST"]),
             Route("/memory", self._answer_memory, methods=["POST"]),
         ]
 
@@ -201,10 +201,6 @@ class _Infill:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["method"] != "POST":
-            answer = as_json(Answer(Problem("bad_request", "POST an infill here")), 405)
-            answer.headers["allow"] = "POST"
-            return await answer(scope, receive, send)
         body = await read_body(receive)
         request = body if isinstance(body, Problem) else self._service.read(body, scope.get("owner", ""))
         ticket = request if isinstance(request, Problem) else self._service.submit(request)
