@@ -86,7 +86,8 @@ class Service:
                 Route("/count", self._answer_count, methods=["POST"]),
                 Route("/drain", self._answer_drain, methods=["POST"]),
                 Route("/metrics", self.answer_metrics),
-            ]
+            ],
+            exception_handlers={405: _answer_other_method},
         )
 
     def routes(self) -> list[Route]:
@@ -208,6 +209,12 @@ class _Infill:
             return await no(ticket)(scope, receive, send)
         async with self._service.watched((ticket,), receive):
             await _stream(ticket, scope, receive, send)
+
+
+async def _answer_other_method(_: Request, error: Exception) -> Response:
+    answer = as_json(Answer(Problem("bad_request", "this path takes another method, see Allow")), 405)
+    answer.headers.update(getattr(error, "headers", None) or {})
+    return answer
 
 
 def owned(identifier: str, owner: str | None) -> str:

@@ -454,6 +454,14 @@ async def test_a_value_out_of_range_is_named(path: str, field: dict[str, float])
         assert next(iter(field)) in response.json()["error"]["message"]
 
 
+@pytest.mark.parametrize("route", ["/infill", "/memory", "/count", "/drain"])
+async def test_a_method_that_a_path_does_not_take_is_told_which_it_takes(path: str, route: str) -> None:
+    async with served(path, open_scripted) as client:
+        response = await raw(client, "GET", route)
+        assert response.status_code == 405 and response.headers["allow"] == "POST"
+        assert response.json()["error"]["type"] == "bad_request"
+
+
 async def test_a_body_without_end_is_refused(path: str) -> None:
     async with served(path, open_scripted) as client:
         response = await post(client, b"x" * (protocol.BODY_LIMIT + 1))
