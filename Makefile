@@ -3,6 +3,7 @@
 PYTHON_IN    = .venv/bin/python -I -m
 TRAINING_IN  = .venv-train/bin/python -I -m
 PARITY_IN    = .venv-parity/bin/python -I -m
+KERNELS      = .cache/kernels
 NODE_MODULES = vscode-extension/node_modules/.package-lock.json
 OUT_OF_TEST  = not training and not parity and not vscode and not gpu and not soak
 
@@ -11,13 +12,13 @@ OUT_OF_TEST  = not training and not parity and not vscode and not gpu and not so
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/stamp ## from nothing to a completion at a cursor in a real file
+demo: $(KERNELS) ## from nothing to a completion at a cursor in a real file
 	@.venv/bin/python -I scripts/demo.py
 
-test: .venv/stamp ## the tests, without torch, a GPU or an editor to drive
+test: $(KERNELS) ## the tests, without torch, a GPU or an editor to drive
 	$(PYTHON_IN) pytest -m "$(OUT_OF_TEST)" -n 2 --dist loadfile $(ARGS)
 
-soak: .venv/stamp ## the tests that take minutes: ten thousand connections that say nothing, and the like
+soak: $(KERNELS) ## the tests that take minutes: ten thousand connections that say nothing, and the like
 	$(PYTHON_IN) pytest -m soak --timeout 600 $(ARGS)
 
 test-training: .venv-train/stamp ## the tests that train, with torch: a large download
@@ -35,7 +36,7 @@ test-vscode-offline: vsix-offline ## the same for the extension that brings ever
 	vscode-extension/test/workbench "$(CURDIR)/.cache/vscode"
 	cd vscode-extension && npm run --silent test-offline
 
-test-neovim: .venv/stamp ## the plugin on Neovim 0.10, 0.11 and 0.12; unpacks the other two (needs Debian's apt)
+test-neovim: $(KERNELS) ## the plugin on Neovim 0.10, 0.11 and 0.12; unpacks the other two (needs Debian's apt)
 	tests/editors/another-neovim .cache/neovim/0.10 trixie .venv/bin/python
 	tests/editors/another-neovim .cache/neovim/0.12 forky .venv/bin/python
 	for nvim in .venv/bin/nvim .cache/neovim/0.10/nvim .cache/neovim/0.12/nvim; do \
@@ -60,7 +61,7 @@ vsix: .venv/stamp $(NODE_MODULES) ## the VS Code extension with server and model
 vsix-offline: .venv/stamp $(NODE_MODULES) ## the same with every package inside, for x86-64 Linux and one CPython
 	vscode-extension/pack .venv/bin/python --offline
 
-bench: .venv/stamp ## how fast the runtime is on this machine, with random weights
+bench: $(KERNELS) ## how fast the runtime is on this machine, with random weights
 	$(PYTHON_IN) benchmarks.throughput $(ARGS)
 
 format: .venv/stamp ## write the code as `make check` wants it
@@ -71,12 +72,16 @@ lock: ## choose the newest versions that fit pyproject.toml (needs uv)
 	scripts/lock
 
 clean: ## remove the environment and every build product
-	rm -rf .venv .venv-train .venv-parity .cache/vscode dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-train .venv-parity .cache/vscode .cache/kernels model_runtime/kernels-* dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	cd vscode-extension && rm -rf node_modules dist out bundled
 
 .venv/stamp: requirements/dev.txt pyproject.toml scripts/environment
 	@scripts/environment .venv requirements/dev.txt
 	@touch $@
+
+$(KERNELS): .venv/stamp model_runtime/matmul_avx2.c model_runtime/kernels.py
+	@$(PYTHON_IN) model_runtime.kernels
+	@mkdir -p $(@D) && touch $@
 
 .venv-train/stamp: requirements/train.txt pyproject.toml scripts/environment
 	@scripts/environment .venv-train requirements/train.txt

@@ -18,6 +18,14 @@ from lacuna import settings as configuration
 from lacuna.errors import LacunaError, PurgeError
 from lacuna.settings import Settings
 
+_MADE = {
+    "prefill": "a graph made of a model",
+    "packed": "a graph made of a model",
+    "device": "a graph made of a model",
+    "kernels": "a library for this processor",
+    "profile": "how fast a model is here",
+}
+
 
 @dataclass(frozen=True)
 class Written:
@@ -53,9 +61,8 @@ def remove(found: list[Written]) -> None:
 def _places(settings: Settings, environment: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
     yield settings.cache / "index", "indexes of repositories"
     if settings.cache.is_dir():
-        yield from ((path, "a graph made of a model") for path in sorted(settings.cache.glob("prefill-*")))
-        yield from ((path, "a graph made of a model") for path in sorted(settings.cache.glob("device-*")))
-        yield from ((path, "how fast a model is here") for path in sorted(settings.cache.glob("profile-*")))
+        for kind, what in _MADE.items():
+            yield from ((path, what) for path in sorted(settings.cache.glob(f"{kind}-*")))
     yield library.folder(environment), "imported models"
     yield configuration.journal(environment), "the journal of suggestions"
     with contextlib.suppress(LacunaError):

@@ -23,7 +23,9 @@ and caches. Modules, each of which imports only those above it:
     graph          the ONNX graph of every network that a shape can describe
     shares         what each of several ranks holds of a network
     shard          a model directory to one that is shared out among ranks
-    derived        the graph for long prompts: stored, or derived and kept
+    sealed         files that can be made again, kept whole in a cache
+    kernels        our own kernels, compiled for processors with AVX2 alone
+    derived        further graphs of a network: stored, or derived and kept
     pool           keys and values of all sequences, in one memory
     providers      what computes: the processor, or a graphics processor
     device_pool    the same as pool, in a device's memory

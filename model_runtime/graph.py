@@ -9,6 +9,8 @@ caller owns. The precision only chooses how a matrix is stored and multiplied:
     "int8"     MatMulNBits, 8 bits in blocks of 128, in stacks: storage and decode
     "int4"     MatMulNBits, 4 bits in blocks of 128, in stacks: storage and decode
     "columns"  DynamicQuantizeMatMul with each row scaled by its own maximum: prefill, without logits
+    "packed8"  MatMulPacked, an operator of our own, on the blocks of "int8": all of it on AVX2 alone, see `kernels`
+    "packed4"  the same on those of "int4"
     "device"   all of it in half precision, for graphics processors
     "device4"  the same, with matrices as in "int4"
 
@@ -33,9 +35,9 @@ from onnx import TensorProto, helper
 
 from model_runtime.errors import ModelError
 from model_runtime.manifest import Shape
-from model_runtime.nodes import MICROSOFT, Nodes, Precision, Weights
+from model_runtime.nodes import MICROSOFT, OWN, Nodes, Precision, Weights
 from model_runtime.stacks import Sizes, StoredWeights, gated, heads
-from model_runtime.storage import Constants, FileConstants, Stored
+from model_runtime.storage import Constants, FileConstants, Stored, load
 
 GRAPH = "model.onnx"
 DATA = "model.onnx.data"
@@ -164,6 +166,15 @@ def data_of(graph: Path) -> Path:
     return graph.with_name(graph.name + ".data")
 
 
+def ends(path: Path) -> dict[str, list[int | str]]:
+    """The sizes of a stored graph's inputs and outputs, by their names. Raises ModelError when it cannot be read."""
+    found = load(path).graph
+    return {
+        one.name: [size.dim_param or size.dim_value for size in one.type.tensor_type.shape.dim]
+        for one in (*found.input, *found.output)
+    }
+
+
 def read_weights(directory: Path, shape: Shape) -> Weights:
     """Every matrix and vector of a stored model as floats, each read when asked for.
 
@@ -198,6 +209,8 @@ def _build(
         [tensor for tensor in constants.tensors if tensor.name in read],
     )
     opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(MICROSOFT, 1)]
+    if nodes.is_packed:
+        opsets.append(helper.make_opsetid(OWN, 1))
     return helper.make_model(graph, opset_imports=opsets, ir_version=_IR, producer_name="lacuna")
 
 
@@ -236,15 +249,19 @@ def _block(
     hidden, normed = nodes.add_and_norm(hidden, delta, at + ("attention_norm" if attends else "ffn_norm"))
     if not attends:
         return hidden, _feed_forward(shape, nodes, at, normed)
-    mixed = nodes.linear(_attended(shape, nodes, layer, normed, rotary), at + "o")
+    attended = _attended(shape, nodes, layer, normed, rotary)
+    if nodes.is_packed and layer == shape.layers - 1:
+        hidden = nodes.picked(hidden, shape.hidden_size)
+        attended = nodes.picked(attended, shape.heads * shape.head_size)
+        normed = nodes.picked(normed, shape.hidden_size) if shape.parallel else normed
+    mixed = nodes.linear(attended, at + "o")
     if not shape.parallel:
         return hidden, mixed
     return hidden, nodes.node("Add", [mixed, _feed_forward(shape, nodes, at, normed)], at + "both")
 
 
 def _head(shape: Shape, nodes: Nodes, hidden: str) -> None:
-    flat = nodes.constant("flat", np.array([-1, shape.hidden_size], np.int64))
-    picked = nodes.node("Gather", [nodes.node("Reshape", [hidden, flat], "last.flat"), "rows"], "picked", axis=0)
+    picked = hidden if nodes.is_packed else nodes.picked(hidden, shape.hidden_size)
     logits = nodes.linear(nodes.norm(picked, "norm"), "embed" if shape.tied else "head")
     if nodes.half:
         nodes.node("Cast", [logits], "logits", to=TensorProto.FLOAT)

@@ -16,14 +16,15 @@ from onnx import TensorProto, helper
 
 from model_runtime.errors import ModelError
 from model_runtime.manifest import Shape
-from model_runtime.quantize import BLOCK, Floats, to_blocks, to_columns, wide
-from model_runtime.stacks import SCALED, Sizes, Stack, query_factor
+from model_runtime.quantize import BLOCK, PACKED_ROWS, Blocks, Floats, packed, to_blocks, to_columns, wide
+from model_runtime.stacks import SCALED, Sizes, Stack, StoredWeights, query_factor
 from model_runtime.storage import Array, Constants
 
-Precision = Literal["fp32", "fp16", "int8", "int4", "columns", "device", "device4"]
+Precision = Literal["fp32", "fp16", "int8", "int4", "columns", "packed8", "packed4", "device", "device4"]
 Weights = Mapping[str, Floats]
 
 MICROSOFT = "com.microsoft"
+OWN = "lacuna"  # operators of the library that `kernels` compiles
 DEVICE: tuple[Precision, ...] = ("device", "device4")  # all in half precision, keys and values too
 _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
     "silu": ("QuickGelu", {"alpha": 1.0}),  # x·sigmoid(x)
@@ -59,12 +60,22 @@ class Nodes:
     @property
     def in_stacks(self) -> bool:
         """Whether matrices that read the same are kept as one."""
-        return self.precision in ("int8", "int4", "columns")
+        return self.precision in ("int8", "int4", "columns") or self.is_packed
 
     @property
     def is_silent(self) -> bool:
         """Whether the graph only reads: it writes keys and values, and says nothing."""
         return self.precision == "columns"
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the graph is for our own kernels, which read and write: what only logits need is for their rows."""
+        return self.precision in ("packed8", "packed4")
+
+    @property
+    def bits(self) -> int:
+        """Of what is stored in blocks."""
+        return 4 if self.precision in ("int4", "packed4", "device4") else 8
 
     @property
     def kind(self) -> type[np.floating[Any]]:
@@ -99,6 +110,8 @@ class Nodes:
         parts = [part + ".weight" for part in stack.parts]
         if self.precision == "columns":
             product = self._multiply_columns(x, name, output, parts, stack.factors)
+        elif self.is_packed:
+            product = self._multiply_packed(x, name, output, parts, stack.factors)
         else:
             product = self._multiply_blocks(x, self._blocks(name, parts, stack.factors), output)
         if not any(part + ".bias" in self._sizes for part in stack.parts):
@@ -116,6 +129,11 @@ class Nodes:
         """The network's nonlinear function."""
         kind, attributes = _ACTIVATIONS[self.shape.activation]
         return self.node(kind, [x], x + ".active", domain=MICROSOFT, **attributes)
+
+    def picked(self, x: str, width: int) -> str:
+        """The rows that get logits: [B, T, width] → [R, width]."""
+        flat = self.constant(f"flat.{width}", np.array([-1, width], np.int64))
+        return self.node("Gather", [self.node("Reshape", [x, flat], x + ".flat"), "rows"], x + ".picked", axis=0)
 
     def norm(self, x: str, name: str, *, scaled: bool = False) -> str:
         """x brought to unit size along its last axis. name: without ".weight". scaled: see `head_norm`."""
@@ -145,11 +163,12 @@ class Nodes:
         """The rows of the embedding: [B, T] → [B, T, H]."""
         if self.half or self.precision in ("fp32", "fp16"):
             return self.rows("embed.weight", tokens, "embedded")
-        blocks = self._blocks("embed.weight")  # a tied head reads the very same data
-        packed = self.constant("embed.packed", np.array([self.shape.vocab_size, -1], np.int64))
+        blocks = self._blocks("embed.weight")  # a tied head reads the very same data, but for a packed one
+        flat = self.constant("embed.size", np.array([self.shape.vocab_size, -1], np.int64))
+        codes = blocks.codes if self.is_packed else self.node("Reshape", [blocks.codes, flat], "embed.flat")
         return self.node(
             "GatherBlockQuantized",
-            [self.node("Reshape", [blocks.codes, packed], "embed.flat"), tokens, blocks.scales],
+            [codes, tokens, blocks.scales],
             "embedded",
             domain=MICROSOFT,
             bits=blocks.bits,
@@ -173,6 +192,8 @@ class Nodes:
             return self.node("MatMul", [x, self._turned(name)], output)
         if self.precision == "columns":
             return self._multiply_columns(x, name, output)
+        if self.is_packed:
+            return self._multiply_packed(x, name, output)
         return self._multiply_blocks(x, self._blocks(name), output)
 
     def _multiply_blocks(self, x: str, blocks: _Stored, output: str) -> str:
@@ -216,6 +237,24 @@ class Nodes:
         product = self.node("DynamicQuantizeMatMul", [even, codes, scales], output + ".even", domain=MICROSOFT)
         return self.node("Mul", [product, peak], output)
 
+    def _multiply_packed(
+        self, x: str, name: str, output: str, parts: Sequence[str] = (), factors: Sequence[float] = (1.0,)
+    ) -> str:
+        names = parts or [name]
+        rows, block = sum(self._sizes[one][0] for one in names), wide(self._sizes[names[0]][1])
+        if rows % PACKED_ROWS:
+            return self._multiply_columns(x, name, output, parts, factors)
+        codes, scales = name + ".packed", name + ".packed_scales"
+
+        def make() -> list[Array]:
+            found = packed(self._coded(names, factors, block))
+            return [found.data, found.scales]
+
+        self._constants.keep([codes, scales], make)
+        return self.node(
+            "MatMulPacked", [x, codes, scales], output, domain=OWN, N=rows, bits=self.bits, block_size=block
+        )
+
     def _evened(self, x: str) -> tuple[str, str]:
         """Each row divided by its largest value, and that value; made once for all that read x."""
         if x not in self._even:
@@ -226,9 +265,11 @@ class Nodes:
         return self._even[x]
 
     def _blocks(self, name: str, parts: Sequence[str] = (), factors: Sequence[float] = (1.0,)) -> _Stored:
-        """A matrix in blocks, or several, one below the other and each times its factor, under one name."""
+        """A matrix in blocks, or several, one below the other and each times its factor, under one name.
+
+        In a packed graph only the embedding is kept so, row by row.
+        """
         names = parts or [name]
-        bits = 4 if self.precision in ("int4", "device4") else 8
         codes, scales = name + ".codes", name + ".scales"
         width = self._sizes[names[0]][1]
         if width % BLOCK:
@@ -240,12 +281,26 @@ class Nodes:
         block = wide(width)
 
         def make() -> list[Array]:
-            blocks = [to_blocks(self._weight(one), bits, block) for one in names]
-            spread = [one.scales * np.float32(factor) for one, factor in zip(blocks, factors, strict=True)]
-            return [np.concatenate([one.data for one in blocks]), np.concatenate(spread).astype(self.kind)]
+            found = self._coded(names, factors, block)
+            data = found.data.reshape(len(found.data), -1) if self.is_packed else found.data
+            return [data, found.scales.astype(self.kind)]
 
         self._constants.keep([codes, scales], make)
-        return _Stored(codes, scales, sum(self._sizes[one][0] for one in names), width, bits, block)
+        return _Stored(codes, scales, sum(self._sizes[one][0] for one in names), width, self.bits, block)
+
+    def _coded(self, names: Sequence[str], factors: Sequence[float], block: int) -> Blocks:
+        """Matrices in blocks, one below the other and each times its factor; as they are stored, where so they are."""
+        found = [self._blocks_of(name, block) for name in names]
+        spread = [one.scales * np.float32(factor) for one, factor in zip(found, factors, strict=True)]
+        return Blocks(self.bits, np.concatenate([one.data for one in found]), np.concatenate(spread))
+
+    def _blocks_of(self, name: str, block: int) -> Blocks:
+        kept = self._weights.blocks(name) if isinstance(self._weights, StoredWeights) else None
+        if kept is None or (kept.bits, kept.block) != (self.bits, block):
+            return to_blocks(self._weight(name), self.bits, block)
+        if not np.isfinite(kept.scales).all():
+            raise _no_numbers(name)
+        return kept
 
     def _stacked_bias(self, stack: Stack) -> str:
         def make() -> list[Array]:
@@ -278,5 +333,9 @@ class Nodes:
                 "export or import the model again"
             )
         if not np.isfinite(found).all():
-            raise ModelError(f"tensor {name} holds values that are no numbers; export or import the model again")
+            raise _no_numbers(name)
         return found
+
+
+def _no_numbers(name: str) -> ModelError:
+    return ModelError(f"tensor {name} holds values that are no numbers; export or import the model again")

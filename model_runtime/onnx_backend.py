@@ -1,15 +1,15 @@
 """A model directory in, a Backend out: the network in ONNX Runtime, on the processor or a graphics processor.
 
 Two sessions share the sequences' keys and values: *generate* (blocks of integers, quick for
-few tokens) and *prefill* (columns of integers, quick for many), see `derived`. On a graphics
-processor one session does both. Knows nothing of text.
+few tokens) and *prefill* (columns of integers, quick for many), see `derived`. On a graphics processor one session
+does both, and so it does with kernels of our own, see `kernels`. Knows nothing of text.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from model_runtime import derived, graph, pages, providers
+from model_runtime import derived, graph, kernels, pages, providers
 from model_runtime.device_pool import DevicePool
 from model_runtime.errors import Cancelled, ModelError
 from model_runtime.manifest import Manifest, Shape
@@ -32,9 +32,13 @@ os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
 
 CPU: tuple[Chosen, ...] = (("CPUExecutionProvider", {}),)
 _FEW = 12  # tokens up to which the generate kernels beat the prefill kernels
+_FEW_IN_ONE = 32  # the same where they are the same kernels, and what is saved is a run
 _LARGE = 32 << 20  # bytes of weights from which on large pages pay
 _CHECKED = 16  # tokens at most that are followed by logits each
 _BOUND = 256  # bindings kept of either kind: 18 KB each, and made in a tenth of the time of a run
+
+
+Ends = Mapping[str, Sequence[int | str]]  # the sizes of a graph's inputs and outputs
 
 
 @dataclass(frozen=True)
@@ -94,13 +98,19 @@ class OnnxBackend:
             session = loaded(derived.device(directory, manifest, cache), count, chosen)
             providers.check(session, provider)
             return cls.on_device(manifest, session, "cuda", chosen)
-        generate = loaded(directory / graph.GRAPH, count)
-        _check_inputs(directory, generate, manifest.shape)
-        if manifest.prefill == "same" or manifest.weights in ("fp32", "fp16"):
+        library = kernels.library(cache) if manifest.weights in ("int8", "int4") else None
+        if library is None:
+            generate = loaded(directory / graph.GRAPH, count)
+            _check(directory, manifest.shape, _ends(generate))
+        else:
+            _check(directory, manifest.shape, graph.ends(directory / graph.GRAPH))
+            generate = loaded(derived.packed(directory, manifest, cache), count, library=library)
+        is_hybrid = manifest.weights == "int4" and graph.PREFILL in manifest.files
+        if manifest.prefill == "same" or manifest.weights in ("fp32", "fp16") or (library and not is_hybrid):
             prefill = generate
         else:
             prefill = loaded(derived.prefill(directory, manifest, cache), count)
-        is_large = (directory / graph.DATA).stat().st_size >= _LARGE
+        is_large = library is None and (directory / graph.DATA).stat().st_size >= _LARGE  # packed weights are a file's
         enlarging = pages.enlarge() if is_large else None  # of what there is: untouched keys and values cost nothing
         backend = cls(manifest, generate, prefill)
         backend._enlarging = enlarging
@@ -127,7 +137,7 @@ class OnnxBackend:
     @property
     def few(self) -> int:
         """Up to this many tokens `step` is quicker than `extend`."""
-        return _FEW
+        return _FEW_IN_ONE if self._prefill is self._generate else _FEW
 
     @property
     def store_bytes(self) -> int:
@@ -274,14 +284,18 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def loaded(source: Path | bytes, threads: int, chosen: Sequence[Chosen] = CPU) -> ort.InferenceSession:
-    """A graph, ready to run. Raises ModelError when it cannot be loaded."""
+def loaded(
+    source: Path | bytes, threads: int, chosen: Sequence[Chosen] = CPU, library: Path | None = None
+) -> ort.InferenceSession:
+    """A graph, ready to run. library: of operators that are not ONNX Runtime's. Raises ModelError when it can't be."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = min(threads, _cores())  # more would wait for each other, some hundred for minutes
     options.log_severity_level = 3
     options.add_session_config_entry("session.force_spinning_stop", "1")  # two sessions' spinning would fight
     options.add_session_config_entry("session.prepack.enable_parallel", "1")  # loads in two thirds of the time
     try:
+        if library is not None:
+            options.register_custom_ops_library(str(library))
         return ort.InferenceSession(
             source if isinstance(source, bytes) else str(source), options, providers=list(chosen)
         )
@@ -290,14 +304,17 @@ def loaded(source: Path | bytes, threads: int, chosen: Sequence[Chosen] = CPU) -
         raise ModelError(f"ONNX Runtime cannot load {where}: {error}; restore the model directory") from error
 
 
-def _check_inputs(directory: Path, session: ort.InferenceSession, shape: Shape) -> None:
-    names = {one.name: one.shape for one in session.get_inputs()}
+def _ends(session: ort.InferenceSession) -> Ends:
+    return {one.name: one.shape for one in (*session.get_inputs(), *session.get_outputs())}
+
+
+def _check(directory: Path, shape: Shape, ends: Ends) -> None:
+    """Whether a stored graph is this network's, by its inputs and outputs."""
     wanted = {f"past.{layer}.{part}" for layer in range(shape.layers) for part in ("key", "value")}
-    found = {name for name in names if name.startswith("past.")}
-    cache = next((names[name] for name in sorted(found)), None)
-    widths = [one.shape[-1] for one in session.get_outputs() if one.name == "logits"]
+    found = {name for name in ends if name.startswith("past.")}
+    cache = next((ends[name] for name in sorted(found)), None)
     fits = cache is not None and (cache[1], cache[3]) == (shape.kv_heads, shape.head_size)
-    if found != wanted or not fits or widths != [shape.vocab_size]:
+    if found != wanted or not fits or "logits" not in ends or ends["logits"][-1] != shape.vocab_size:
         raise ModelError(
             f"{directory / graph.GRAPH} is the graph of another model than manifest.json describes; "
             "restore the model directory"

@@ -1,9 +1,9 @@
 """Float matrices in, integers with scales out, and back. Numpy only; knows nothing of graphs.
 
 Two codes. *Blocks*: each run of 32 or 128 inputs of a row shares a scale (what MatMulNBits reads,
-the storage and decode code; the longer, the less there is to read for a token). *Columns*: each
-output has one scale (what DynamicQuantizeMatMul reads, the prefill code), in 7 bits because a full
-signed byte saturates on AVX2.
+the storage and decode code; the longer, the less there is to read for a token), and the same blocks in the order in
+which `matmul_avx2.c` multiplies them. *Columns*: each output has one scale (what DynamicQuantizeMatMul reads, the
+prefill code), in 7 bits because a full signed byte saturates on AVX2.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 32  # rows are multiples of it
+PACKED_ROWS = 8
 _WIDE_BLOCK = 128
 _STRETCHES = (0.9, 0.95, 1.03, 1.06)  # of the scale that makes a block's peak −8, which it stays
 _ROUNDING = 1e-5  # relative, of sums of float32
@@ -31,6 +32,23 @@ class Blocks:
     """
 
     bits: int
+    data: NDArray[np.uint8]
+    scales: Floats
+
+    @property
+    def block(self) -> int:
+        """B, the values that share a scale."""
+        return int(self.data.shape[-1]) * 8 // self.bits
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Blocks of eight rows together. data: uint8 [N/8, K/B, B·bits/32, 32]; scales: float32 [N/8, K/B, 8].
+
+    32 bytes are four values of each row at 8 bits. At 4 bits they are eight: of a byte the low half is one of the
+    first four, the high half one of the last four.
+    """
+
     data: NDArray[np.uint8]
     scales: Floats
 
@@ -75,6 +93,18 @@ def from_blocks(blocks: Blocks) -> Floats:
     values = (data.astype(np.float32) - (1 << (blocks.bits - 1))) * blocks.scales[..., None]
     found: Floats = values.reshape(values.shape[0], -1)
     return found
+
+
+def packed(blocks: Blocks) -> Packed:
+    """blocks: N a multiple of PACKED_ROWS."""
+    rows, count, size = blocks.data.shape
+    assert rows % PACKED_ROWS == 0, rows
+    codes = np.stack([blocks.data & 15, blocks.data >> 4], axis=-1) if blocks.bits == 4 else blocks.data
+    # [group, row, block, 32 bytes, first or last, value] → [first or last, group, block, 32 bytes, row, value]
+    fours = codes.reshape(rows // PACKED_ROWS, PACKED_ROWS, count, size // 4, -1, 4).transpose(4, 0, 2, 3, 1, 5)
+    parts = fours.reshape(-1, rows // PACKED_ROWS, count, size // 4, PACKED_ROWS * 4)
+    scales = blocks.scales.reshape(-1, PACKED_ROWS, count).transpose(0, 2, 1)
+    return Packed(parts[0] if blocks.bits == 8 else parts[0] | (parts[1] << 4), np.ascontiguousarray(scales))
 
 
 def to_columns(matrix: Floats) -> Columns:

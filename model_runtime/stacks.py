@@ -78,18 +78,23 @@ class StoredWeights(Mapping[str, Floats]):
                 self._places[name] = _Place(scaled, slice(None), query_factor(shape))
 
     def __getitem__(self, name: str) -> Floats:
+        if (blocks := self.blocks(name)) is not None:
+            return from_blocks(blocks)
         place = self._places[name]
         found = self._stored[place.key]
-        if place.key.endswith(".T"):
-            found = found.T
-        elif place.key.endswith(".codes"):
-            scales = self._stored[place.key.removesuffix("codes") + "scales"].reshape(found.shape[:2])
-            bits = 8 * found.shape[1] * found.shape[2] // self._sizes[name][1]
-            found = from_blocks(Blocks(bits, found[place.rows], scales[place.rows]))
-        else:
-            found = found[place.rows]
+        found = found.T if place.key.endswith(".T") else found[place.rows]
         whole: Floats = found.astype(np.float32, copy=False)
         return whole if place.factor == 1 else whole / np.float32(place.factor)
+
+    def blocks(self, name: str) -> Blocks | None:
+        """A matrix as it is stored, where that is in blocks."""
+        place = self._places[name]
+        if not place.key.endswith(".codes"):
+            return None
+        codes = self._stored[place.key]
+        scales = self._stored[place.key.removesuffix("codes") + "scales"].reshape(codes.shape[:2])[place.rows]
+        bits = 8 * codes.shape[1] * codes.shape[2] // self._sizes[name][1]
+        return Blocks(bits, codes[place.rows], (scales / np.float32(place.factor)).astype(np.float32))
 
     def __contains__(self, name: object) -> bool:
         return name in self._places  # without reading it

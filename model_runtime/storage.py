@@ -120,6 +120,14 @@ class FileConstants(Constants):
         return tensor
 
 
+def load(graph: Path) -> onnx.ModelProto:
+    """A stored graph without its data. Raises ModelError."""
+    try:
+        return onnx.load(graph, load_external_data=False)
+    except Exception as error:  # protobuf and the library raise many kinds for a broken file
+        raise _unreadable(graph, error) from error
+
+
 class Stored(Mapping[str, Array]):
     """The constants of a stored graph, each read when it is asked for.
 
@@ -128,11 +136,7 @@ class Stored(Mapping[str, Array]):
 
     def __init__(self, graph: Path) -> None:
         self._graph = graph
-        try:
-            model = onnx.load(graph, load_external_data=False)
-        except Exception as error:  # protobuf and the library raise many kinds for a broken file
-            raise _unreadable(graph, error) from error
-        self._tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._tensors = {tensor.name: tensor for tensor in load(graph).graph.initializer}
 
     def __getitem__(self, name: str) -> Array:
         tensor = self._tensors[name]

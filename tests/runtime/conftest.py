@@ -8,6 +8,7 @@ from typing import Literal
 
 import pytest
 
+from model_runtime import kernels
 from model_runtime.engine import Engine
 from tests import tiny
 
@@ -25,6 +26,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Precision]
         return made[precision]
 
     return model
+
+
+@pytest.fixture
+def kernels_of_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where there is no compiler, or a processor that needs no kernels of ours."""
+    monkeypatch.setattr(kernels, "library", lambda cache: None)
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ def _no_manifest(directory: Path) -> None:
     ("harm", "message"),
     [
         (_truncate_data, r"model\.onnx\.data has 1000 bytes, the manifest names"),
-        (_garble_graph, r"cannot load .*model\.onnx"),
+        (_garble_graph, r"cannot (load|read) .*model\.onnx"),
         (_remove_tokenizer, r"cannot read .*tokenizer\.json: No such file"),
         (_garble_tokenizer, r"tokenizer\.json is not a tokenizer"),
         (_future_format, r"is of format 99, this Lacuna reads format 1"),
@@ -249,7 +249,7 @@ def test_weights_that_became_no_numbers_are_told_and_not_written_from(
 
 def test_a_harmed_derived_graph_is_made_anew(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     expected, _ = run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=4))
-    (derived,) = tmp_path.glob("prefill-*.onnx")
+    (derived,) = tmp_path.glob("*.onnx")
     whole = derived.read_bytes()
     derived.write_bytes(whole[:100] + b"\x00" * 100 + whole[200:])
     assert run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=4))[0] == expected

@@ -75,6 +75,7 @@ def test_chunks_of_any_size_give_the_logits_of_one_run(tiny_model: Callable[[Pre
     assert np.abs(logits - whole).max() <= 1e-3
 
 
+@pytest.mark.usefixtures("kernels_of_onnxruntime")
 @pytest.mark.parametrize(("precision", "rounds"), [("fp32", False), ("int8", True), ("int4", False), ("int4", True)])
 def test_tokens_that_are_checked_at_once_have_the_logits_of_each_alone(
     tiny_model: Callable[[Precision], Path], tmp_path: Path, precision: Precision, rounds: bool
@@ -101,6 +102,7 @@ def test_a_prompt_is_read_without_what_only_its_logits_need(
     assert not {"layers.1.o.weight.columns", "layers.1.up.weight.columns", "norm.weight"} & kept
 
 
+@pytest.mark.usefixtures("kernels_of_onnxruntime")
 def test_a_prefill_graph_that_says_something_still_serves(
     tiny_model: Callable[[Precision], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -182,6 +184,7 @@ def test_blocks_short_and_long_are_told_apart(
     assert np.abs(found - expected).max() <= 0.05 * np.abs(expected).max()
 
 
+@pytest.mark.usefixtures("kernels_of_onnxruntime")
 @pytest.mark.parametrize("qk_norm", [True, False])
 def test_a_model_whose_matrices_are_apart_says_the_same_as_one_that_stacks_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qk_norm: bool

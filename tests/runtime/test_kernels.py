@@ -1,0 +1,308 @@
+"""Our own kernels: compiled here, beside the arithmetic they stand for, and in the network."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from model_runtime import derived, graph, kernels, manifest
+from model_runtime.errors import ModelError
+from model_runtime.nodes import MICROSOFT, OWN
+from model_runtime.onnx_backend import OnnxBackend, loaded
+from model_runtime.quantize import Blocks, Floats, from_blocks, packed, to_blocks
+from model_runtime.sequence import Cancel
+from model_runtime.storage import Stored
+from tests import tiny
+from tests.runtime.conftest import Precision
+from tests.runtime.test_graph import ROUNDED, TOKENS, feed
+
+
+@pytest.fixture(scope="session")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library, whether or not this processor has better."""
+    if not kernels.can_run():
+        pytest.skip("this processor has no AVX2, which the kernels are written for")
+    if kernels.compiler() is None:
+        pytest.skip("no C compiler here; install gcc")
+    made = kernels.compiled(folder := tmp_path_factory.mktemp("kernels"), folder)
+    assert made is not None
+    return made
+
+
+@pytest.fixture
+def own(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor with AVX2 alone."""
+    monkeypatch.setattr(kernels, "library", lambda cache: library)
+
+
+def product(
+    library: Path, blocks: Blocks, outputs: int | None = None, block: int | None = None
+) -> ort.InferenceSession:
+    """x · matrixᵀ by the operator. outputs, block: as the node claims them, else as they are."""
+    found = packed(blocks)
+    constants = [numpy_helper.from_array(found.data, "codes"), numpy_helper.from_array(found.scales, "scales")]
+    attributes = {"N": outputs or len(blocks.data), "bits": blocks.bits, "block_size": block or blocks.block}
+    node = helper.make_node("MatMulPacked", ["x", "codes", "scales"], ["y"], domain=OWN, **attributes)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", "T", None]) for name in "xy"]
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1), helper.make_opsetid(OWN, 1)]
+    made = helper.make_graph([node], "product", ends[:1], ends[1:], constants)
+    model = helper.make_model(made, opset_imports=opsets, ir_version=10)
+    return loaded(model.SerializeToString(), 2, library=library)
+
+
+def multiplied(session: ort.InferenceSession, x: Floats) -> Floats:
+    """[T, K] → [T, N]."""
+    found: Floats = session.run(None, {"x": x[None]})[0][0]
+    return found
+
+
+def expected(blocks: Blocks, x: Floats) -> Floats:
+    """The same in numpy: x in bytes block by block, and the sums in whole numbers."""
+    parts = x.reshape(len(x), -1, blocks.block)
+    peaks = np.abs(parts).max(-1, keepdims=True)
+    turned = np.float32(127) / np.where(peaks == 0, np.float32(1), peaks)
+    rounded = np.rint(parts * turned)
+    codes = np.rint(from_blocks(Blocks(blocks.bits, blocks.data, np.ones_like(blocks.scales))))
+    sums = np.einsum("tbk,nbk->tnb", rounded, codes.reshape(len(codes), -1, blocks.block))
+    found: Floats = np.einsum("tnb,nb,tb->tn", sums, blocks.scales, peaks[..., 0] / 127).astype(np.float32)
+    return found
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize(("outputs", "width", "block"), [(8, 32, 32), (40, 96, 32), (72, 384, 128), (264, 512, 256)])
+def test_products_are_those_of_whole_numbers(library: Path, bits: int, outputs: int, width: int, block: int) -> None:
+    random = np.random.default_rng(bits + width)
+    blocks = to_blocks(random.standard_normal((outputs, width), np.float32), bits, block)
+    session = product(library, blocks)
+    for rows in (1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 16, 129):
+        x = random.standard_normal((rows, width), np.float32) * random.lognormal(0, 3, (rows, 1)).astype(np.float32)
+        wanted = expected(blocks, x)
+        off = np.abs(multiplied(session, x) - wanted).max(axis=1) / np.abs(wanted).max(axis=1)
+        assert off.max() <= 1e-5, rows
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_row_is_the_same_whoever_is_beside_it(library: Path, bits: int) -> None:
+    random = np.random.default_rng(3)
+    session = product(library, to_blocks(random.standard_normal((72, 384), np.float32), bits, 128))
+    x = random.standard_normal((37, 384), np.float32)
+    whole = multiplied(session, x)
+    for rows in (1, 3, 4, 7, 12, 13):
+        assert np.array_equal(multiplied(session, x[:rows]), whole[:rows])
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("low", [True, False])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_largest_sums_there_can_be_are_not_cut(library: Path, bits: int, low: bool, sign: int) -> None:
+    code = 0 if low else 255  # of 4 bits two: 0 or 15
+    data = np.full((16, 2, 128 * bits // 8), code, np.uint8)
+    blocks = Blocks(bits, data, np.ones((16, 2), np.float32))
+    x = np.full((14, 256), sign * 3.0, np.float32)
+    assert np.allclose(multiplied(product(library, blocks), x), x @ from_blocks(blocks).T, rtol=1e-6)
+
+
+def test_nothing_times_nothing(library: Path) -> None:
+    session = product(library, to_blocks(np.ones((8, 64), np.float32), 4, 32))
+    assert not multiplied(session, np.zeros((5, 64), np.float32)).any()
+    assert multiplied(session, np.zeros((0, 64), np.float32)).shape == (0, 8)
+    tiny_values = multiplied(session, np.full((5, 64), 1e-38, np.float32))
+    assert np.isfinite(tiny_values).all() and np.abs(tiny_values).max() < 1e-30
+
+
+@pytest.mark.parametrize(
+    ("outputs", "block", "width"), [(16, None, 64), (8, 64, 64), (8, 48, 64), (8, None, 96), (12, None, 64)]
+)
+def test_a_matrix_of_another_size_is_refused(library: Path, outputs: int, block: int | None, width: int) -> None:
+    session = product(library, to_blocks(np.ones((8, 64), np.float32), 4, 32), outputs, block)
+    with pytest.raises(Exception, match="another size"):  # ONNX Runtime raises bare kinds of its own
+        multiplied(session, np.ones((3, width), np.float32))
+
+
+@pytest.mark.parametrize(("precision", "bound"), [("int8", 0.03), ("int4", 0.03)])
+def test_the_network_says_what_its_weights_say(
+    own: None, tiny_model: Callable[[Precision], Path], tmp_path: Path, precision: Precision, bound: float
+) -> None:
+    directory = tiny_model(precision)
+    backend = OnnxBackend.open(directory, manifest.read(directory), cache=tmp_path)
+    assert backend._prefill is backend._generate
+    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    stored = graph.read_weights(directory, tiny.SHAPE)
+    wanted = tiny.logits({name: stored[name] for name in stored}, TOKENS)[-1]
+    assert np.abs(found - wanted).max() <= bound * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_tokens_that_are_checked_at_once_have_the_logits_of_each_alone(
+    own: None, tiny_model: Callable[[Precision], Path], tmp_path: Path, precision: Precision
+) -> None:
+    directory = tiny_model(precision)
+    backend = OnnxBackend.open(directory, manifest.read(directory), cache=tmp_path)
+    store = backend.new_stores(1)[0]
+    feed(backend, store, TOKENS[:40], 0)
+    alone = [backend.step(store, [token], 40 + at, Cancel()) for at, token in enumerate(TOKENS[40:56])]
+    for count in (16, 3):  # products are the same to the bit, and attention's sums are not
+        checked = backend.verify(store, TOKENS[40 : 40 + count], 40, Cancel())
+        assert (
+            np.abs(checked - np.stack(alone[:count])).max() <= ROUNDED * np.abs(alone).max()
+        )  # attention rounds apart
+
+
+def test_what_was_imported_to_read_in_8_bits_reads_in_8_bits(
+    own: None, tiny_model: Callable[[Precision], Path], tmp_path: Path
+) -> None:
+    directory = tmp_path / "model"
+    shutil.copytree(tiny_model("int4"), directory)
+    graph.write(directory / graph.PREFILL, tiny.SHAPE, tiny.weights(), "columns")
+    found = manifest.read(directory)
+    described = msgspec.structs.replace(
+        found, files=found.files | {graph.PREFILL: manifest.digest(directory / graph.PREFILL)}
+    )
+    backend = OnnxBackend.open(directory, described, cache=tmp_path / "cache")
+    assert backend._prefill is not backend._generate
+    assert next((tmp_path / "cache").glob("*.onnx")).name.startswith("packed-")
+    logits = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    assert np.isfinite(logits).all()
+
+
+def test_weights_are_packed_as_they_are_stored(
+    own: None, tiny_model: Callable[[Precision], Path], tmp_path: Path
+) -> None:
+    directory = tiny_model("int4")
+    path = derived.packed(directory, manifest.read(directory), tmp_path)
+    assert isinstance(path, Path)
+    stored, found = Stored(directory / graph.GRAPH), Stored(path)
+    for name in ("layers.0.down.weight", "layers.1.qkv.weight"):
+        kept = packed(Blocks(4, stored[name + ".codes"], stored[name + ".scales"]))
+        assert np.array_equal(found[name + ".packed"], kept.data)
+        assert np.allclose(found[name + ".packed_scales"], kept.scales, rtol=1e-6, atol=0)
+
+
+def test_rows_that_do_not_come_in_eights_are_multiplied_in_columns(own: None, tmp_path: Path) -> None:
+    shape = msgspec.structs.replace(tiny.SHAPE, vocab_size=269)
+    random = np.random.default_rng(3)
+    weights = {name: np.ones(length, np.float32) for name, length in graph.vector_names(shape).items()}
+    for name, (rows, width) in graph.matrix_names(shape).items():
+        weights[name] = random.standard_normal((rows, width), np.float32) / np.float32(np.sqrt(width))
+    graph.write_model(tmp_path, shape, weights, "int8")
+    described = msgspec.structs.replace(
+        manifest.read(tiny.write(tmp_path / "other", precision="int8")),
+        shape=shape,
+        files={graph.DATA: manifest.digest(tmp_path / graph.DATA)},
+    )
+    backend = OnnxBackend.open(tmp_path, described, cache=tmp_path / "cache")
+    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    wanted = tiny.logits(weights, TOKENS, shape)[-1]
+    assert np.abs(found - wanted).max() <= 0.05 * np.abs(wanted).max()
+
+
+def test_scales_that_are_no_numbers_are_refused(
+    own: None, tiny_model: Callable[[Precision], Path], tmp_path: Path
+) -> None:
+    directory = tmp_path / "model"
+    shutil.copytree(tiny_model("int4"), directory)
+    np.memmap(directory / graph.DATA, np.float32, "r+")[:] = np.nan
+    with pytest.raises(ModelError, match="no numbers"):
+        OnnxBackend.open(directory, manifest.read(directory), cache=tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("flags", "better"),
+    [
+        ({"sse2"}, False),
+        ({"avx2"}, False),
+        ({"avx2", "fma"}, True),
+        ({"avx2", "fma", "avx512f", "avx512_vnni"}, False),
+        ({"avx2", "fma", "avx_vnni"}, False),
+        (set[str](), False),
+    ],
+)
+def test_they_are_for_processors_with_avx2_and_no_more(
+    flags: set[str], better: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor\t: 0\nflags\t\t: fpu {' '.join(flags)}\nbogomips\t: 1\n")
+    monkeypatch.setattr(kernels, "_CPUINFO", info)
+    monkeypatch.setattr(kernels.platform, "machine", lambda: "x86_64")
+    assert kernels.are_better() is better
+    if not better:
+        assert kernels.library(tmp_path) is None
+
+
+def test_another_processor_or_system_has_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kernels, "_CPUINFO", tmp_path / "none")
+    assert not kernels.can_run()
+    monkeypatch.setattr(kernels.platform, "machine", lambda: "aarch64")
+    assert kernels.processor() == frozenset()
+
+
+def test_without_a_compiler_everything_works_all_the_same(
+    tiny_model: Callable[[Precision], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "are_better", lambda: True)
+    monkeypatch.setattr(kernels, "_COMPILERS", ("no-such-compiler",))
+    monkeypatch.setattr(kernels, "compiled", partial(kernels.compiled, brought=tmp_path))
+    assert kernels.library(tmp_path) is None
+    directory = tiny_model("int4")
+    backend = OnnxBackend.open(directory, manifest.read(directory), cache=tmp_path)
+    assert backend._prefill is not backend._generate
+
+
+@pytest.mark.parametrize("script", ["#!/bin/sh\nexit 1\n", "not a program", "#!/bin/sh\nexit 0\n"])
+def test_a_compiler_that_fails_is_noted_and_works_all_the_same(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "cc").write_text(script)
+    (tmp_path / "cc").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert kernels.compiled(tmp_path / "cache", tmp_path) is None
+    assert "cannot be compiled" in caplog.text
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_library_is_compiled_once_and_anew_when_it_was_harmed(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = kernels.compiled(tmp_path, tmp_path / "none")
+    assert made is not None
+    whole = made.read_bytes()
+    with monkeypatch.context() as without:
+        without.setattr(kernels, "_COMPILERS", ())
+        assert kernels.compiled(tmp_path, tmp_path / "none") == made
+    made.write_bytes(whole[:1000])
+    assert kernels.compiled(tmp_path, tmp_path / "none") == made
+    product(made, to_blocks(np.ones((8, 32), np.float32), 4, 32))
+
+
+def test_where_nothing_can_be_kept_there_is_none(library: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    assert kernels.compiled(tmp_path / "file" / "cache", tmp_path) is None
+
+
+def test_one_that_was_brought_along_is_used(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_COMPILERS", ())
+    shutil.copy(library, tmp_path)
+    assert kernels.compiled(tmp_path / "cache", tmp_path) == tmp_path / library.name
+
+
+def test_the_command_compiles_them_beside_their_source_and_removes_older_ones(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kernels, "SOURCE", Path(shutil.copy(kernels.SOURCE, tmp_path)))
+    (tmp_path / "kernels-0123.so").write_bytes(b"of an older source")
+    kernels.main()
+    assert capsys.readouterr().out == f"{tmp_path / library.name}\n"
+    assert {one.suffix for one in tmp_path.glob("kernels-*")} == {".so", ".json"}
+    assert not (tmp_path / "kernels-0123.so").exists()
+    monkeypatch.setattr(kernels, "_COMPILERS", ())
+    (tmp_path / library.name).unlink()
+    kernels.main()
+    assert "not compiled" in capsys.readouterr().out
