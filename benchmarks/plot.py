@@ -79,7 +79,8 @@ def _bar(bar: Bar, y: int, end: float, colour: str) -> str:
     if bar.low is not None and bar.high is not None:
         low, tip = _x(bar.low, end), _x(bar.high, end)
         drawn += f'<path d="M{low} {middle}H{tip}" stroke="#6b7280" stroke-width="1.2"/>'
-    return f'{drawn}<text x="{tip + 5}" y="{y + _BAR - 1}" font-size="10.5" {_TEXT}>{bar.value:.1f}</text>'
+    figure = f"{bar.value:.2f}" if end < 10 else f"{bar.value:.1f}"
+    return f'{drawn}<text x="{tip + 5}" y="{y + _BAR - 1}" font-size="10.5" {_TEXT}>{figure}</text>'
 
 
 def _grid(end: float, step: float, bottom: int, unit: str) -> Sequence[str]:

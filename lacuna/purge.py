@@ -20,6 +20,8 @@ from lacuna.settings import Settings
 
 _MADE = {
     "prefill": "a graph made of a model",
+    "generate": "a graph made of a model",
+    "columns": "a graph made of a model",
     "packed": "a graph made of a model",
     "device": "a graph made of a model",
     "kernels": "a library for this processor",

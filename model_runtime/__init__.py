@@ -23,6 +23,7 @@ and caches. Modules, each of which imports only those above it:
     graph          the ONNX graph of every network that a shape can describe
     shares         what each of several ranks holds of a network
     shard          a model directory to one that is shared out among ranks
+    prepacked      a graph in the order of ONNX Runtime's kernels, to be mapped
     sealed         files that can be made again, kept whole in a cache
     kernels        our own kernels, compiled for processors with AVX2 alone
     derived        further graphs of a network: stored, or derived and kept

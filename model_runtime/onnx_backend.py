@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -33,12 +33,8 @@ os.environ.setdefault("ORT_GQA_DISABLE_FLASH_ATTENTION", "1")
 CPU: tuple[Chosen, ...] = (("CPUExecutionProvider", {}),)
 _FEW = 12  # tokens up to which the generate kernels beat the prefill kernels
 _FEW_IN_ONE = 32  # the same where they are the same kernels, and what is saved is a run
-_LARGE = 32 << 20  # bytes of weights from which on large pages pay
 _CHECKED = 16  # tokens at most that are followed by logits each
 _BOUND = 256  # bindings kept of either kind: 18 KB each, and made in a tenth of the time of a run
-
-
-Ends = Mapping[str, Sequence[int | str]]  # the sizes of a graph's inputs and outputs
 
 
 @dataclass(frozen=True)
@@ -99,18 +95,16 @@ class OnnxBackend:
             providers.check(session, provider)
             return cls.on_device(manifest, session, "cuda", chosen)
         library = kernels.library(cache) if manifest.weights in ("int8", "int4") else None
+        _check(directory, manifest.shape)
         if library is None:
-            generate = loaded(directory / graph.GRAPH, count)
-            _check(directory, manifest.shape, _ends(generate))
+            generate = loaded(derived.generate(directory, manifest, cache), count)
         else:
-            _check(directory, manifest.shape, graph.ends(directory / graph.GRAPH))
             generate = loaded(derived.packed(directory, manifest, cache), count, library=library)
-        is_hybrid = manifest.weights == "int4" and graph.PREFILL in manifest.files
-        if manifest.prefill == "same" or manifest.weights in ("fp32", "fp16") or (library and not is_hybrid):
+        if library is not None or manifest.prefill == "same" or manifest.weights in ("fp32", "fp16"):
             prefill = generate
         else:
             prefill = loaded(derived.prefill(directory, manifest, cache), count)
-        is_large = library is None and (directory / graph.DATA).stat().st_size >= _LARGE  # packed weights are a file's
+        is_large = library is None and (directory / graph.DATA).stat().st_size >= derived.LARGE  # else they are mapped
         enlarging = pages.enlarge() if is_large else None  # of what there is: untouched keys and values cost nothing
         backend = cls(manifest, generate, prefill)
         backend._enlarging = enlarging
@@ -304,12 +298,9 @@ def loaded(
         raise ModelError(f"ONNX Runtime cannot load {where}: {error}; restore the model directory") from error
 
 
-def _ends(session: ort.InferenceSession) -> Ends:
-    return {one.name: one.shape for one in (*session.get_inputs(), *session.get_outputs())}
-
-
-def _check(directory: Path, shape: Shape, ends: Ends) -> None:
-    """Whether a stored graph is this network's, by its inputs and outputs."""
+def _check(directory: Path, shape: Shape) -> None:
+    """Whether the stored graph is this network's, by its inputs and outputs."""
+    ends = graph.ends(directory / graph.GRAPH)
     wanted = {f"past.{layer}.{part}" for layer in range(shape.layers) for part in ("key", "value")}
     found = {name for name in ends if name.startswith("past.")}
     cache = next((ends[name] for name in sorted(found)), None)

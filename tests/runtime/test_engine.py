@@ -249,7 +249,7 @@ def test_weights_that_became_no_numbers_are_told_and_not_written_from(
 
 def test_a_harmed_derived_graph_is_made_anew(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     expected, _ = run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=4))
-    (derived,) = tmp_path.glob("*.onnx")
+    derived = next(tmp_path.glob("p*-*.onnx"))  # packed or prefill
     whole = derived.read_bytes()
     derived.write_bytes(whole[:100] + b"\x00" * 100 + whole[200:])
     assert run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=4))[0] == expected

@@ -156,21 +156,18 @@ def test_tokens_that_are_checked_at_once_have_the_logits_of_each_alone(
         )  # attention rounds apart
 
 
-def test_what_was_imported_to_read_in_8_bits_reads_in_8_bits(
+def test_what_was_imported_for_two_sessions_has_one(
     own: None, tiny_model: Callable[[Precision], Path], tmp_path: Path
 ) -> None:
     directory = tmp_path / "model"
     shutil.copytree(tiny_model("int4"), directory)
     graph.write(directory / graph.PREFILL, tiny.SHAPE, tiny.weights(), "columns")
     found = manifest.read(directory)
-    described = msgspec.structs.replace(
-        found, files=found.files | {graph.PREFILL: manifest.digest(directory / graph.PREFILL)}
-    )
+    brought = {graph.PREFILL: manifest.digest(directory / graph.PREFILL)}
+    described = msgspec.structs.replace(found, files=found.files | brought)
     backend = OnnxBackend.open(directory, described, cache=tmp_path / "cache")
-    assert backend._prefill is not backend._generate
-    assert next((tmp_path / "cache").glob("*.onnx")).name.startswith("packed-")
-    logits = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
-    assert np.isfinite(logits).all()
+    assert backend._prefill is backend._generate
+    assert {one.name.partition("-")[0] for one in (tmp_path / "cache").glob("*.onnx")} == {"packed"}
 
 
 def test_weights_are_packed_as_they_are_stored(
