@@ -25,6 +25,9 @@ class Backend(Protocol[Store]):
     def context_length(self) -> int:
         """The most tokens that one store holds."""
 
+    kernels: str
+    """A word for what multiplies: how fast it is holds for these alone."""
+
     @property
     def few(self) -> int:
         """Up to this many tokens `step` is quicker than `extend`."""

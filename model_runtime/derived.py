@@ -8,6 +8,7 @@ processors read, and what was prepacked for this processor. Runs nothing itself.
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import tempfile
 from collections.abc import Callable
@@ -34,38 +35,54 @@ def generate(directory: Path, manifest: Manifest, cache: Path) -> Path:
     stored = directory / graph.GRAPH
     if manifest.weights not in ("int8", "int4") or _bytes(stored) >= LARGE:
         return stored
-    path = _path(directory, manifest, cache, "generate", _here())
-    return path if _is_prepacked(stored, path) else stored
+    path = _path(directory, manifest, cache, "generate", graph.GRAPH)
+    return path if _is_prepacked(path, lambda made: prepacked.write(stored, made)) else stored
 
 
 def prefill(directory: Path, manifest: Manifest, cache: Path) -> Path | bytes:
     """The prefill graph, prepacked unless it is large; its bytes where no file can be kept. Raises ModelError."""
-    brought = manifest.files.get(graph.PREFILL)
-    path = _path(directory, manifest, cache, "prefill", f"{_here()} {brought.sha256 if brought else ''}")
-    if sealed.is_whole(path):
-        return path
-    if brought is not None:
+    if graph.PREFILL in manifest.files:
         stored = directory / graph.PREFILL
-        return path if _is_prepacked(stored, path) else stored
-    plain = _derived(directory, manifest, cache, "columns", "columns")
-    if isinstance(plain, bytes) or not _is_prepacked(plain, path):
-        return plain
-    sealed.remove(plain)
+        path = _path(directory, manifest, cache, "prefill", graph.PREFILL, graph.PREFILL_DATA)
+        is_small = _bytes(stored) <= _MOST
+        return path if is_small and _is_prepacked(path, lambda made: prepacked.write(stored, made)) else stored
+    columns = _path(directory, manifest, cache, "columns")
+    if sealed.is_whole(columns):  # it is large, or was not to be prepacked
+        return columns
+
+    def make(made: Path) -> None:
+        plain = made.with_name("plain.onnx")
+        graph.write(plain, manifest.shape, graph.read_weights(directory, manifest.shape), "columns")
+        prepacked.write(plain, made)
+
+    path = _path(directory, manifest, cache, "prefill", graph.GRAPH)
+    is_small = sum(math.prod(size) for size in graph.matrix_names(manifest.shape).values()) <= _MOST
+    if is_small and _is_prepacked(path, make):
+        return path
+    return _derived(directory, manifest, columns, "columns")
+
+
+def packed(directory: Path, manifest: Manifest, cache: Path) -> Path | None:
+    """The graph for our own kernels, see `kernels`; None where it cannot be kept. Raises ModelError."""
+    path = _path(directory, manifest, cache, "packed")
+    if not sealed.is_whole(path):
+        weights = graph.read_weights(directory, manifest.shape)
+        try:
+            precision: Precision = "packed4" if manifest.weights == "int4" else "packed8"
+            _keep(path, lambda made: graph.write(made, manifest.shape, weights, precision))
+        except OSError as error:
+            log.warning("%s cannot be kept: %s; ONNX Runtime's kernels are used", path, error)
+            return None
     return path
 
 
-def packed(directory: Path, manifest: Manifest, cache: Path) -> Path | bytes:
-    """The same of the graph for our own kernels, see `kernels`. Raises ModelError."""
-    return _derived(directory, manifest, cache, "packed", "packed4" if manifest.weights == "int4" else "packed8")
-
-
 def device(directory: Path, manifest: Manifest, cache: Path) -> Path | bytes:
-    """The same of the graph for a graphics processor, in half precision; 4 bits stay 4 bits. Raises ModelError."""
-    return _derived(directory, manifest, cache, "device", "device4" if manifest.weights == "int4" else "device")
+    """The graph for a graphics processor, in half precision; 4 bits stay 4 bits. Raises ModelError."""
+    path = _path(directory, manifest, cache, "device")
+    return _derived(directory, manifest, path, "device4" if manifest.weights == "int4" else "device")
 
 
-def _derived(directory: Path, manifest: Manifest, cache: Path, name: str, precision: Precision) -> Path | bytes:
-    path = _path(directory, manifest, cache, name)
+def _derived(directory: Path, manifest: Manifest, path: Path, precision: Precision) -> Path | bytes:
     if sealed.is_whole(path):
         return path
     weights = graph.read_weights(directory, manifest.shape)
@@ -77,16 +94,14 @@ def _derived(directory: Path, manifest: Manifest, cache: Path, name: str, precis
     return path
 
 
-def _is_prepacked(source: Path, path: Path) -> bool:
-    """Whether the graph is kept in the order of ONNX Runtime's kernels; where it was not, it is now, if it can be."""
+def _is_prepacked(path: Path, make: Callable[[Path], None]) -> bool:
+    """Whether a graph is kept in the order of ONNX Runtime's kernels; where it was not, it is now, if it can be."""
     if sealed.is_whole(path):
         return True
-    if _bytes(source) > _MOST:
-        return False
     try:
-        _keep(path, lambda made: prepacked.write(source, made))
+        _keep(path, make)
     except (OSError, ModelError) as error:
-        log.info("%s is not prepacked: %s", source.name, error)
+        log.info("%s is not made: %s", path.name, error)
         return False
     return True
 
@@ -98,9 +113,12 @@ def _keep(path: Path, make: Callable[[Path], None]) -> None:
         sealed.keep(Path(workshop), path, [graph.data_of(path).name])
 
 
-def _path(directory: Path, manifest: Manifest, cache: Path, name: str, where: str = "") -> Path:
+def _path(directory: Path, manifest: Manifest, cache: Path, name: str, *sources: str) -> Path:
+    """sources: the files that it is made of for this processor, besides the weights; none where any may use it."""
     stored = manifest.files.get(graph.DATA) or digest(directory / graph.DATA)
-    key = sha256(f"{stored.sha256} {where}".encode() + msgspec.json.encode(manifest.shape)).hexdigest()[:16]
+    digests = [stored.sha256, *(manifest.files[one].sha256 for one in sources if one in manifest.files)]
+    where = [_here()] if sources else []
+    key = sha256(" ".join([*digests, *where]).encode() + msgspec.json.encode(manifest.shape)).hexdigest()[:16]
     return cache / f"{name}-{key}-{_VERSION}.onnx"
 
 
@@ -109,5 +127,6 @@ def _bytes(source: Path) -> int:
 
 
 def _here() -> str:
-    """A word for what decides on the order: the processor, and the kernels."""
-    return " ".join([ort.__version__, platform.machine(), platform.processor(), *sorted(kernels.processor())])
+    """A word for what decides on the order: the kernels, and what they choose by."""
+    vectors = sorted(flag for flag in kernels.processor() if flag.startswith(("sse", "avx", "amx", "fma", "f16c")))
+    return " ".join([ort.__version__, platform.machine(), platform.processor(), *vectors])

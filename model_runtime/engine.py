@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model_runtime import candidates, kernels, profile
+from model_runtime import candidates, profile
 from model_runtime import manifest as manifests
 from model_runtime.backend import Backend
 from model_runtime.cache import Cache, count
@@ -82,8 +82,7 @@ class Engine:
                 f"there is not the memory for {directory} and {manifest.shape.context_length} tokens of context; "
                 "end other programs, or import the model again with a smaller --context"
             ) from error
-        own = kernels.library(cache)
-        runs_on = f"{provider} {threads or default_threads()} {own.stem if own else 'onnxruntime'}"
+        runs_on = f"{provider} {threads or default_threads()} {backend.kernels}"
         speed = profile.kept(backend, manifest, runs_on, cache)
         return cls(manifest, tokenizer, backend, speed, kv_cache)
 

@@ -2,15 +2,16 @@
 
 ONNX Runtime's kernels are the quickest there are for processors that multiply and add bytes in one instruction (VNNI,
 AMX). On processors with AVX2 alone our own take two thirds of their time, and read and write with one copy of the
-weights, see `matmul_avx2.c`. Without them, and without a compiler, everything works as it does elsewhere.
+matrices, see `matmul_avx2.c`. Without them, and without a compiler, everything works as it does elsewhere.
 
     python -m model_runtime.kernels
 
-compiles them beside their source, where whoever packs Lacuna up may want to have them.
+compiles them beside their source, for a checkout: `make` does.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
 import platform
@@ -34,7 +35,15 @@ log = logging.getLogger(__name__)
 
 def library(cache: Path) -> Path | None:
     """The library for ONNX Runtime, kept in the cache folder; None where its own kernels have to do."""
-    return compiled(cache) if are_better() else None
+    path = compiled(cache) if are_better() else None
+    if path is None:
+        return None
+    try:
+        ctypes.CDLL(str(path))
+    except OSError as error:  # of a file system that nothing may be run from, say
+        log.warning("kernels cannot be loaded: %s; ONNX Runtime's are used", error)
+        return None
+    return path
 
 
 def are_better() -> bool:
@@ -64,13 +73,12 @@ def compiler() -> str | None:
 
 
 def compiled(cache: Path, brought: Path = SOURCE.parent) -> Path | None:
-    """The library, which Lacuna brought along, or which was compiled before or is now; None where that cannot be."""
+    """The library, compiled beside its source, or in the cache before or now; None where that cannot be."""
     key = hashlib.sha256(SOURCE.read_bytes() + " ".join(_FLAGS).encode()).hexdigest()[:16]
     path = cache / f"kernels-{key}.so"
-    if (brought / path.name).is_file():
-        return brought / path.name
-    if sealed.is_whole(path):
-        return path
+    for kept in (brought / path.name, path):
+        if sealed.is_whole(kept):
+            return kept
     found = compiler()
     if found is None:
         return None

@@ -97,16 +97,23 @@ typedef struct {
     int32_t *starts;    /* [K/B, rows]: what codes being read as 0 and more adds to each sum, to be taken away */
 } Product;
 
+/* The largest magnitude; no number where one of them is none, so that nothing comes of it that looks like one. */
 static float largest(const float *x, int64_t count) {
     const __m256 sign = _mm256_set1_ps(-0.0f);
-    __m256 most = _mm256_setzero_ps();
-    for (int64_t at = 0; at < count; at += 8)
-        most = _mm256_max_ps(most, _mm256_andnot_ps(sign, _mm256_loadu_ps(x + at)));
-    float lanes[8], found = 0;
+    __m256 most = _mm256_setzero_ps(), nothing = _mm256_setzero_ps();
+    for (int64_t at = 0; at < count; at += 8) {
+        const __m256 values = _mm256_loadu_ps(x + at);
+        most = _mm256_max_ps(most, _mm256_andnot_ps(sign, values));
+        nothing = _mm256_fmadd_ps(values, _mm256_setzero_ps(), nothing);
+    }
+    float lanes[8], odd[8], found = 0, sum = 0;
     _mm256_storeu_ps(lanes, most);
-    for (int lane = 0; lane < 8; lane++)
+    _mm256_storeu_ps(odd, nothing);
+    for (int lane = 0; lane < 8; lane++) {
         found = lanes[lane] > found ? lanes[lane] : found;
-    return found;
+        sum += odd[lane];
+    }
+    return found + sum;
 }
 
 static int32_t sum_of(__m256i lanes) {
@@ -322,15 +329,20 @@ static Status *input(Api api, const void *context, size_t at, void **data, int64
     return CALL(api, TENSOR_DATA, const void *, void **)(tensor, data);
 }
 
+typedef void Task(void *, size_t);
+
+static Status *spread(Api api, void *context, Task *task, int64_t count, int64_t batches, Product *product) {
+    return CALL(api, PARALLEL_FOR, const void *, Task *, size_t, size_t, void *)(context, task, count, batches, product);
+}
+
 static Status *run(Api api, void *context, Product *product) {
-    typedef void Task(void *, size_t);
     const int64_t strips = (product->outputs / COLUMNS + STRIP - 1) / STRIP;
-    CHECK(CALL(api, PARALLEL_FOR, const void *, Task *, size_t, size_t, void *)(
-        context, to_bytes, product->rows, 0, product
-    ));
-    return CALL(api, PARALLEL_FOR, const void *, Task *, size_t, size_t, void *)(
-        context, product->bits == 4 ? multiply4 : multiply8, strips, strips, product
-    );
+    if (product->rows > FEW)
+        CHECK(spread(api, context, to_bytes, product->rows, 0, product));
+    else /* sooner done than handed out */
+        for (int64_t row = 0; row < product->rows; row++)
+            to_bytes(product, row);
+    return spread(api, context, product->bits == 4 ? multiply4 : multiply8, strips, strips, product);
 }
 
 static Status *compute(void *made, void *context) {

@@ -242,8 +242,7 @@ class Nodes:
     ) -> str:
         names = parts or [name]
         rows, block = sum(self._sizes[one][0] for one in names), wide(self._sizes[names[0]][1])
-        if rows % PACKED_ROWS:
-            return self._multiply_columns(x, name, output, parts, factors)
+        whole = -(-rows // PACKED_ROWS) * PACKED_ROWS
         codes, scales = name + ".packed", name + ".packed_scales"
 
         def make() -> list[Array]:
@@ -251,9 +250,15 @@ class Nodes:
             return [found.data, found.scales]
 
         self._constants.keep([codes, scales], make)
-        return self.node(
-            "MatMulPacked", [x, codes, scales], output, domain=OWN, N=rows, bits=self.bits, block_size=block
+        sizes = {"N": whole, "bits": self.bits, "block_size": block}
+        product = self.node(
+            "MatMulPacked", [x, codes, scales], output if whole == rows else output + ".whole", domain=OWN, **sizes
         )
+        if whole == rows:
+            return product
+        ends = [self.constant(f"{end}.{at}", np.array([at], np.int64)) for end, at in (("from", 0), ("to", rows))]
+        axis = self.constant("axis.last", np.array([-1], np.int64))
+        return self.node("Slice", [product, *ends, axis], output)
 
     def _evened(self, x: str) -> tuple[str, str]:
         """Each row divided by its largest value, and that value; made once for all that read x."""

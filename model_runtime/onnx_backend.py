@@ -63,6 +63,7 @@ class OnnxBackend:
         prefill: ort.InferenceSession,
         pool: Callable[[int], Pool] | None = None,
     ) -> None:
+        self.kernels = "onnxruntime"
         self._shape = manifest.shape
         self._generate, self._prefill = generate, prefill
         self._new_pool = pool or partial(Pool, manifest.shape)
@@ -94,17 +95,20 @@ class OnnxBackend:
             session = loaded(derived.device(directory, manifest, cache), count, chosen)
             providers.check(session, provider)
             return cls.on_device(manifest, session, "cuda", chosen)
-        library = kernels.library(cache) if manifest.weights in ("int8", "int4") else None
         _check(directory, manifest.shape)
-        if library is None:
-            generate = loaded(derived.generate(directory, manifest, cache), count)
-        else:
-            generate = loaded(derived.packed(directory, manifest, cache), count, library=library)
-        if library is not None or manifest.prefill == "same" or manifest.weights in ("fp32", "fp16"):
+        library = kernels.library(cache) if manifest.weights in ("int8", "int4") else None
+        packed = derived.packed(directory, manifest, cache) if library is not None else None
+        if library is not None and packed is not None:
+            generate = loaded(packed, count, library=library)
+            backend = cls(manifest, generate, generate)
+            backend.kernels = library.stem
+            return backend
+        generate = loaded(derived.generate(directory, manifest, cache), count)
+        if manifest.prefill == "same" or manifest.weights in ("fp32", "fp16"):
             prefill = generate
         else:
             prefill = loaded(derived.prefill(directory, manifest, cache), count)
-        is_large = library is None and (directory / graph.DATA).stat().st_size >= derived.LARGE  # else they are mapped
+        is_large = (directory / graph.DATA).stat().st_size >= derived.LARGE  # else they are mapped
         enlarging = pages.enlarge() if is_large else None  # of what there is: untouched keys and values cost nothing
         backend = cls(manifest, generate, prefill)
         backend._enlarging = enlarging

@@ -1,7 +1,7 @@
-"""A graph in, the same with its weights in the order of ONNX Runtime's kernels out: to be mapped, not made anew.
+"""A graph in, the same with its weights in the order of ONNX Runtime's kernels out: to be mapped, not held.
 
-ONNX Runtime brings weights into its kernels' order each time it loads them, in memory of the process's own. It can save
-what it made and map that the next time. What it saves (1.31) begins anywhere, and kernels that look for the next
+ONNX Runtime brings weights into its kernels' order when it loads them, in memory of the process's own. It can save what
+it made, and map that the next time. What it saves (1.31) begins anywhere, and kernels that look for the next
 multiple of 64 then read beside their numbers; so everything is laid on such multiples here. The order is the
 processor's: what is made on one is of no use on another.
 """
@@ -78,24 +78,30 @@ def _external(model: ModelProto) -> list[TensorProto]:
 
 
 def _said(session: ort.InferenceSession) -> list[NDArray[np.float32]]:
-    """The keys and values of a short text, and the logits after it where the graph gives them."""
-    binding, kept = session.io_binding(), []
-    asked = {one.name: one.shape for one in session.get_inputs()}
-    texts = {
-        "tokens": np.arange(_TOKENS)[None],
-        "rows": np.arange(_TOKENS),
-        "length": np.array([_TOKENS - 1], np.int32),
-        "total": np.array(_TOKENS, np.int32),
+    """The keys and values of a short text and of one token more, and their logits where the graph gives them."""
+    sizes = {one.name: one.shape for one in session.get_inputs()}
+    held = {
+        name: np.zeros((1, size[1], _TOKENS + 1, size[3]), np.float32)
+        for name, size in sizes.items()
+        if name.startswith("past.")
     }
-    for name, size in asked.items():
-        if name in texts:
-            binding.bind_cpu_input(name, texts[name])
-            continue
-        kept.append(np.zeros((1, size[1], _TOKENS, size[3]), np.float32))
-        value = ort.OrtValue.ortvalue_from_numpy(kept[-1])  # shares the memory
-        binding.bind_ortvalue_input(name, value)
-        binding.bind_ortvalue_output(name.replace("past", "present"), value)
-    if any(one.name == "logits" for one in session.get_outputs()):
-        binding.bind_output("logits")
-    session.run_with_iobinding(binding)
-    return [*kept, binding.get_outputs()[-1].numpy()]  # the last: logits, where there are any
+    said = []
+    for start, count in ((0, _TOKENS), (_TOKENS, 1)):
+        binding = session.io_binding()
+        for name, array in held.items():
+            value = ort.OrtValue.ortvalue_from_numpy(array)  # shares the memory
+            binding.bind_ortvalue_input(name, value)
+            binding.bind_ortvalue_output(name.replace("past", "present"), value)
+        asked = {
+            "tokens": np.arange(start, start + count)[None],
+            "rows": np.arange(count),
+            "length": np.array([start + count - 1], np.int32),
+            "total": np.array(start + count, np.int32),
+        }
+        for name in asked.keys() & sizes.keys():
+            binding.bind_cpu_input(name, asked[name])
+        if any(one.name == "logits" for one in session.get_outputs()):
+            binding.bind_output("logits")
+        session.run_with_iobinding(binding)
+        said.append(binding.get_outputs()[-1].numpy())  # the last: logits, where there are any
+    return [*held.values(), *said]

@@ -96,15 +96,17 @@ def from_blocks(blocks: Blocks) -> Floats:
 
 
 def packed(blocks: Blocks) -> Packed:
-    """blocks: N a multiple of PACKED_ROWS."""
+    """Where N is no multiple of PACKED_ROWS, rows of nothing follow until it is."""
     rows, count, size = blocks.data.shape
-    assert rows % PACKED_ROWS == 0, rows
-    codes = np.stack([blocks.data & 15, blocks.data >> 4], axis=-1) if blocks.bits == 4 else blocks.data
+    missing = [(0, -rows % PACKED_ROWS), (0, 0)]
+    rows += missing[0][1]
+    data, scales = np.pad(blocks.data, [*missing, (0, 0)]), np.pad(blocks.scales, missing)
+    codes = np.stack([data & 15, data >> 4], axis=-1) if blocks.bits == 4 else data
     # [group, row, block, 32 bytes, first or last, value] → [first or last, group, block, 32 bytes, row, value]
     fours = codes.reshape(rows // PACKED_ROWS, PACKED_ROWS, count, size // 4, -1, 4).transpose(4, 0, 2, 3, 1, 5)
     parts = fours.reshape(-1, rows // PACKED_ROWS, count, size // 4, PACKED_ROWS * 4)
-    scales = blocks.scales.reshape(-1, PACKED_ROWS, count).transpose(0, 2, 1)
-    return Packed(parts[0] if blocks.bits == 8 else parts[0] | (parts[1] << 4), np.ascontiguousarray(scales))
+    turned = scales.reshape(-1, PACKED_ROWS, count).transpose(0, 2, 1)
+    return Packed(parts[0] if blocks.bits == 8 else parts[0] | (parts[1] << 4), np.ascontiguousarray(turned))
 
 
 def to_columns(matrix: Floats) -> Columns:

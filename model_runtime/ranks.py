@@ -51,6 +51,7 @@ class Ranks:
     def __init__(self, directory: Path, manifest: Manifest, cache: Path, threads: int) -> None:
         """threads: of each rank. Raises RankError when the ranks cannot be started."""
         assert manifest.sharding is not None
+        self.kernels = "onnxruntime"
         self._directory, self._manifest, self._cache, self._threads = directory, manifest, cache, threads
         self._lock = threading.RLock()  # held while ranks start
         self._stop = threading.Event()

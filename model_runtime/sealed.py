@@ -43,14 +43,6 @@ def keep(workshop: Path, path: Path, beside: Sequence[str] = ()) -> None:
         os.replace(workshop / made, kept)
 
 
-def remove(path: Path) -> None:
-    """Removes a file and all that was kept with it, the seal first."""
-    sealed = msgspec.json.decode(_seal(path).read_bytes(), type=dict[str, _Stamp])
-    _seal(path).unlink()
-    for name in sealed:
-        path.with_name(name).unlink(missing_ok=True)
-
-
 def _seal(path: Path) -> Path:
     return path.with_suffix(".json")
 

@@ -118,6 +118,16 @@ def test_nothing_times_nothing(library: Path) -> None:
     assert np.isfinite(tiny_values).all() and np.abs(tiny_values).max() < 1e-30
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_what_is_no_number_comes_to_none(library: Path, odd: float) -> None:
+    session = product(library, to_blocks(np.ones((8, 64), np.float32), 8, 32))
+    x = np.ones((3, 64), np.float32)
+    x[1, 40] = odd
+    found = multiplied(session, x)
+    assert np.isnan(found[1]).all()
+    assert np.isfinite(found[[0, 2]]).all()
+
+
 @pytest.mark.parametrize(
     ("outputs", "block", "width"), [(16, None, 64), (8, 64, 64), (8, 48, 64), (8, None, 96), (12, None, 64)]
 )
@@ -183,7 +193,7 @@ def test_weights_are_packed_as_they_are_stored(
         assert np.allclose(found[name + ".packed_scales"], kept.scales, rtol=1e-6, atol=0)
 
 
-def test_rows_that_do_not_come_in_eights_are_multiplied_in_columns(own: None, tmp_path: Path) -> None:
+def test_rows_that_do_not_come_in_eights_are_filled_up(own: None, tmp_path: Path) -> None:
     shape = msgspec.structs.replace(tiny.SHAPE, vocab_size=269)
     random = np.random.default_rng(3)
     weights = {name: np.ones(length, np.float32) for name, length in graph.vector_names(shape).items()}
@@ -279,14 +289,35 @@ def test_a_library_is_compiled_once_and_anew_when_it_was_harmed(
     product(made, to_blocks(np.ones((8, 32), np.float32), 4, 32))
 
 
+def test_one_that_cannot_be_loaded_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "kernels.so").write_bytes(b"of another machine")
+    monkeypatch.setattr(kernels, "are_better", lambda: True)
+    monkeypatch.setattr(kernels, "compiled", lambda cache: tmp_path / "kernels.so")
+    assert kernels.library(tmp_path) is None
+    assert "cannot be loaded" in caplog.text
+
+
+def test_where_no_packed_graph_can_be_kept_the_stored_one_serves(
+    own: None, tiny_model: Callable[[Precision], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    directory = tiny_model("int4")
+    backend = OnnxBackend.open(directory, manifest.read(directory), cache=tmp_path / "file" / "cache")
+    assert backend.kernels == "onnxruntime"
+    assert np.isfinite(feed(backend, backend.new_stores(1)[0], TOKENS, 0)).all()
+
+
 def test_where_nothing_can_be_kept_there_is_none(library: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     assert kernels.compiled(tmp_path / "file" / "cache", tmp_path) is None
 
 
-def test_one_that_was_brought_along_is_used(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_beside_its_source_is_used(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_COMPILERS", ())
-    shutil.copy(library, tmp_path)
+    for one in (library, library.with_suffix(".json")):
+        shutil.copy2(one, tmp_path)
     assert kernels.compiled(tmp_path / "cache", tmp_path) == tmp_path / library.name
 
 
