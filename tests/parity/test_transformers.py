@@ -223,7 +223,8 @@ def test_quantization_moves_the_logits_within_bounds(
     divergence = float(np.sqrt(np.mean(np.square(moved))) / expected.std())
     record_property("divergence", divergence)
     print(f"{family} {quant}: {divergence:.4f}")
-    assert divergence <= DIVERGENCE[quant]
+    reads_in_4_bits = quant == "hybrid" and backend.kernels != "onnxruntime"  # then one copy of the weights does it all
+    assert divergence <= DIVERGENCE["int4" if reads_in_4_bits else quant]
 
 
 def test_a_pytorch_file_of_its_own_gives_the_same_model(pair: Callable[[str], Pair], tmp_path: Path) -> None:
