@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import pytest
 
-from model_runtime import kernels
+from model_runtime import graph, kernels, manifest
 from model_runtime.engine import Engine
+from model_runtime.manifest import Manifest
 from tests import tiny
 
 Precision = Literal["fp32", "int8", "int4"]
@@ -26,6 +29,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Precision]
         return made[precision]
 
     return model
+
+
+def hybrid(source: Path, target: Path) -> tuple[Path, Manifest]:
+    """A copy of a tiny model in 4 bits that brings along what reads prompts in 8."""
+    shutil.copytree(source, target)
+    graph.write(target / graph.PREFILL, tiny.SHAPE, tiny.weights(), "columns")
+    found = manifest.read(target)
+    brought = {graph.PREFILL: manifest.digest(target / graph.PREFILL)}
+    return target, msgspec.structs.replace(found, files=found.files | brought)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from model_runtime.quantize import Blocks, Floats, from_blocks, packed, to_block
 from model_runtime.sequence import Cancel
 from model_runtime.storage import Stored
 from tests import tiny
-from tests.runtime.conftest import Precision
+from tests.runtime.conftest import Precision, hybrid
 from tests.runtime.test_graph import ROUNDED, TOKENS, feed
 
 
@@ -161,20 +161,13 @@ def test_tokens_that_are_checked_at_once_have_the_logits_of_each_alone(
     alone = [backend.step(store, [token], 40 + at, Cancel()) for at, token in enumerate(TOKENS[40:56])]
     for count in (16, 3):  # products are the same to the bit, and attention's sums are not
         checked = backend.verify(store, TOKENS[40 : 40 + count], 40, Cancel())
-        assert (
-            np.abs(checked - np.stack(alone[:count])).max() <= ROUNDED * np.abs(alone).max()
-        )  # attention rounds apart
+        assert np.abs(checked - np.stack(alone[:count])).max() <= ROUNDED * np.abs(alone).max()
 
 
 def test_what_was_imported_for_two_sessions_has_one(
     own: None, tiny_model: Callable[[Precision], Path], tmp_path: Path
 ) -> None:
-    directory = tmp_path / "model"
-    shutil.copytree(tiny_model("int4"), directory)
-    graph.write(directory / graph.PREFILL, tiny.SHAPE, tiny.weights(), "columns")
-    found = manifest.read(directory)
-    brought = {graph.PREFILL: manifest.digest(directory / graph.PREFILL)}
-    described = msgspec.structs.replace(found, files=found.files | brought)
+    directory, described = hybrid(tiny_model("int4"), tmp_path / "model")
     backend = OnnxBackend.open(directory, described, cache=tmp_path / "cache")
     assert backend._prefill is backend._generate
     assert {one.name.partition("-")[0] for one in (tmp_path / "cache").glob("*.onnx")} == {"packed"}

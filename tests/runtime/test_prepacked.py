@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -17,7 +15,7 @@ from model_runtime.onnx_backend import OnnxBackend, loaded
 from model_runtime.sampling import Logits
 from model_runtime.storage import load
 from tests import tiny
-from tests.runtime.conftest import Precision
+from tests.runtime.conftest import Precision, hybrid
 from tests.runtime.test_graph import TOKENS, feed
 
 pytestmark = pytest.mark.usefixtures("kernels_of_onnxruntime")
@@ -86,15 +84,10 @@ def test_one_that_says_something_else_is_not_used(
 def test_what_a_model_brings_along_is_prepacked_too(
     tiny_model: Callable[[Precision], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = tmp_path / "model"
-    shutil.copytree(tiny_model("int4"), directory)
-    graph.write(directory / graph.PREFILL, tiny.SHAPE, tiny.weights(), "columns")
-    found = manifest.read(directory)
-    brought = {graph.PREFILL: manifest.digest(directory / graph.PREFILL)}
-    described = msgspec.structs.replace(found, files=found.files | brought)
+    directory, described = hybrid(tiny_model("int4"), tmp_path / "model")
     path = derived.prefill(directory, described, tmp_path / "cache")
     assert isinstance(path, Path) and path.parent == tmp_path / "cache"
-    assert derived.prefill(directory, found, tmp_path / "cache") != path  # made of the stored weights
+    assert derived.prefill(directory, manifest.read(directory), tmp_path / "cache") != path
     monkeypatch.setattr(derived, "_MOST", 0)
     assert derived.prefill(directory, described, tmp_path / "none") == directory / graph.PREFILL
 
