@@ -108,12 +108,7 @@ class Nodes:
         """What `linear` gives for each matrix of a stack, side by side, [.., K] → [.., N₁ + N₂ …]; in integers only."""
         name, output = stack.name + ".weight", stack.name + ".product"
         parts = [part + ".weight" for part in stack.parts]
-        if self.precision == "columns":
-            product = self._multiply_columns(x, name, output, parts, stack.factors)
-        elif self.is_packed:
-            product = self._multiply_packed(x, name, output, parts, stack.factors)
-        else:
-            product = self._multiply_blocks(x, self._blocks(name, parts, stack.factors), output)
+        product = self._multiply(x, name, output, parts, stack.factors)
         if not any(part + ".bias" in self._sizes for part in stack.parts):
             return product
         return self.node("Add", [product, self._stacked_bias(stack)], stack.name + ".out")
@@ -187,14 +182,17 @@ class Nodes:
         found = self.node("Gather", [name, at], output + ".half" if half else output)
         return self.node("Cast", [found], output, to=TensorProto.FLOAT) if half else found
 
-    def _multiply(self, x: str, name: str, output: str) -> str:
+    def _multiply(
+        self, x: str, name: str, output: str, parts: Sequence[str] = (), factors: Sequence[float] = (1.0,)
+    ) -> str:
+        """parts, factors: of a stack, see `stacked`."""
         if self.precision in ("fp32", "fp16", "device"):
             return self.node("MatMul", [x, self._turned(name)], output)
         if self.precision == "columns":
-            return self._multiply_columns(x, name, output)
+            return self._multiply_columns(x, name, output, parts, factors)
         if self.is_packed:
-            return self._multiply_packed(x, name, output)
-        return self._multiply_blocks(x, self._blocks(name), output)
+            return self._multiply_packed(x, name, output, parts, factors)
+        return self._multiply_blocks(x, self._blocks(name, parts, factors), output)
 
     def _multiply_blocks(self, x: str, blocks: _Stored, output: str) -> str:
         return self.node(
@@ -221,9 +219,7 @@ class Nodes:
         widened = half and not self.half
         return self.node("Cast", [turned], turned + ".whole", to=TensorProto.FLOAT) if widened else turned
 
-    def _multiply_columns(
-        self, x: str, name: str, output: str, parts: Sequence[str] = (), factors: Sequence[float] = (1.0,)
-    ) -> str:
+    def _multiply_columns(self, x: str, name: str, output: str, parts: Sequence[str], factors: Sequence[float]) -> str:
         """DynamicQuantizeMatMul has one activation scale a call; its rows are first brought to one size."""
         codes, scales = name + ".columns", name + ".column_scales"
 
@@ -237,9 +233,7 @@ class Nodes:
         product = self.node("DynamicQuantizeMatMul", [even, codes, scales], output + ".even", domain=MICROSOFT)
         return self.node("Mul", [product, peak], output)
 
-    def _multiply_packed(
-        self, x: str, name: str, output: str, parts: Sequence[str] = (), factors: Sequence[float] = (1.0,)
-    ) -> str:
+    def _multiply_packed(self, x: str, name: str, output: str, parts: Sequence[str], factors: Sequence[float]) -> str:
         names = parts or [name]
         rows, block = sum(self._sizes[one][0] for one in names), wide(self._sizes[names[0]][1])
         whole = -(-rows // PACKED_ROWS) * PACKED_ROWS
