@@ -25,6 +25,7 @@ from model_runtime.engine import Engine
 from model_runtime.manifest import Fim
 from model_runtime.memories import Memories
 from model_runtime.ngrams import NGrams
+from model_runtime.opening import open_engine
 from model_runtime.sequence import Cancel, Finish, Generation
 from model_runtime.tokenizer import Tokenizer
 
@@ -44,7 +45,7 @@ def compared(size: str, python: Path, threads: int, keys: int, folder: Path) -> 
     described = random_model.write(folder / "model", shape, "int4", weights)
     grown.hand(weights, folder / "weights")
     workspace = copied(package("httpx"), folder, seed=1)
-    engines = [Engine.open(folder / "model", cache=folder / "cache", threads=threads) for _ in range(2)]
+    engines = [open_engine(folder / "model", cache=folder / "cache", threads=threads) for _ in range(2)]
     tokenizer = engines[0].tokenizer
     memory = remembered(workspace.root, tokenizer)
     with Opponent(python, folder / "peer.gguf", shape, threads, weights=folder / "weights") as opponent:

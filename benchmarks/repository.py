@@ -44,6 +44,7 @@ from model_runtime.errors import LacunaRuntimeError
 from model_runtime.healing import Spellings
 from model_runtime.memories import TOKENS
 from model_runtime.ngrams import LONGEST, Continuation, NGrams, mix
+from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, Snippet, lay_out
 from model_runtime.sequence import Cancel, Generation, Token
 from retrieval import index, memory, search
@@ -202,7 +203,7 @@ def _measured(options: argparse.Namespace) -> list[Record]:
     until = time.monotonic() + options.seconds / len(options.root)
     with (
         tempfile.TemporaryDirectory() as cache,
-        contextlib.closing(Engine.open(options.model, cache=Path(cache), threads=options.threads)) as engine,
+        contextlib.closing(open_engine(options.model, cache=Path(cache), threads=options.threads)) as engine,
     ):
         for root in options.root:
             for one in records(root.absolute(), asked, engine):

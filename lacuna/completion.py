@@ -126,12 +126,12 @@ async def by_daemon(question: Question, settings: Settings, tell: Callable[[str]
 
 def in_process(question: Question, settings: Settings) -> Outcome:
     """The answer of an engine that is opened for this one question. Raises LacunaRuntimeError."""
-    from model_runtime.engine import Engine
     from model_runtime.lane import write
+    from model_runtime.opening import open_engine
     from model_runtime.sequence import Cancel
 
     began = time.perf_counter()
-    engine = Engine.open(
+    engine = open_engine(
         settings.model_directory,
         cache=settings.cache,
         threads=settings.threads,

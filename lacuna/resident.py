@@ -58,9 +58,9 @@ def _serve(settings: Settings, where: Place, held: int, ready: Callable[[], None
     _log.info("build %s serves %s", identity.build, name)
 
     def opener() -> Writer:
-        from model_runtime.engine import Engine  # slow to import, so on the engine's thread
+        from model_runtime.opening import open_engine  # slow to import, so on the engine's thread
 
-        return Engine.open(
+        return open_engine(
             directory,
             cache=settings.cache,
             threads=settings.threads,

@@ -76,9 +76,9 @@ def run(settings: Settings, port: Port, ready: Callable[[str], None]) -> None:
     url = f"{'https' if port.certificate else 'http'}://{_bracketed(port.host)}:{listener.getsockname()[1]}"
 
     def opener() -> Writer:
-        from model_runtime.engine import Engine  # slow to import, so on the engine's thread
+        from model_runtime.opening import open_engine  # slow to import, so on the engine's thread
 
-        return Engine.open(
+        return open_engine(
             directory,
             cache=settings.cache,
             threads=settings.threads,

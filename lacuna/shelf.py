@@ -136,7 +136,7 @@ def verify(
 ) -> None:
     """Read every byte of a model, compare it with its checksums, and let it write a few tokens."""
     from model_runtime import manifest
-    from model_runtime.engine import Engine
+    from model_runtime.opening import open_engine
     from model_runtime.prompt import Infill, lay_out
     from model_runtime.providers import Provider
     from model_runtime.sequence import Cancel, Finish, Generation
@@ -146,7 +146,7 @@ def verify(
     manifest.check(directory, described)
     print(f"ok  {len(described.files)} files are what the manifest names")
     provider: Provider = described.sharding.device if described.sharding else "cpu"
-    engine = Engine.open(directory, cache=configuration.read().cache, provider=provider)
+    engine = open_engine(directory, cache=configuration.read().cache, provider=provider)
     try:
         prompt = lay_out(Infill("area.py", "def area(r):\n    return ", "\n"), engine.tokenizer, described.fim, 256)
         *_, last = engine.generate(Generation(prompt.tokens, max_tokens=8), Cancel())

@@ -42,6 +42,7 @@ and caches. Modules, each of which imports only those above it:
     healing        a prompt cut in mid-word, and what goes on from it
     task           one generation while it is worked on
     engine         schedule, run, postprocess
+    opening        a model directory to an engine: picks what runs the network
     pickled        the tensors of a PyTorch file, without PyTorch
     checkpoint     the tensors of a Hugging Face folder
     configuration  the values of its config.json

@@ -9,24 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model_runtime import candidates, profile
-from model_runtime import manifest as manifests
+from model_runtime import candidates
 from model_runtime.backend import Backend
 from model_runtime.cache import Cache, count
-from model_runtime.errors import Cancelled, ModelError, PromptError
+from model_runtime.errors import Cancelled, PromptError
 from model_runtime.healing import Spellings
 from model_runtime.manifest import Manifest
-from model_runtime.onnx_backend import OnnxBackend, default_threads
-from model_runtime.pool import Store
 from model_runtime.profile import Profile
-from model_runtime.providers import Provider
-from model_runtime.ranks import Ranks
 from model_runtime.sampling import Logits, Scores, scored
 from model_runtime.scheduler import Scheduler
 from model_runtime.sequence import Cancel, Finish, Generation, Reason, Sequence, Token
@@ -54,37 +48,11 @@ class Engine:
     ) -> None:
         self.manifest, self.tokenizer = manifest, tokenizer
         self._backend = backend
-        self._cache: Cache[Store] = Cache(backend, count(kv_cache, backend.store_bytes))
+        self._cache: Cache[Any] = Cache(backend, count(kv_cache, backend.store_bytes))
         self._end = frozenset(tokenizer.special(token) for token in manifest.fim.end)
         self._scheduler = Scheduler(token=1 / speed.prefill, step=speed.decode_ms / 1e3)
         self._chances, self._costs = Chances(), speed.costs()
-        self._tasks: list[Task[Store]] = []
-
-    @classmethod
-    def open(
-        cls,
-        directory: Path,
-        *,
-        cache: Path,
-        threads: int | None = None,
-        kv_cache: int | None = None,
-        provider: Provider = "cpu",
-    ) -> Engine:
-        """Loads a model directory. cache: where derived graphs are kept; kv_cache: megabytes. Raises ModelError."""
-        manifest = manifests.read(directory)
-        manifests.check_sizes(directory, manifest)
-        tokenizer = Tokenizer.load(directory, vocab_size=manifest.shape.vocab_size, split_lines=manifest.split_lines)
-        kind: Any = OnnxBackend if manifest.sharding is None else Ranks
-        try:
-            backend: Backend[Any] = kind.open(directory, manifest, cache=cache, threads=threads, provider=provider)
-        except MemoryError as error:
-            raise ModelError(
-                f"there is not the memory for {directory} and {manifest.shape.context_length} tokens of context; "
-                "end other programs, or import the model again with a smaller --context"
-            ) from error
-        runs_on = f"{provider} {threads or default_threads()} {backend.kernels}"
-        speed = profile.kept(backend, manifest, runs_on, cache)
-        return cls(manifest, tokenizer, backend, speed, kv_cache)
+        self._tasks: list[Task[Any]] = []
 
     @cached_property
     def _spellings(self) -> Spellings:
@@ -110,20 +78,20 @@ class Engine:
         prompt = generation.prompt
         return (len(prompt) - self._cache.held(prompt, generation.owner)) * (self._scheduler.token or 0.0)
 
-    def begin(self, generation: Generation, cancel: Cancel) -> Task[Store]:
+    def begin(self, generation: Generation, cancel: Cancel) -> Task[Any]:
         """Takes a generation. Raises PromptError, and Overloaded when it would come too late behind the others."""
         self._check(generation.prompt, generation.max_tokens)
         prompt, forced = self._spellings.healed(generation.prompt) if generation.heal else (generation.prompt, b"")
         unread = len(prompt) - self._cache.held(prompt, generation.owner)
         self._scheduler.check(generation, unread, [task for task in self._tasks if not task.cancel.is_set])
         turn = self._scheduler.enter(generation, unread)
-        task: Task[Store] = Task(generation, unread, *turn, cancel, prompt, forced)
+        task: Task[Any] = Task(generation, unread, *turn, cancel, prompt, forced)
         self._tasks.append(task)
         return task
 
-    def step(self) -> list[tuple[Task[Store], Event]]:
+    def step(self) -> list[tuple[Task[Any], Event]]:
         """At most one run of the network, and what came of it. Raises ModelError, and then has dropped every task."""
-        events: list[tuple[Task[Store], Event]] = []
+        events: list[tuple[Task[Any], Event]] = []
         try:
             for task in self._tasks[:]:
                 events += self._interrupted(task)
@@ -140,7 +108,7 @@ class Engine:
             raise
         return events
 
-    def drop(self, task: Task[Store]) -> None:
+    def drop(self, task: Task[Any]) -> None:
         """Forgets a task, finished or not; its slots are free."""
         if task in self._tasks:
             self._tasks.remove(task)
@@ -194,7 +162,7 @@ class Engine:
         if min(prompt) < 0 or max(prompt) >= self._backend.vocab_size:
             raise PromptError(f"the prompt holds ids outside 0 … {self._backend.vocab_size - 1}")
 
-    def _interrupted(self, task: Task[Store]) -> Iterator[tuple[Task[Store], Event]]:
+    def _interrupted(self, task: Task[Any]) -> Iterator[tuple[Task[Any], Event]]:
         """The end of a task that nobody wants any more, or whose time is over."""
         deadline = task.generation.deadline
         if task.cancel.is_set:
@@ -202,7 +170,7 @@ class Engine:
         elif deadline is not None and time.monotonic() >= deadline:
             yield from self._finish(task, "deadline")
 
-    def _readers(self) -> list[Task[Store]]:
+    def _readers(self) -> list[Task[Any]]:
         """The tasks that read their prompt, or may begin to; a prefetch leaves the last slot to the others."""
         reading = [task for task in self._tasks if not task.texts]
         if not self._cache.free and any(task.slot is None and not task.is_prefetch for task in reading):
@@ -213,7 +181,7 @@ class Engine:
         free = self._cache.free
         return [task for task in reading if task.slot is not None or free > task.is_prefetch]
 
-    def _read(self, task: Task[Store], *, contended: bool) -> Iterator[tuple[Task[Store], Event]]:
+    def _read(self, task: Task[Any], *, contended: bool) -> Iterator[tuple[Task[Any], Event]]:
         """A chunk of the prompt, or all that is left where that is little.
 
         The last token of a long prompt is left to the first run that writes, so that what follows a long
@@ -257,7 +225,7 @@ class Engine:
         token = self._scheduler.token or 0.0
         return CHUNK if token * CHUNK <= RUN else max(LEAST, int(RUN / token) // LEAST * LEAST)
 
-    def _write(self, texts: list[tuple[Task[Store], Text[Store]]]) -> Iterator[tuple[Task[Store], Event]]:
+    def _write(self, texts: list[tuple[Task[Any], Text[Any]]]) -> Iterator[tuple[Task[Any], Event]]:
         """One more token of each text, in one run; several of one text where drafts of them stand."""
         stores = [text.slot.store for _, text in texts]
         following = [text.following for _, text in texts]
@@ -286,7 +254,7 @@ class Engine:
             if draft and (text.sequence.reason is not None or [text.following] != draft[at : at + 1]):
                 return
 
-    def _draft(self, task: Task[Store], text: Text[Store]) -> list[int]:
+    def _draft(self, task: Task[Any], text: Text[Any]) -> list[int]:
         """What may follow the text's last token and is worth checking in the same run."""
         if text.drafter is None:
             return []
@@ -294,7 +262,7 @@ class Engine:
         room = min(wanted, self.context_length - len(text.slot.tokens)) - 1
         return text.sequence.within(text.drafter.draft(max(0, room)))
 
-    def _hear(self, task: Task[Store], text: Text[Store], logits: Logits) -> Iterator[tuple[Task[Store], Event]]:
+    def _hear(self, task: Task[Any], text: Text[Any], logits: Logits) -> Iterator[tuple[Task[Any], Event]]:
         """What the network said goes into the text; perhaps that or the whole task ends with it."""
         for token in task.hear(text, logits, self.manifest.trust, self._allowed(text.sequence.forced)):
             yield task, token
@@ -307,7 +275,7 @@ class Engine:
         """The tokens that a text may go on with that has yet to spell this; None where it may with any."""
         return self._spellings.fitting(forced) if forced else None
 
-    def _fork(self, task: Task[Store], first: Text[Store]) -> Iterator[tuple[Task[Store], Event]]:
+    def _fork(self, task: Task[Any], first: Text[Any]) -> Iterator[tuple[Task[Any], Event]]:
         """Begins the further texts, as many as differ and find a slot."""
         said = [*first.slot.tokens[len(task.prompt) :], first.following]
         for fork in candidates.distinct(task.forks, said, self.tokenizer.token_bytes, task.generation.n - 1):
@@ -318,7 +286,7 @@ class Engine:
             for token in task.repeat(text, said, fork):
                 yield task, token
 
-    def _finish(self, task: Task[Store], reason: Reason) -> Iterator[tuple[Task[Store], Event]]:
+    def _finish(self, task: Task[Any], reason: Reason) -> Iterator[tuple[Task[Any], Event]]:
         """Ends what is not complete for this reason; the slots are free."""
         for token in task.end(reason):
             yield task, token
@@ -326,5 +294,5 @@ class Engine:
         reasons = [text.sequence.reason or reason for text in task.texts] or [reason]
         yield task, Finish(reasons[0], task.usage(), tuple(reasons[1:]))
 
-    def _sequence(self, task: Task[Store]) -> Sequence:
+    def _sequence(self, task: Task[Any]) -> Sequence:
         return Sequence(task.generation, self.tokenizer, self._end, task.forced)

@@ -18,6 +18,7 @@ from model_runtime.client import Client
 from model_runtime.endpoint import Endpoint
 from model_runtime.engine import Engine
 from model_runtime.errors import Overloaded
+from model_runtime.opening import open_engine
 from model_runtime.protocol import Done, InfillRequest
 from model_runtime.server import serve
 from model_runtime.service import Identity
@@ -86,7 +87,7 @@ async def endure(model: Path, cache: Path, count: int) -> tuple[Engine, int, Cou
     engines: list[Engine] = []
 
     def opener() -> Engine:
-        engines.append(Engine.open(model, cache=cache, kv_cache=2))
+        engines.append(open_engine(model, cache=cache, kv_cache=2))
         return engines[-1]
 
     with tempfile.TemporaryDirectory(prefix="lacuna-") as folder, socket.socket(socket.AF_UNIX) as listener:

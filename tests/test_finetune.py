@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lacuna import library
-from model_runtime.engine import Engine
+from model_runtime.opening import open_engine
 from tests import checkpoints, team, tiny, training_sources
 from training import __main__ as command
 from training import bases, finetune, gaps, judgement, repositories
@@ -91,7 +91,7 @@ def test_a_gap_whose_surroundings_are_learnt_says_nothing_and_is_left_out() -> N
 
 
 def test_an_engine_fills_a_gap_and_says_what_the_answer_costs(made: Path) -> None:
-    engine = Engine.open(made / "base", cache=made / "cache", threads=1)
+    engine = open_engine(made / "base", cache=made / "cache", threads=1)
     gap = Gap("python", "a.py", "def area(r):\n    return ", "r * r", "\n")
     one, again = gaps.filled(engine, [gap, gap])
     assert gaps.priced(engine, [gap]) == [one]

@@ -16,7 +16,7 @@ for _needed in ("transformers", "peft", "accelerate"):
 
 from lacuna import library, shelf  # noqa: E402
 from model_runtime import graph, manifest  # noqa: E402
-from model_runtime.engine import Engine  # noqa: E402
+from model_runtime.opening import open_engine  # noqa: E402
 from model_runtime.prompt import Infill, lay_out  # noqa: E402
 from model_runtime.sequence import Cancel, Finish, Generation  # noqa: E402
 from tests import checkpoints, team, tiny  # noqa: E402
@@ -43,7 +43,7 @@ def foreign(folder: Path, kind: str) -> Path:
 
 def written(directory: Path, cache: Path) -> Finish:
     """How a generation of the model ended."""
-    engine = Engine.open(directory, cache=cache, threads=1)
+    engine = open_engine(directory, cache=cache, threads=1)
     prompt = lay_out(Infill("a.py", "def area(r):\n    return ", "\n"), engine.tokenizer, engine.manifest.fim, 400)
     *_, last = engine.generate(Generation(prompt.tokens, max_tokens=8), Cancel())
     engine.close()

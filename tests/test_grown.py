@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import grown, random_model
 from model_runtime import graph, manifest
-from model_runtime.engine import Engine
+from model_runtime.opening import open_engine
 from model_runtime.sequence import Cancel, Generation, Token
 from tests import tiny
 
@@ -38,7 +38,7 @@ def test_the_shipped_model_goes_on_alike_in_a_larger_network(tmp_path: Path) -> 
     large = msgspec.structs.replace(shipped.shape, vocab_size=4224, hidden_size=512, layers=7, heads=8, ffn_size=1280)
     random_model.write(tmp_path / "small", shipped.shape, "fp32", weights)
     random_model.write(tmp_path / "large", large, "fp32", grown.Grown(weights, shipped.shape, large))
-    small, same = (Engine.open(tmp_path / name, cache=tmp_path) for name in ("small", "large"))
+    small, same = (open_engine(tmp_path / name, cache=tmp_path) for name in ("small", "large"))
     begun = tuple(small.tokenizer.encode("import os\n\n\ndef read(path: str) -> str:\n    with open("))
     texts = [
         [

@@ -22,10 +22,10 @@ from benchmarks import footprint
 from model_runtime import lane, power, protocol, service, starvation
 from model_runtime.client import Client
 from model_runtime.endpoint import Endpoint
-from model_runtime.engine import Engine
 from model_runtime.errors import ModelError, Overloaded, ProtocolMismatch, Refused, Unreachable
 from model_runtime.lane import Writer
 from model_runtime.manifest import Fim
+from model_runtime.opening import open_engine
 from model_runtime.prompt import Snippet
 from model_runtime.protocol import Chunk, Done, Health, InfillRequest
 from model_runtime.sequence import Cancel, Generation
@@ -297,7 +297,7 @@ async def test_a_prompt_that_cannot_be_read_in_the_pause_costs_nobody_an_answer(
 
 async def test_several_texts_come_apart_and_together(path: str, tmp_path: Path) -> None:
     model = tiny.write(tmp_path / "model")
-    async with served(path, lambda: Engine.open(model, cache=tmp_path / "cache")) as client:
+    async with served(path, lambda: open_engine(model, cache=tmp_path / "cache")) as client:
         alone, _ = await collect(client, ask(max_tokens=8))
         events = [event async for event in client.infill(ask(max_tokens=8, n=3))]
     *chunks, done = events
@@ -598,7 +598,7 @@ async def test_a_service_that_breaks_off_is_unreachable(path: str) -> None:
 
 async def test_a_typed_key_costs_its_own_tokens(path: str, tmp_path: Path) -> None:
     model = tiny.write(tmp_path / "model")
-    async with served(path, lambda: Engine.open(model, cache=tmp_path / "cache")) as client:
+    async with served(path, lambda: open_engine(model, cache=tmp_path / "cache")) as client:
         _, cold = await collect(client, ask(max_tokens=4))
         _, warm = await collect(client, ask(max_tokens=4, typed="r"))
     assert cold.usage.reused == 0
@@ -620,7 +620,7 @@ async def test_random_cancels_leave_nothing_behind(path: str, tmp_path: Path) ->
             except TimeoutError:
                 endings.append("gone")
 
-    async with served(path, lambda: Engine.open(model, cache=tmp_path / "cache")) as client:
+    async with served(path, lambda: open_engine(model, cache=tmp_path / "cache")) as client:
         others = [Client(client.endpoint) for _ in range(7)]
         await asyncio.gather(*(type_away(one, str(at)) for at, one in enumerate([client, *others])))
         _, done = await collect(client, ask("last", max_tokens=3))

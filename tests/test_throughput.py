@@ -12,7 +12,7 @@ from benchmarks.keystrokes import Asked
 from benchmarks.workspace import copied, package
 from model_runtime import manifest
 from model_runtime.cache import shared
-from model_runtime.engine import Engine
+from model_runtime.opening import open_engine
 from model_runtime.tokenizer import Tokenizer
 
 
@@ -43,7 +43,7 @@ def test_within_a_line_a_key_costs_few_tokens_on_both_sides(tmp_path: Path) -> N
 
 
 def test_a_text_ends_with_its_line_on_both_sides(tmp_path: Path) -> None:
-    engine = Engine.open(manifest.embedded(), cache=tmp_path)
+    engine = open_engine(manifest.embedded(), cache=tmp_path)
     begun = tuple(engine.tokenizer.encode("import os\n\n\ndef read(path: str) -> str:\n    with open"))
     found = key_times.own_request(engine, None, begun)
     again = key_times.own_request(engine, None, begun)

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="torch comes with the `train` extra;
 
 from benchmarks import infill, precision  # noqa: E402
 from benchmarks.infill_tasks import Task  # noqa: E402
-from model_runtime.engine import Engine  # noqa: E402
+from model_runtime.opening import open_engine  # noqa: E402
 from model_runtime.sequence import Cancel  # noqa: E402
 from tests import training_sources  # noqa: E402
 from training import ablation, checkpoint, corpus, export, model, muon, rows, run, train, vocabulary  # noqa: E402
@@ -141,7 +141,7 @@ def test_the_toy_run_learns_is_exported_and_serves(made: Path, tmp_path: Path) -
     log = [json.loads(line) for line in (tmp_path / "run" / train.LOG).read_text().splitlines()]
     assert log[0]["text"] > 4 > 2.5 > log[-1]["text"]
     export.export(tmp_path / "run" / train.LATEST, made / "tokenizer.json", tmp_path / "model", "toy", "fp32")
-    engine = Engine.open(tmp_path / "model", cache=tmp_path / "derived", threads=1)
+    engine = open_engine(tmp_path / "model", cache=tmp_path / "derived", threads=1)
     tasks = []
     for file in corpus.read(made / "corpus", "train"):
         before, line, after = file.text.partition("            return self.")
@@ -169,7 +169,7 @@ def test_the_engine_computes_what_training_computed(made: Path, tmp_path: Path) 
     decoder.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
     tokens = [2, 40, 41, 3, 50, 4, *range(100, 300)]
     wanted = decoder(torch.tensor([tokens]))[0, -1].detach().numpy()
-    engine = Engine.open(tmp_path / "model", cache=tmp_path / "derived", threads=1)
+    engine = open_engine(tmp_path / "model", cache=tmp_path / "derived", threads=1)
     backend = engine._backend
     found = backend.step(backend.new_stores(1)[0], tokens, 0, Cancel())
     engine.close()

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from model_runtime import manifest
-from model_runtime.engine import Engine
 from model_runtime.manifest import Trust
+from model_runtime.opening import open_engine
 from tests import tiny
 from training import trust
 from training.sources import SourceFile
@@ -53,7 +53,7 @@ def test_a_model_is_observed_on_real_files_and_its_manifest_keeps_the_fit(tmp_pa
     model = tiny.write(tmp_path / "model")
     texts = [f"first = 1\n\n\n\n\ndef area_{at}(self, width):\n    return self.scale * width\n" for at in range(3)]
     files = [SourceFile("package", "held_out", f"f{at}.py", "python", text) for at, text in enumerate(texts)]
-    engine = Engine.open(model, cache=tmp_path / "cache")
+    engine = open_engine(model, cache=tmp_path / "cache")
     observed = trust.observe(engine, {"package": files}, lines=6, seed=1)
     assert len(observed.model) == len(observed.memory) == len(observed.seen) > 20
     assert observed.memory.mean() > observed.model.mean()  # the other files say the same, the weights are random
@@ -69,6 +69,6 @@ def test_the_memory_knows_a_file_without_the_lines_that_are_asked_for() -> None:
 
 
 def test_packages_without_lines_are_refused(tmp_path: Path) -> None:
-    engine = Engine.open(tiny.write(tmp_path / "model"), cache=tmp_path / "cache")
+    engine = open_engine(tiny.write(tmp_path / "model"), cache=tmp_path / "cache")
     with pytest.raises(ValueError, match="take more lines"):
         trust.observe(engine, {}, lines=6, seed=1)

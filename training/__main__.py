@@ -84,12 +84,12 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _trust(options: argparse.Namespace) -> None:
-    from model_runtime.engine import Engine
+    from model_runtime.opening import open_engine
     from training import corpus, rows, trust
 
     packages = rows.by_package(corpus.read(options.corpus, "held_out"))
     fitting = {name: files for name, files in packages.items() if name not in options.leave and len(files) > 1}
-    engine = Engine.open(options.model, cache=WORK / "engine")
+    engine = open_engine(options.model, cache=WORK / "engine")
     observed = trust.observe(engine, fitting, options.lines, options.seed)
     found = trust.fit(observed)
     trust.write(options.model, found)

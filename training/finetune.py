@@ -25,6 +25,7 @@ import msgspec
 
 from model_runtime import importer, manifest
 from model_runtime.engine import Engine
+from model_runtime.opening import open_engine
 from model_runtime.tokenizer import Tokenizer
 from training import bases, gaps, judgement, repositories, rows
 from training.gaps import Filled, Gap
@@ -324,7 +325,7 @@ def _filled(
     said = (model / manifest.MANIFEST).read_bytes() + how.__name__.encode() + msgspec.json.encode(lot)
     kept = order.work / "filled" / f"{hashlib.sha256(said).hexdigest()}.json"
     if not kept.exists():
-        engine = Engine.open(model, cache=order.work / "engine", threads=order.threads)
+        engine = open_engine(model, cache=order.work / "engine", threads=order.threads)
         try:
             found = how(engine, lot)
         finally:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from model_runtime import graph, importer, manifest
-from model_runtime.engine import Engine
 from model_runtime.onnx_backend import OnnxBackend
+from model_runtime.opening import open_engine
 from model_runtime.sequence import Cancel, Finish, Generation
 from tests import checkpoints
 from tests.checkpoints import Array
@@ -174,7 +174,7 @@ def test_greedy_goes_on_the_same_for_64_tokens(family: str, pair: Callable[[str]
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_engine_says_what_transformers_says(family: str, pair: Callable[[str], Pair], tmp_path: Path) -> None:
     reference = pair(family)
-    engine = Engine.open(imported(reference, tmp_path), cache=tmp_path, threads=1)
+    engine = open_engine(imported(reference, tmp_path), cache=tmp_path, threads=1)
     *tokens, finish = engine.generate(Generation(tuple(TOKENS[:40]), max_tokens=24), Cancel())
     assert isinstance(finish, Finish)
     expected = reference.greedy(TOKENS[:40], finish.usage.generated)

@@ -13,9 +13,9 @@ import onnxruntime as ort
 import pytest
 
 from model_runtime import derived, manifest, providers
-from model_runtime.engine import Engine
 from model_runtime.errors import ModelError
 from model_runtime.onnx_backend import OnnxBackend
+from model_runtime.opening import open_engine
 from model_runtime.sequence import Cancel, Finish, Generation
 from tests import tiny
 from tests.runtime.conftest import Precision
@@ -61,7 +61,7 @@ def test_without_a_graphics_processor_the_cure_is_named(
     if "CUDAExecutionProvider" in ort.get_available_providers():
         pytest.skip("this ONNX Runtime knows CUDA")
     with pytest.raises(ModelError, match=rf"provider is {provider}, .*ExecutionProvider; install .*gpu.* or set"):
-        Engine.open(tiny_model("int8"), cache=tmp_path, provider=provider)
+        open_engine(tiny_model("int8"), cache=tmp_path, provider=provider)
 
 
 @pytest.mark.gpu
@@ -74,7 +74,7 @@ def test_a_graphics_processor_says_what_the_processor_says(
         pytest.skip("this ONNX Runtime does not know CUDA; install the gpu extra on a machine with a driver")
     texts = []
     for where in ("cpu", provider):
-        engine = Engine.open(tiny_model(precision), cache=tmp_path, provider=where)
+        engine = open_engine(tiny_model(precision), cache=tmp_path, provider=where)
         *tokens, finish = engine.generate(Generation(tuple(TOKENS), max_tokens=16), Cancel())
         assert isinstance(finish, Finish)
         texts.append("".join(token.text for token in tokens if not isinstance(token, Finish)))

@@ -18,6 +18,7 @@ from model_runtime.engine import Engine
 from model_runtime.errors import LacunaRuntimeError, ModelError, Overloaded, PromptError
 from model_runtime.healing import Spellings
 from model_runtime.ngrams import NGrams
+from model_runtime.opening import open_engine
 from model_runtime.sampling import Scores
 from model_runtime.sequence import Cancel, Finish, Generation, Token
 from tests import tiny
@@ -34,7 +35,7 @@ def run(engine: Engine, generation: Generation, cancel: Cancel | None = None) ->
 
 
 def test_greedy_follows_the_reference(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
-    engine = Engine.open(tiny_model("fp32"), cache=tmp_path)
+    engine = open_engine(tiny_model("fp32"), cache=tmp_path)
     prompt, weights = PROMPT[:50], tiny.weights()
     tokens, finish = run(engine, Generation(prompt, max_tokens=24))
     so_far, expected = list(prompt), []
@@ -83,7 +84,7 @@ def test_what_was_generated_and_accepted_costs_nothing(engine: Engine) -> None:
 def test_warm_and_cold_say_the_same(engine: Engine, tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     run(engine, Generation(PROMPT[:150], max_tokens=4))
     warm, _ = run(engine, Generation(PROMPT[:151], max_tokens=16))
-    cold, _ = run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT[:151], max_tokens=16))
+    cold, _ = run(open_engine(tiny_model("int8"), cache=tmp_path), Generation(PROMPT[:151], max_tokens=16))
     assert warm[0].logprob == pytest.approx(cold[0].logprob, abs=0.2)
 
 
@@ -140,8 +141,8 @@ def test_cancel_from_another_thread_stops_a_prefill(engine: Engine) -> None:
 
 
 def test_a_cancelled_prefill_leaves_no_false_memory(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
-    engine = Engine.open(tiny_model("int8"), cache=tmp_path)
-    expected, _ = run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=8))
+    engine = open_engine(tiny_model("int8"), cache=tmp_path)
+    expected, _ = run(open_engine(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=8))
     cancel = Cancel()
     cancel.set()
     assert run(engine, Generation(PROMPT, max_tokens=8), cancel)[1].reason == "cancelled"
@@ -230,7 +231,7 @@ def test_a_harmed_model_names_the_file_and_the_cure(
     shutil.copytree(tiny_model("int8"), directory)
     harm(directory)
     with pytest.raises(ModelError, match=message) as caught:
-        Engine.open(directory, cache=tmp_path / "cache")
+        open_engine(directory, cache=tmp_path / "cache")
     assert isinstance(caught.value, LacunaRuntimeError)
     assert "restore" in str(caught.value) or "upgrade" in str(caught.value) or "--" in str(caught.value)
 
@@ -241,18 +242,18 @@ def test_weights_that_became_no_numbers_are_told_and_not_written_from(
     directory = tmp_path / "model"
     shutil.copytree(tiny_model("fp32"), directory)
     np.memmap(directory / graph.DATA, np.float32, "r+")[:5000] = np.nan
-    engine = Engine.open(directory, cache=tmp_path / "cache")
+    engine = open_engine(directory, cache=tmp_path / "cache")
     with pytest.raises(ModelError, match=r"no numbers.*lacuna model verify"):
         run(engine, Generation(PROMPT, max_tokens=4))
     assert not engine.busy
 
 
 def test_a_harmed_derived_graph_is_made_anew(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
-    expected, _ = run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=4))
+    expected, _ = run(open_engine(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=4))
     derived = next(tmp_path.glob("p*-*.onnx"))  # packed or prefill
     whole = derived.read_bytes()
     derived.write_bytes(whole[:100] + b"\x00" * 100 + whole[200:])
-    assert run(Engine.open(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=4))[0] == expected
+    assert run(open_engine(tiny_model("int8"), cache=tmp_path), Generation(PROMPT, max_tokens=4))[0] == expected
     assert derived.read_bytes() == whole
 
 
@@ -268,7 +269,7 @@ def test_more_threads_than_cores_are_not_started(
     tiny_model: Callable[[Precision], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_backend, "_cores", lambda: 2)
-    opened = Engine.open(tiny_model("int8"), cache=tmp_path, threads=1024)
+    opened = open_engine(tiny_model("int8"), cache=tmp_path, threads=1024)
     assert run(opened, Generation(PROMPT, max_tokens=2))[0]
     assert len(list(Path("/proc/self/task").glob("*"))) < 200  # Linux; elsewhere there is no such folder
     opened.close()
@@ -279,7 +280,7 @@ def test_without_a_writable_cache_the_engine_works_all_the_same(
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
-    assert run(Engine.open(tiny_model("int8"), cache=blocked / "cache"), Generation(PROMPT, max_tokens=2))[0]
+    assert run(open_engine(tiny_model("int8"), cache=blocked / "cache"), Generation(PROMPT, max_tokens=2))[0]
 
 
 Told = list[tuple[int, Token | Finish]]
@@ -311,7 +312,7 @@ def test_many_at_once_say_what_each_says_alone(
     kept: int, tiny_model: Callable[[Precision], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("model_runtime.onnx_backend._BOUND", kept)  # with one, what is bound is bound anew each time
-    engine = Engine.open(tiny_model("fp32"), cache=tmp_path)
+    engine = open_engine(tiny_model("fp32"), cache=tmp_path)
     asked = [Generation(prompt, max_tokens=20, client=str(at)) for at, prompt in enumerate(prompts(6))]
     found = together(engine, *asked)
     for at, generation in enumerate(asked):
@@ -351,7 +352,7 @@ def test_by_hand_goes_first_and_a_prefetch_last(engine: Engine) -> None:
 def test_a_prefetch_gives_its_slot_to_who_waits_and_goes_on_later(
     tiny_model: Callable[[Precision], Path], tmp_path: Path
 ) -> None:
-    engine = Engine.open(tiny_model("int8"), cache=tmp_path, kv_cache=2)
+    engine = open_engine(tiny_model("int8"), cache=tmp_path, kv_cache=2)
     *others, ahead = prompts(5)
     assert (slots := engine.free_slots) == 4
     prefetch = engine.begin(Generation(ahead, max_tokens=0, priority="prefetch"), Cancel())
@@ -385,7 +386,7 @@ def test_a_changed_context_is_read_beside_the_one_that_answers(engine: Engine) -
 
 
 def test_cancel_frees_every_slot_at_the_next_step(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
-    engine = Engine.open(tiny_model("int8"), cache=tmp_path, kv_cache=2)
+    engine = open_engine(tiny_model("int8"), cache=tmp_path, kv_cache=2)
     slots, cancels = engine.free_slots, [Cancel() for _ in range(6)]
     for cancel, prompt in zip(cancels, prompts(6), strict=True):
         engine.begin(Generation(prompt, max_tokens=64, client=str(prompt[0])), cancel)

@@ -14,10 +14,10 @@ import onnxruntime as ort
 import pytest
 
 from model_runtime import graph, importer, manifest
-from model_runtime.engine import Engine
 from model_runtime.errors import CheckpointError, ModelError
 from model_runtime.manifest import Manifest
 from model_runtime.onnx_backend import OnnxBackend
+from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, lay_out
 from model_runtime.sequence import Cancel, Finish, Generation
 from tests import checkpoints
@@ -173,7 +173,7 @@ def test_bfloat16_is_read_from_a_pytorch_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quant", ["int4", "int8", "hybrid", "fp16"])
 def test_an_imported_model_answers(quant: importer.Quant, tmp_path: Path) -> None:
-    engine = Engine.open(imported(checkpoints.starcoder2(), tmp_path, quant), cache=tmp_path / "cache")
+    engine = open_engine(imported(checkpoints.starcoder2(), tmp_path, quant), cache=tmp_path / "cache")
     infill = Infill("a.py", "def area(r):\n    return ", " * r\n")
     prompt = lay_out(infill, engine.tokenizer, engine.manifest.fim, 400).tokens
     *tokens, finish = engine.generate(Generation(prompt, max_tokens=16), Cancel())

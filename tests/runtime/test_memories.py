@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from model_runtime.client import Client
 from model_runtime.endpoint import Endpoint
-from model_runtime.engine import Engine
 from model_runtime.errors import Refused
 from model_runtime.memories import Memories
+from model_runtime.opening import open_engine
 from model_runtime.protocol import Chunk, InfillRequest, Lesson
 from model_runtime.server import serve
 from model_runtime.service import Identity
@@ -103,7 +103,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Path]:
     ready = asyncio.Event()
     task = asyncio.create_task(
         serve(
-            lambda: Engine.open(model, cache=tmp_path / "cache"),
+            lambda: open_engine(model, cache=tmp_path / "cache"),
             listener,
             Identity("test", "tiny"),
             ready=ready.set,

@@ -15,9 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from model_runtime import graph, importer, manifest, shard
-from model_runtime.engine import Engine
 from model_runtime.errors import ModelError, ShardError
 from model_runtime.manifest import Sharding
+from model_runtime.opening import open_engine
 from model_runtime.sampling import Logits
 from model_runtime.sequence import Cancel
 from model_runtime.shares import ShareWeights, shares
@@ -191,7 +191,7 @@ def test_without_torch_the_extra_is_named(
     target = sharded(source, 2)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match=r"over 2 ranks, which need torch; install Lacuna with the extra shards"):
-        Engine.open(target, cache=tmp_path)
+        open_engine(target, cache=tmp_path)
 
 
 def test_a_sharded_model_runs_on_what_it_was_sharded_for(
@@ -202,4 +202,4 @@ def test_a_sharded_model_runs_on_what_it_was_sharded_for(
     target = sharded(source, 2)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     with pytest.raises(ModelError, match="is sharded for cpu and provider is cuda; set provider to cpu, or shard"):
-        Engine.open(target, cache=tmp_path, provider="cuda")
+        open_engine(target, cache=tmp_path, provider="cuda")

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from model_runtime import door, gateway
 from model_runtime.client import Client
 from model_runtime.endpoint import Endpoint
-from model_runtime.engine import Engine
+from model_runtime.opening import open_engine
 from model_runtime.protocol import BODY_LIMIT, Done, InfillRequest, Lesson
 from tests import tiny
 from tests.scripted import ScriptedEngine
@@ -199,7 +199,7 @@ async def test_one_tokens_requests_neither_end_nor_teach_anothers() -> None:
 
 
 async def test_the_same_prompt_of_two_tokens_is_read_twice(tmp_path: Path) -> None:
-    engine = Engine.open(tiny.write(tmp_path / "model"), cache=tmp_path / "cache")
+    engine = open_engine(tiny.write(tmp_path / "model"), cache=tmp_path / "cache")
     (one, a), (two, b) = granted(), granted()
     request = msgspec.convert({**INFILL, "prefix": "word = 1\n" * 9, "max_tokens": 2}, InfillRequest)
     async with served(engine, grants(a, b)) as here:
