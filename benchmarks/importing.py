@@ -24,9 +24,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from benchmarks import footprint
 from lacuna import isolation
+from model_runtime.engine.sequence import Cancel, Finish, Generation
 from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, lay_out
-from model_runtime.sequence import Cancel, Finish, Generation
 
 SHARD = 2_000_000_000  # bytes
 VOCAB = 51_200

@@ -21,11 +21,11 @@ from pathlib import Path
 from benchmarks import five_gram, infill_tasks, plot, verdict
 from benchmarks.infill_tasks import Task
 from model_runtime import manifest
-from model_runtime.engine import Engine
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.sequence import Cancel, Generation, Token
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, lay_out
-from model_runtime.sequence import Cancel, Generation, Token
 
 _BACKGROUND = 4_000_000  # characters the 5-gram learns of a language before it sees the file
 

@@ -20,13 +20,14 @@ import msgspec
 from benchmarks import grown, keystrokes, random_model
 from benchmarks.opponent import Opponent
 from benchmarks.workspace import copied, package
-from model_runtime import graph, manifest
-from model_runtime.engine import Engine
+from model_runtime import manifest
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.ngrams import NGrams
+from model_runtime.engine.sequence import Cancel, Finish, Generation
+from model_runtime.graph import graph
 from model_runtime.manifest import Fim
-from model_runtime.memories import Memories
-from model_runtime.ngrams import NGrams
 from model_runtime.opening import open_engine
-from model_runtime.sequence import Cancel, Finish, Generation
+from model_runtime.service.ngram_store import Memories
 from model_runtime.tokenizer import Tokenizer
 
 MOST = 32  # tokens of a text

@@ -20,7 +20,7 @@ from typing import get_args
 from benchmarks import infill_tasks
 from benchmarks.infill import model_filler
 from benchmarks.infill_tasks import Task
-from model_runtime.engine import Engine
+from model_runtime.engine.engine import Engine
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, lay_out

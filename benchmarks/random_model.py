@@ -12,9 +12,10 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from model_runtime import graph, manifest
+from model_runtime import manifest
+from model_runtime.graph import graph
+from model_runtime.graph.nodes import Weights
 from model_runtime.manifest import Manifest, Shape
-from model_runtime.nodes import Weights
 
 Precision = Literal["fp32", "int8", "int4"]
 

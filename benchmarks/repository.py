@@ -39,14 +39,14 @@ from lsp_server.document import Place, split
 from lsp_server.indexing import query
 from lsp_server.session import Snapshot
 from model_runtime import manifest
-from model_runtime.engine import Engine
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.ngrams import LONGEST, Continuation, NGrams, mix
+from model_runtime.engine.sequence import Cancel, Generation, Token
+from model_runtime.engine.token_healing import Spellings
 from model_runtime.errors import LacunaRuntimeError
-from model_runtime.healing import Spellings
-from model_runtime.memories import TOKENS
-from model_runtime.ngrams import LONGEST, Continuation, NGrams, mix
 from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, Snippet, lay_out
-from model_runtime.sequence import Cancel, Generation, Token
+from model_runtime.service.ngram_store import TOKENS
 from retrieval import index, memory, search
 from retrieval.errors import RetrievalError
 from retrieval.index import Index

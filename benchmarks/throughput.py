@@ -28,10 +28,10 @@ from benchmarks import key_times, loading, random_model
 from benchmarks.opponent import Opponent
 from benchmarks.plot import Bar, bars
 from benchmarks.random_model import SIZES, Precision
-from model_runtime.engine import CHUNK
+from model_runtime.backends.onnx_backend import OnnxBackend, default_threads
+from model_runtime.engine.engine import CHUNK
+from model_runtime.engine.sequence import Cancel
 from model_runtime.manifest import Manifest
-from model_runtime.onnx_backend import OnnxBackend, default_threads
-from model_runtime.sequence import Cancel
 
 PRECISIONS: tuple[Precision, ...] = ("int4", "int8")
 PREFILLS = (256, 512, 1024, 2048)

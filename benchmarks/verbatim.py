@@ -19,11 +19,11 @@ import numpy as np
 
 from benchmarks.infill import interval
 from model_runtime import manifest
-from model_runtime.engine import Engine
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.sequence import Cancel, Generation, Token
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, lay_out
-from model_runtime.sequence import Cancel, Generation, Token
 from training import corpus, duplicates
 from training.sources import SourceFile
 

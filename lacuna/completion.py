@@ -126,9 +126,9 @@ async def by_daemon(question: Question, settings: Settings, tell: Callable[[str]
 
 def in_process(question: Question, settings: Settings) -> Outcome:
     """The answer of an engine that is opened for this one question. Raises LacunaRuntimeError."""
-    from model_runtime.lane import write
+    from model_runtime.engine.sequence import Cancel
     from model_runtime.opening import open_engine
-    from model_runtime.sequence import Cancel
+    from model_runtime.service.engine_worker import write
 
     began = time.perf_counter()
     engine = open_engine(

@@ -18,9 +18,9 @@ from lacuna.place import Place
 from lacuna.settings import Settings
 from model_runtime import manifest
 from model_runtime.errors import LacunaRuntimeError
-from model_runtime.lane import Writer
-from model_runtime.server import serve
-from model_runtime.service import Identity
+from model_runtime.service.engine_worker import Writer
+from model_runtime.service.server import serve
+from model_runtime.service.service import Identity
 
 _log = logging.getLogger(__name__)
 

@@ -44,7 +44,7 @@ def import_(
     use: Annotated[bool, typer.Option("--use", help="Make it the model that answers.")] = False,
 ) -> None:
     """Make a model directory of a checkpoint on this disk. Interrupted, the same command goes on."""
-    from model_runtime import importer
+    from model_runtime.importer import importer
 
     called = name or _name_of(source)
     target = out.expanduser().absolute() if out is not None else library.path_for(called)
@@ -72,8 +72,8 @@ def shard(
     use: Annotated[bool, typer.Option("--use", help="Make it the model that answers.")] = False,
 ) -> None:
     """Make of a model one that is shared out among ranks, each with a part of every layer."""
-    from model_runtime import shard as sharding
     from model_runtime.manifest import Sharding
+    from model_runtime.sharding import shard as sharding
 
     source = library.find(name)
     chosen = called or f"{library.EMBEDDED if name == library.EMBEDDED else source.name}-{ranks}"
@@ -136,10 +136,10 @@ def verify(
 ) -> None:
     """Read every byte of a model, compare it with its checksums, and let it write a few tokens."""
     from model_runtime import manifest
+    from model_runtime.backends.providers import Provider
+    from model_runtime.engine.sequence import Cancel, Finish, Generation
     from model_runtime.opening import open_engine
     from model_runtime.prompt import Infill, lay_out
-    from model_runtime.providers import Provider
-    from model_runtime.sequence import Cancel, Finish, Generation
 
     directory = _directory(name)
     described = manifest.read(directory)

@@ -18,7 +18,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds between attempts to connect th
 
 
 class Service(Protocol):
-    """What is asked of a client; `model_runtime.client.Client` is one."""
+    """What is asked of a client; `model_runtime.client.client.Client` is one."""
 
     def infill(self, request: InfillRequest) -> AsyncIterator[Chunk | Done]:
         """Tokens as they come, then one Done."""

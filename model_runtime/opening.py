@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from model_runtime import manifest, profile
-from model_runtime.backend import Backend
-from model_runtime.engine import Engine
+from model_runtime import manifest
+from model_runtime.backends.onnx_backend import OnnxBackend, default_threads
+from model_runtime.backends.providers import Provider
+from model_runtime.engine import profile
+from model_runtime.engine.backend import Backend
+from model_runtime.engine.engine import Engine
 from model_runtime.errors import ModelError
-from model_runtime.onnx_backend import OnnxBackend, default_threads
-from model_runtime.providers import Provider
-from model_runtime.ranks import Ranks
+from model_runtime.sharding.tensor_parallel import Ranks
 from model_runtime.tokenizer import Tokenizer
 
 

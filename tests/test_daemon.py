@@ -21,7 +21,7 @@ import pytest
 from lacuna import build, daemon, isolation, lock, place
 from lacuna.errors import DaemonError
 from lacuna.settings import Settings
-from model_runtime.client import Client
+from model_runtime.client.client import Client
 from model_runtime.errors import ManifestError, Refused, Unreachable
 from model_runtime.protocol import Done, InfillRequest
 from tests import daemons, tiny

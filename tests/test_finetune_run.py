@@ -15,10 +15,11 @@ for _needed in ("transformers", "peft", "accelerate"):
     pytest.importorskip(_needed, reason="it comes with the `finetune` extra; `make test-training` brings it")
 
 from lacuna import library, shelf  # noqa: E402
-from model_runtime import graph, manifest  # noqa: E402
+from model_runtime import manifest  # noqa: E402
+from model_runtime.engine.sequence import Cancel, Finish, Generation  # noqa: E402
+from model_runtime.graph import graph  # noqa: E402
 from model_runtime.opening import open_engine  # noqa: E402
 from model_runtime.prompt import Infill, lay_out  # noqa: E402
-from model_runtime.sequence import Cancel, Finish, Generation  # noqa: E402
 from tests import checkpoints, team, tiny  # noqa: E402
 from training import __main__ as command  # noqa: E402
 from training import adapters, finetune, gaps, repositories  # noqa: E402

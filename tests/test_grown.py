@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks import grown, random_model
-from model_runtime import graph, manifest
+from model_runtime import manifest
+from model_runtime.engine.sequence import Cancel, Generation, Token
+from model_runtime.graph import graph
 from model_runtime.opening import open_engine
-from model_runtime.sequence import Cancel, Generation, Token
 from tests import tiny
 
 TOKENS = [int(token) for token in np.random.default_rng(1).integers(8, 260, 60)]

@@ -17,7 +17,8 @@ import pytest
 from lacuna import commands, library, shelf
 from lacuna import settings as configuration
 from lacuna.errors import ModelNameError, SettingsError
-from model_runtime import importer, manifest
+from model_runtime import manifest
+from model_runtime.importer import importer
 from tests import checkpoints, daemons, tiny
 
 

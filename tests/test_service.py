@@ -19,18 +19,20 @@ import msgspec
 import pytest
 
 from benchmarks import footprint
-from model_runtime import lane, power, protocol, service, starvation
-from model_runtime.client import Client
-from model_runtime.endpoint import Endpoint
+from model_runtime import protocol
+from model_runtime.client.client import Client
+from model_runtime.client.endpoint import Endpoint
+from model_runtime.engine.sequence import Cancel, Generation
 from model_runtime.errors import ModelError, Overloaded, ProtocolMismatch, Refused, Unreachable
-from model_runtime.lane import Writer
 from model_runtime.manifest import Fim
 from model_runtime.opening import open_engine
 from model_runtime.prompt import Snippet
 from model_runtime.protocol import Chunk, Done, Health, InfillRequest
-from model_runtime.sequence import Cancel, Generation
-from model_runtime.server import serve
-from model_runtime.service import Identity
+from model_runtime.service import battery as power
+from model_runtime.service import engine_worker, service, starvation
+from model_runtime.service.engine_worker import Writer
+from model_runtime.service.server import serve
+from model_runtime.service.service import Identity
 from tests import tiny
 from tests.scripted import Script, ScriptedEngine
 
@@ -227,7 +229,7 @@ async def test_a_prefetch_neither_supersedes_nor_is_superseded(path: str) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the C library does it on Linux only")
 async def test_memory_that_nobody_uses_is_given_back(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_runtime.server.TIDY", 0.1)
+    monkeypatch.setattr("model_runtime.service.server.TIDY", 0.1)
     async with served(path, open_scripted) as client:
         await client.health()
         blocks = [bytes(2000) for _ in range(50_000)]
@@ -346,7 +348,7 @@ async def test_the_deadline_ends_what_runs(path: str) -> None:
 
 
 async def test_a_full_queue_refuses(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane.Lane.__init__, "__defaults__", (2,))
+    monkeypatch.setattr(engine_worker.Lane.__init__, "__defaults__", (2,))
     engine = ScriptedEngine()
     async with served(path, lambda: engine) as client:
         first = asyncio.create_task(collect(client, ask("one")))
@@ -362,7 +364,7 @@ async def test_a_full_queue_refuses(path: str, monkeypatch: pytest.MonkeyPatch) 
 async def test_who_starves_is_let_in_where_the_house_is_full_and_goes_first(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "Lane", lambda metrics: lane.Lane(metrics, capacity=1))
+    monkeypatch.setattr(service, "Lane", lambda metrics: engine_worker.Lane(metrics, capacity=1))
     monkeypatch.setattr(starvation, "LONG", 0.0)
     engine = ScriptedEngine()
     async with served(path, lambda: engine) as client:

@@ -11,7 +11,7 @@ from benchmarks.key_times import ALONE, MOST, OURS, THEIRS
 from benchmarks.keystrokes import Asked
 from benchmarks.workspace import copied, package
 from model_runtime import manifest
-from model_runtime.cache import shared
+from model_runtime.engine.cache import shared
 from model_runtime.opening import open_engine
 from model_runtime.tokenizer import Tokenizer
 

@@ -18,8 +18,8 @@ torch = pytest.importorskip("torch", reason="torch comes with the `train` extra;
 
 from benchmarks import infill, precision  # noqa: E402
 from benchmarks.infill_tasks import Task  # noqa: E402
+from model_runtime.engine.sequence import Cancel  # noqa: E402
 from model_runtime.opening import open_engine  # noqa: E402
-from model_runtime.sequence import Cancel  # noqa: E402
 from tests import training_sources  # noqa: E402
 from training import ablation, checkpoint, corpus, export, model, muon, rows, run, train, vocabulary  # noqa: E402
 

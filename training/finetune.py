@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from model_runtime import importer, manifest
-from model_runtime.engine import Engine
+from model_runtime import manifest
+from model_runtime.engine.engine import Engine
+from model_runtime.importer import importer
 from model_runtime.opening import open_engine
 from model_runtime.tokenizer import Tokenizer
 from training import bases, gaps, judgement, repositories, rows

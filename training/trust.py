@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_runtime import manifest
-from model_runtime.engine import Engine
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.ngrams import LONGEST, NGrams, features
 from model_runtime.manifest import Manifest, Trust
-from model_runtime.memories import TOKENS
-from model_runtime.ngrams import LONGEST, NGrams, features
 from model_runtime.prompt import Infill, lay_out
+from model_runtime.service.ngram_store import TOKENS
 from training.sources import SourceFile
 
 _ABOVE, _BELOW = 40, 15  # lines that the model sees around the one it is asked for

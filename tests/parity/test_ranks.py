@@ -18,13 +18,13 @@ import pytest
 
 from benchmarks import ranks as timing
 from model_runtime import manifest
-from model_runtime.engine import Engine
+from model_runtime.backends.onnx_backend import OnnxBackend
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.sampling import Logits
+from model_runtime.engine.sequence import Cancel, Finish, Generation
 from model_runtime.errors import RankError
-from model_runtime.onnx_backend import OnnxBackend
 from model_runtime.opening import open_engine
-from model_runtime.ranks import Ranks
-from model_runtime.sampling import Logits
-from model_runtime.sequence import Cancel, Finish, Generation
+from model_runtime.sharding.tensor_parallel import Ranks
 from tests.runtime.test_sharding import TOKENS, imported, sharded
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(300)]
@@ -197,7 +197,7 @@ def test_ranks_are_watched_also_where_many_files_are_open(model: Callable[[str, 
 def test_ranks_end_with_whoever_started_them(model: Callable[[str, int], Path], tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from model_runtime import manifest\n"
-        "from model_runtime.ranks import Ranks\n"
+        "from model_runtime.sharding.tensor_parallel import Ranks\n"
         "directory = Path(sys.argv[1])\n"
         "group = Ranks.open(directory, manifest.read(directory), cache=Path(sys.argv[2]))\n"
         "print(*group.pids, flush=True); time.sleep(60)\n"

@@ -10,8 +10,9 @@ from typing import Literal
 import msgspec
 import pytest
 
-from model_runtime import graph, kernels, manifest
-from model_runtime.engine import Engine
+from model_runtime import manifest
+from model_runtime.engine.engine import Engine
+from model_runtime.graph import graph, kernels
 from model_runtime.manifest import Manifest
 from model_runtime.opening import open_engine
 from tests import tiny

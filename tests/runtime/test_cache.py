@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_runtime.cache import MOST, MOST_TOLD, Cache, Slot, count, shared
+from model_runtime.engine.cache import MOST, MOST_TOLD, Cache, Slot, count, shared
+from model_runtime.engine.sampling import Logits
+from model_runtime.engine.sequence import Cancel
 from model_runtime.errors import ModelError
-from model_runtime.sampling import Logits
-from model_runtime.sequence import Cancel
 
 
 class Ledger:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from model_runtime.candidates import Fork, distinct, noted
+from model_runtime.engine.n_best import Fork, distinct, noted
 
 SPELLED = {1: b"foo", 2: b"fo", 3: b"o", 4: b"bar", 5: b"", 6: b"(", 7: b"[", 8: b"food"}
 

@@ -12,11 +12,13 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from model_runtime import derived, manifest, providers
+from model_runtime import manifest
+from model_runtime.backends import providers
+from model_runtime.backends.onnx_backend import OnnxBackend
+from model_runtime.engine.sequence import Cancel, Finish, Generation
 from model_runtime.errors import ModelError
-from model_runtime.onnx_backend import OnnxBackend
+from model_runtime.graph import derived_graphs
 from model_runtime.opening import open_engine
-from model_runtime.sequence import Cancel, Finish, Generation
 from tests import tiny
 from tests.runtime.conftest import Precision
 from tests.runtime.test_graph import TOKENS, feed
@@ -26,7 +28,7 @@ CPU = [("CPUExecutionProvider", {})]
 
 def on_this_machine(directory: Path, cache: Path) -> OnnxBackend:
     described = manifest.read(directory)
-    path = derived.device(directory, described, cache)
+    path = derived_graphs.device(directory, described, cache)
     session = ort.InferenceSession(str(path), providers=CPU)
     return OnnxBackend.on_device(described, session, "cpu", CPU)
 

@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_runtime import graph, onnx_backend
-from model_runtime.engine import Engine
+from model_runtime.backends import onnx_backend
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.ngrams import NGrams
+from model_runtime.engine.sampling import Scores
+from model_runtime.engine.sequence import Cancel, Finish, Generation, Token
+from model_runtime.engine.token_healing import Spellings
 from model_runtime.errors import LacunaRuntimeError, ModelError, Overloaded, PromptError
-from model_runtime.healing import Spellings
-from model_runtime.ngrams import NGrams
+from model_runtime.graph import graph
 from model_runtime.opening import open_engine
-from model_runtime.sampling import Scores
-from model_runtime.sequence import Cancel, Finish, Generation, Token
 from tests import tiny
 from tests.runtime.conftest import Precision
 
@@ -311,7 +312,9 @@ def prompts(count: int) -> list[tuple[int, ...]]:
 def test_many_at_once_say_what_each_says_alone(
     kept: int, tiny_model: Callable[[Precision], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model_runtime.onnx_backend._BOUND", kept)  # with one, what is bound is bound anew each time
+    monkeypatch.setattr(
+        "model_runtime.backends.onnx_backend._BOUND", kept
+    )  # with one, what is bound is bound anew each time
     engine = open_engine(tiny_model("fp32"), cache=tmp_path)
     asked = [Generation(prompt, max_tokens=20, client=str(at)) for at, prompt in enumerate(prompts(6))]
     found = together(engine, *asked)

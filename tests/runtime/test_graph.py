@@ -12,14 +12,15 @@ import numpy as np
 import onnx
 import pytest
 
-from model_runtime import derived, graph, manifest, nodes
+from model_runtime import manifest
+from model_runtime.backends.kv_pool import Store
+from model_runtime.backends.onnx_backend import OnnxBackend
+from model_runtime.engine.sampling import Logits
+from model_runtime.engine.sequence import Cancel
 from model_runtime.errors import ModelError
-from model_runtime.nodes import Nodes
-from model_runtime.onnx_backend import OnnxBackend
-from model_runtime.pool import Store
-from model_runtime.sampling import Logits
-from model_runtime.sequence import Cancel
-from model_runtime.storage import Stored
+from model_runtime.graph import derived_graphs, graph, nodes
+from model_runtime.graph.nodes import Nodes
+from model_runtime.graph.storage import Stored
 from tests import tiny
 from tests.runtime.conftest import Precision
 
@@ -95,7 +96,7 @@ def test_a_prompt_is_read_without_what_only_its_logits_need(
     tiny_model: Callable[[Precision], Path], tmp_path: Path
 ) -> None:
     directory = tiny_model("int8")
-    path = derived.prefill(directory, manifest.read(directory), tmp_path)
+    path = derived_graphs.prefill(directory, manifest.read(directory), tmp_path)
     assert isinstance(path, Path)
     kept = set(Stored(path))
     assert {"layers.0.down.weight.columns", "layers.1.qkv.weight.columns"} <= kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from model_runtime.healing import Spellings
+from model_runtime.engine.token_healing import Spellings
 
 WORDS = [b"", b"re", b"ret", b"ur", b"return", b"return ", b" ", b"  ", b"x", b"\n", b"\n  ", b"retu"]
 SPELLINGS = Spellings(WORDS)

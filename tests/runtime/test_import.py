@@ -13,13 +13,15 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from model_runtime import graph, importer, manifest
+from model_runtime import manifest
+from model_runtime.backends.onnx_backend import OnnxBackend
+from model_runtime.engine.sequence import Cancel, Finish, Generation
 from model_runtime.errors import CheckpointError, ModelError
+from model_runtime.graph import graph
+from model_runtime.importer import importer
 from model_runtime.manifest import Manifest
-from model_runtime.onnx_backend import OnnxBackend
 from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, lay_out
-from model_runtime.sequence import Cancel, Finish, Generation
 from tests import checkpoints
 from tests.checkpoints import Array, Checkpoint
 

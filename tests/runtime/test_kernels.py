@@ -13,13 +13,14 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from model_runtime import derived, graph, kernels, manifest
+from model_runtime import manifest
+from model_runtime.backends.onnx_backend import OnnxBackend, loaded
+from model_runtime.engine.sequence import Cancel
 from model_runtime.errors import ModelError
-from model_runtime.nodes import MICROSOFT, OWN
-from model_runtime.onnx_backend import OnnxBackend, loaded
-from model_runtime.quantize import Blocks, Floats, from_blocks, packed, to_blocks
-from model_runtime.sequence import Cancel
-from model_runtime.storage import Stored
+from model_runtime.graph import derived_graphs, graph, kernels
+from model_runtime.graph.nodes import MICROSOFT, OWN
+from model_runtime.graph.quantize import Blocks, Floats, from_blocks, packed, to_blocks
+from model_runtime.graph.storage import Stored
 from tests import tiny
 from tests.runtime.conftest import Precision, hybrid
 from tests.runtime.test_graph import ROUNDED, TOKENS, feed
@@ -177,7 +178,7 @@ def test_weights_are_packed_as_they_are_stored(
     own: None, tiny_model: Callable[[Precision], Path], tmp_path: Path
 ) -> None:
     directory = tiny_model("int4")
-    path = derived.packed(directory, manifest.read(directory), tmp_path)
+    path = derived_graphs.packed(directory, manifest.read(directory), tmp_path)
     assert isinstance(path, Path)
     stored, found = Stored(directory / graph.GRAPH), Stored(path)
     for name in ("layers.0.down.weight", "layers.1.qkv.weight"):

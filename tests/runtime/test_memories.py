@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_runtime.client import Client
-from model_runtime.endpoint import Endpoint
+from model_runtime.client.client import Client
+from model_runtime.client.endpoint import Endpoint
 from model_runtime.errors import Refused
-from model_runtime.memories import Memories
 from model_runtime.opening import open_engine
 from model_runtime.protocol import Chunk, InfillRequest, Lesson
-from model_runtime.server import serve
-from model_runtime.service import Identity
+from model_runtime.service.ngram_store import Memories
+from model_runtime.service.server import serve
+from model_runtime.service.service import Identity
 from model_runtime.tokenizer import Tokenizer
 from tests import tiny
 
@@ -68,7 +68,7 @@ def test_the_workspace_that_learnt_longest_ago_is_forgotten_first() -> None:
 
 
 def test_nobodys_workspace_is_forgotten_for_another_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_runtime.memories.ALL", 3)
+    monkeypatch.setattr("model_runtime.service.ngram_store.ALL", 3)
     memories = Memories(TOKENIZER.encode, workspaces=2)
     for name in ("anna/one", "anna/two", "bert/one"):
         assert memories.learn(name, {"a": "colour = teal"}) > 0

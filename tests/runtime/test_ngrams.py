@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_runtime.engine.ngrams import LONGEST, Continuation, NGrams, mix, weight
+from model_runtime.engine.sampling import scored
 from model_runtime.manifest import Trust
-from model_runtime.ngrams import LONGEST, Continuation, NGrams, mix, weight
-from model_runtime.sampling import scored
 
 Streams = list[list[int]]
 

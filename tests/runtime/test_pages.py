@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_runtime import pages
+from model_runtime.backends import huge_pages
 
 MAPS = """\
 00400000-00e00000 r-xp 00000000 fe:00 262186 /usr/bin/python3
@@ -24,14 +24,14 @@ MAPS = """\
 def test_only_memory_of_ones_own_is_for_large_pages(tmp_path: Path) -> None:
     (tmp_path / "maps").write_text(MAPS)
     mega = 1 << 20
-    assert pages.own(tmp_path / "maps") == [(0x01200000, 6 * mega), (0x7F0000000000, 8 * mega)]
-    assert pages.own(tmp_path / "none") == []
+    assert huge_pages.own(tmp_path / "maps") == [(0x01200000, 6 * mega), (0x7F0000000000, 8 * mega)]
+    assert huge_pages.own(tmp_path / "none") == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there are such pages on Linux only")
 def test_what_lies_in_memory_stays_as_it_is() -> None:
     numbers = np.arange(3 << 20)
-    timer = pages.enlarge(after=0)
+    timer = huge_pages.enlarge(after=0)
     assert timer is not None
     timer.join(30)
     assert not timer.is_alive()
@@ -40,7 +40,7 @@ def test_what_lies_in_memory_stays_as_it_is() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there are such pages on Linux only")
 def test_memory_given_up_in_between_stays_as_it_is() -> None:
-    timer = pages.enlarge(after=60)
+    timer = huge_pages.enlarge(after=60)
     assert timer is not None
     timer.cancel()
     timer.join(30)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model_runtime.power import on_battery
+from model_runtime.service.battery import on_battery
 
 
 def supply(folder: Path, name: str, **said: str) -> None:

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_runtime import derived, graph, manifest, prepacked
+from model_runtime import manifest
+from model_runtime.backends.onnx_backend import OnnxBackend, loaded
+from model_runtime.engine.sampling import Logits
 from model_runtime.errors import ModelError
-from model_runtime.onnx_backend import OnnxBackend, loaded
-from model_runtime.sampling import Logits
-from model_runtime.storage import load
+from model_runtime.graph import derived_graphs, graph, prepacked
+from model_runtime.graph.storage import load
 from tests import tiny
 from tests.runtime.conftest import Precision, hybrid
 from tests.runtime.test_graph import TOKENS, feed
@@ -85,20 +86,20 @@ def test_what_a_model_brings_along_is_prepacked_too(
     tiny_model: Callable[[Precision], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory, described = hybrid(tiny_model("int4"), tmp_path / "model")
-    path = derived.prefill(directory, described, tmp_path / "cache")
+    path = derived_graphs.prefill(directory, described, tmp_path / "cache")
     assert isinstance(path, Path) and path.parent == tmp_path / "cache"
-    assert derived.prefill(directory, manifest.read(directory), tmp_path / "cache") != path
-    monkeypatch.setattr(derived, "_MOST", 0)
-    assert derived.prefill(directory, described, tmp_path / "none") == directory / graph.PREFILL
+    assert derived_graphs.prefill(directory, manifest.read(directory), tmp_path / "cache") != path
+    monkeypatch.setattr(derived_graphs, "_MOST", 0)
+    assert derived_graphs.prefill(directory, described, tmp_path / "none") == directory / graph.PREFILL
 
 
 def test_large_models_generate_from_memory_of_their_own(
     tiny_model: Callable[[Precision], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = tiny_model("int4")
-    monkeypatch.setattr(derived, "LARGE", 1000)
-    assert derived.generate(directory, manifest.read(directory), tmp_path) == directory / graph.GRAPH
-    assert derived.generate(tiny_model("fp32"), manifest.read(tiny_model("fp32")), tmp_path).name == graph.GRAPH
+    monkeypatch.setattr(derived_graphs, "LARGE", 1000)
+    assert derived_graphs.generate(directory, manifest.read(directory), tmp_path) == directory / graph.GRAPH
+    assert derived_graphs.generate(tiny_model("fp32"), manifest.read(tiny_model("fp32")), tmp_path).name == graph.GRAPH
     assert not list(tmp_path.iterdir())
 
 
@@ -107,6 +108,6 @@ def test_on_another_processor_it_is_made_anew(
 ) -> None:
     directory = tiny_model("int8")
     described = manifest.read(directory)
-    first = derived.generate(directory, described, tmp_path)
-    monkeypatch.setattr(derived.kernels, "processor", lambda: frozenset({"avx2", "avx512_vnni"}))
-    assert derived.generate(directory, described, tmp_path) != first
+    first = derived_graphs.generate(directory, described, tmp_path)
+    monkeypatch.setattr(derived_graphs.kernels, "processor", lambda: frozenset({"avx2", "avx512_vnni"}))
+    assert derived_graphs.generate(directory, described, tmp_path) != first

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from model_runtime import manifest as manifests
-from model_runtime import profile
+from model_runtime.backends.onnx_backend import OnnxBackend
+from model_runtime.engine import profile
+from model_runtime.engine.profile import Profile
 from model_runtime.manifest import Manifest
-from model_runtime.onnx_backend import OnnxBackend
-from model_runtime.profile import Profile
 from tests import tiny
 from tests.runtime.conftest import Precision
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_runtime.quantize import BLOCK, from_blocks, to_blocks, to_columns, wide
+from model_runtime.graph.quantize import BLOCK, from_blocks, to_blocks, to_columns, wide
 
 
 @pytest.mark.parametrize(("bits", "bound"), [(8, 0.006), (4, 0.11)])

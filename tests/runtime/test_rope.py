@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_runtime.configuration import Configuration
 from model_runtime.errors import CheckpointError
-from model_runtime.rope import Rope, rope
+from model_runtime.importer.hf_config import Configuration
+from model_runtime.importer.rope import Rope, rope
 
 PLAIN = 10_000.0 ** (-np.arange(32) / 32)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_runtime.sampling import Sampling, choose, only, scored
+from model_runtime.engine.sampling import Sampling, choose, only, scored
 
 LOGITS = np.log(np.array([0.5, 0.3, 0.15, 0.05], np.float32))
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from model_runtime.sequence import Cancel, Generation, Sequence
+from model_runtime.engine.sequence import Cancel, Generation, Sequence
 from model_runtime.tokenizer import Tokenizer
 from tests import tiny
 

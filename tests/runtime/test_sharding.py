@@ -14,14 +14,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model_runtime import graph, importer, manifest, shard
+from model_runtime import manifest
+from model_runtime.engine.sampling import Logits
+from model_runtime.engine.sequence import Cancel
 from model_runtime.errors import ModelError, ShardError
+from model_runtime.graph import graph
+from model_runtime.importer import importer
 from model_runtime.manifest import Sharding
 from model_runtime.opening import open_engine
-from model_runtime.sampling import Logits
-from model_runtime.sequence import Cancel
-from model_runtime.shares import ShareWeights, shares
-from model_runtime.stretches import Place, Stretches
+from model_runtime.sharding import shard
+from model_runtime.sharding.partition import ShareWeights, shares
+from model_runtime.sharding.stages import Place, Stretches
 from tests import checkpoints, tiny
 from tests.checkpoints import Checkpoint
 from tests.runtime.conftest import Precision

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_runtime import manifest
-from model_runtime.engine import Engine
-from model_runtime.ngrams import NGrams
-from model_runtime.onnx_backend import OnnxBackend
-from model_runtime.profile import Profile
-from model_runtime.sequence import Cancel, Finish, Generation, Token
-from model_runtime.speculation import MOST, Chances, Drafter, worth
+from model_runtime.backends.onnx_backend import OnnxBackend
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.ngrams import NGrams
+from model_runtime.engine.profile import Profile
+from model_runtime.engine.sequence import Cancel, Finish, Generation, Token
+from model_runtime.engine.speculation import MOST, Chances, Drafter, worth
 from model_runtime.tokenizer import Tokenizer
 from tests.runtime.conftest import Precision
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from model_runtime.starvation import LEFT, LONG, SOON, Starvation
+from model_runtime.service.starvation import LEFT, LONG, SOON, Starvation
 
 
 class Clock:

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from model_runtime import tokenizer, vocabulary
-from model_runtime.configuration import Configuration
+from model_runtime import tokenizer
 from model_runtime.errors import TokenizerError
+from model_runtime.importer import hf_tokenizer
+from model_runtime.importer.hf_config import Configuration
+from model_runtime.importer.hf_tokenizer import Vocabulary
 from model_runtime.manifest import Fim
 from model_runtime.prompt import Infill, lay_out
-from model_runtime.vocabulary import Vocabulary
 from tests import checkpoints
 
 DEEPSEEK = ("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜fim▁hole｜>", "<｜fim▁begin｜>", "<｜fim▁end｜>")
@@ -29,7 +30,7 @@ def imported(directory: Path, found: Tokenizer, **config: Any) -> tuple[Vocabula
 
 
 def read(directory: Path, vocab_size: int, **config: Any) -> tuple[Vocabulary, tokenizer.Tokenizer]:
-    words = vocabulary.vocabulary(directory, Configuration(directory / "config.json", config), vocab_size)
+    words = hf_tokenizer.vocabulary(directory, Configuration(directory / "config.json", config), vocab_size)
     return words, tokenizer.Tokenizer(Tokenizer.from_str(words.text), split_lines=words.split_lines)
 
 

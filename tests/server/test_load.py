@@ -14,7 +14,7 @@ from benchmarks.crowd import Crowd, Request, write
 from benchmarks.load import Ours, summary
 from benchmarks.workspace import copied, package
 from model_runtime import manifest
-from model_runtime.endpoint import Endpoint
+from model_runtime.client.endpoint import Endpoint
 from model_runtime.errors import Overloaded
 from model_runtime.protocol import InfillRequest, prompt
 from model_runtime.tokenizer import Tokenizer
