@@ -33,11 +33,11 @@ from benchmarks import gains, hidden_lines
 from benchmarks.gains import ALONE, ARMS, BOTH, MEMORY, MODEL, ORACLE, RETRIEVAL, Record, Try
 from benchmarks.hidden_lines import Gap
 from benchmarks.infill import similarity
-from lsp_server import window
-from lsp_server.context import BUDGET, Contexts
-from lsp_server.document import Place, split
-from lsp_server.indexing import query
-from lsp_server.session import Snapshot
+from lsp_server.editor import window
+from lsp_server.editor.document import Place, split
+from lsp_server.editor.session import Snapshot
+from lsp_server.related.context import BUDGET, Contexts
+from lsp_server.related.indexing import query
 from model_runtime import manifest
 from model_runtime.engine.engine import Engine
 from model_runtime.engine.ngrams import LONGEST, Continuation, NGrams, mix

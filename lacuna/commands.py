@@ -28,7 +28,7 @@ from retrieval.errors import RetrievalError
 
 if TYPE_CHECKING:
     from lacuna.completion import Outcome
-    from lsp_server.window import Frame
+    from lsp_server.editor.window import Frame
 
 app = typer.Typer(
     name="lacuna",

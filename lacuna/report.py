@@ -19,7 +19,7 @@ from rich.table import Table
 
 from lacuna import settings as configuration
 from lacuna.stats import Row, Statistics, gather
-from lsp_server import journal
+from lsp_server.feedback import journal
 
 PAGE = "stats.html"
 

@@ -87,9 +87,9 @@ def context(
     as_json: Json = False,
 ) -> None:
     """Print what would go into the prompt at a position besides the lines around it, the most valuable last."""
-    from lsp_server import window
-    from lsp_server.context import Contexts
-    from lsp_server.indexing import query
+    from lsp_server.editor import window
+    from lsp_server.related.context import Contexts
+    from lsp_server.related.indexing import query
     from retrieval import search as searching
 
     snapshot = snapshot_of(locate(position))

@@ -19,7 +19,7 @@ import lacuna
 from lacuna import isolation
 from lacuna.position import locate, without_rest
 from lacuna.settings import Settings
-from lsp_server.document import Place
+from lsp_server.editor.document import Place
 from tests import daemons, tiny
 
 ROOT = Path(__file__).resolve().parent.parent

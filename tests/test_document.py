@@ -8,7 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsp_server.document import ENCODINGS, Document, Encoding, Place, Position, column, content, ending, split, units
+from lsp_server.editor.document import (
+    ENCODINGS,
+    Document,
+    Encoding,
+    Place,
+    Position,
+    column,
+    content,
+    ending,
+    split,
+    units,
+)
 
 ODD = ["a", "b", " ", "\n", "\r", "\r\n", "\f", "\v", "\x1c", "\x85", "\u2028", "é", "€", "😀", "日本", "x\ny", "z\r\n"]
 PIECES = st.lists(st.sampled_from(ODD), max_size=12).map("".join)

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from benchmarks import gate as fitting
 from benchmarks.moments import Moment
-from lsp_server import gate, window
-from lsp_server.gate import Gate
-from lsp_server.journal import Fate, Outcome
-from lsp_server.options import Eagerness
-from lsp_server.window import Frame
+from lsp_server.completion import gate
+from lsp_server.completion.gate import Gate
+from lsp_server.editor import window
+from lsp_server.editor.options import Eagerness
+from lsp_server.editor.window import Frame
+from lsp_server.feedback.journal import Fate, Outcome
 from tests.caret import CARET, snapshot
 
 LIKELY = Gate(bias=-0.5, weights={"mean": 2.0, "word": 0.5}, least={"shy": 0.4, "balanced": 0.2, "eager": 0.05})

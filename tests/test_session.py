@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lsp_server.document import Place, Position
-from lsp_server.session import Edit, Session, local_path
+from lsp_server.editor.document import Place, Position
+from lsp_server.editor.session import Edit, Session, local_path
 
 
 def opened(text: str = "a\n", uri: str = "file:///project/a.py") -> Session:

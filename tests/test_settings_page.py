@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from lacuna import settings as configuration
-from lsp_server import options
+from lsp_server.editor import options
 from tests.editors.neovim import PLUGIN, executable
 from tests.editors.test_configurations import EDITORS, forms
 

@@ -17,7 +17,7 @@ import pytest
 from lacuna import isolation, page
 from lacuna.settings import Settings
 from lacuna.stats import Survival, gather
-from lsp_server.journal import Answered, Kept, Outcome, Record
+from lsp_server.feedback.journal import Answered, Kept, Outcome, Record
 from tests import daemons
 
 TODAY = date(2026, 11, 21)

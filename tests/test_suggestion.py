@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server import lexis, mending, suggestion
-from lsp_server.extent import Plan, plan
-from lsp_server.suggestion import Nothing, Suggestion, shape
+from lsp_server.editor import brackets
+from lsp_server.shaping import postprocess, suggestion
+from lsp_server.shaping.suggestion import Nothing, Suggestion, shape
+from lsp_server.shaping.truncation import Plan, plan
 from tests.caret import CARET, framed
 
 MOST = 10
@@ -299,7 +300,7 @@ def test_a_window_that_begins_in_a_docstring_is_read_as_code_from_its_end_on() -
     text = f'def f():\n    """The sum.\n\n{long}    """\n    call(\n        a,\n        <caret>\n    )\n'
     assert framed(text).anchor.start.line > 0
     check(text, "b)", "b")
-    assert lexis.within(framed(text).code, "python") == "code"
+    assert brackets.within(framed(text).code, "python") == "code"
 
 
 def test_a_line_that_opens_a_bracket_where_no_more_lines_are_wanted_ends_before_it() -> None:
@@ -539,7 +540,7 @@ def test_no_style_is_ever_mixed_and_no_closer_doubled(
             blank = line[: len(line) - len(line.lstrip(" \t"))]
             assert "\t" not in blank if unit != "\t" else "    " not in blank
         if not found.replaces and "\n" not in found.text:
-            assert mending.before_closer(found.text, one) == found.text
+            assert postprocess.before_closer(found.text, one) == found.text
 
 
 @given(RIGHTS, RAW, st.integers(1, 12))
@@ -584,8 +585,8 @@ def test_a_list_that_is_not_at_its_end_stays_when_the_editor_inserts_a_closer() 
 
 @given(st.lists(st.sampled_from(["(", ")", "[", "]", "'", '"', "a", " ", "\\", "\n", "é"]), max_size=12).map("".join))
 def test_what_is_balanced_opens_nothing_that_it_does_not_close(text: str) -> None:
-    part = lexis.balanced(text)
+    part = brackets.balanced(text)
     assert text.startswith(part)
-    assert lexis.depth(part) == 0
-    assert lexis.balanced(part) == part
-    assert lexis.depth(text + lexis.unclosed(text)) == 0 or lexis.open_quote(text) is not None
+    assert brackets.depth(part) == 0
+    assert brackets.balanced(part) == part
+    assert brackets.depth(text + brackets.unclosed(text)) == 0 or brackets.open_quote(text) is not None

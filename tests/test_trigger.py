@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server.document import Encoding, Place, Position, content, split
-from lsp_server.options import Settings
-from lsp_server.session import Edit, Session
-from lsp_server.trigger import FASTEST, LONGEST, SLOWEST, Go, Skip, decide, wait
+from lsp_server.completion.trigger import FASTEST, LONGEST, SLOWEST, Go, Skip, decide, wait
+from lsp_server.editor.document import Encoding, Place, Position, content, split
+from lsp_server.editor.options import Settings
+from lsp_server.editor.session import Edit, Session
 from tests.caret import URI, snapshot
 
 

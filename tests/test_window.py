@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsp_server import window
-from lsp_server.document import Position
-from lsp_server.scope import outline, scope
-from lsp_server.window import Frame, frame, is_tired
+from lsp_server.editor import window
+from lsp_server.editor.document import Position
+from lsp_server.editor.scope import outline, scope
+from lsp_server.editor.window import Frame, frame, is_tired
 from model_runtime.prompt import Infill, lay_out
 from model_runtime.tokenizer import Tokenizer
 from tests import tiny

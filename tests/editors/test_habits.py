@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from lsprotocol import types
 
-from lsp_server import wire
-from lsp_server.completion import Answer, without_cover
+from lsp_server.completion.completion import Answer, without_cover
+from lsp_server.rpc import wire
 from tests.caret import snapshot
 from tests.lsp.editor import GHOSTS, Editor
 

@@ -18,8 +18,9 @@ import msgspec
 import pytest
 
 import lacuna
-from lsp_server import journal, options
-from lsp_server.journal import Outcome
+from lsp_server.editor import options
+from lsp_server.feedback import journal
+from lsp_server.feedback.journal import Outcome
 from retrieval import languages
 from tests.lsp.editor import Editor
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from lsp_server.transport import messages
+from lsp_server.rpc.transport import messages
 
 SERVE = Path(__file__).with_name("serve.py")
 URI = "file:///project/package/module.py"

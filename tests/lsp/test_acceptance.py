@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server.acceptance import Acceptance
-from lsp_server.document import Change, Encoding, Position
-from lsp_server.journal import Kept, Outcome
-from lsp_server.session import Edit, Session
+from lsp_server.editor.document import Change, Encoding, Position
+from lsp_server.editor.session import Edit, Session
+from lsp_server.feedback.acceptance import Acceptance
+from lsp_server.feedback.journal import Kept, Outcome
 from tests.caret import parted
 
 URI = "file:///project/a.py"

@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 
-from lsp_server import ahead, completion, context, soundness, window
-from lsp_server.completion import Answer, complete
-from lsp_server.context import Retrieved
-from lsp_server.document import Position
-from lsp_server.options import Settings
-from lsp_server.session import Snapshot
-from lsp_server.window import Frame
+from lsp_server.completion import completion, prefetch, syntax_check
+from lsp_server.completion.completion import Answer, complete
+from lsp_server.editor import window
+from lsp_server.editor.document import Position
+from lsp_server.editor.options import Settings
+from lsp_server.editor.session import Snapshot
+from lsp_server.editor.window import Frame
+from lsp_server.related import context
+from lsp_server.related.context import Retrieved
 from model_runtime.errors import LacunaRuntimeError, Unreachable
 from model_runtime.prompt import Snippet
 from model_runtime.protocol import Done, InfillRequest, Reason
@@ -160,7 +162,7 @@ async def test_what_is_on_the_screen_stays_though_the_prompt_is_laid_out_anew(ma
     """A pause brings better context; what was suggested before it is still typed through."""
     typing = make(RETURN, SUM, retrieve=found(ELSEWHERE, seconds=0.05))
     await typing.ghost()
-    await ahead.prepare(typing.snapshot(), typing.desk)
+    await prefetch.prepare(typing.snapshot(), typing.desk)
     assert typing.read_ahead
     for key in "left":
         typing.type(key)
@@ -297,7 +299,7 @@ async def test_by_hand_the_model_is_asked_though_something_is_on_the_screen(make
 async def test_what_would_break_the_code_is_cut_off_or_closed(
     make: Make, monkeypatch: pytest.MonkeyPatch, text: str, said: str, expected: str | None
 ) -> None:
-    monkeypatch.setattr(soundness, "BUDGET", 10.0)
+    monkeypatch.setattr(syntax_check, "BUDGET", 10.0)
     typing = make(text, {"before": "", "text": said})
     assert await typing.ghost() == expected
 
@@ -305,18 +307,18 @@ async def test_what_would_break_the_code_is_cut_off_or_closed(
 async def test_a_part_that_would_break_the_code_is_waited_for_until_it_is_whole(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(soundness, "BUDGET", 10.0)
+    monkeypatch.setattr(syntax_check, "BUDGET", 10.0)
     typing = make("x = 1\n<caret>\n\ny = 2\n", {"before": "", "text": "del first.second\n", "each": 0.05})
     answer = await typing.answer(received=time.monotonic() - completion.PARTIAL - completion.GRACE)
     assert answer.text == "del first.second"
 
 
 async def test_what_there_is_no_time_to_look_at_is_not_shown(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soundness, "BUDGET", 0.0)
+    monkeypatch.setattr(syntax_check, "BUDGET", 0.0)
     typing = make(RETURN, SUM)
     answer = await typing.answer()
-    assert (answer.text, answer.reason) == (None, soundness.NO_TIME)
-    monkeypatch.setattr(soundness, "BUDGET", 5.0)
+    assert (answer.text, answer.reason) == (None, syntax_check.NO_TIME)
+    monkeypatch.setattr(syntax_check, "BUDGET", 5.0)
     assert await typing.ghost() == "left + right"
     assert len(typing.asked) == 1
 
@@ -650,7 +652,7 @@ ELSEWHERE = Snippet("package/other.py", "def helper(): ...\n")
 async def test_context_is_looked_for_once_and_frozen_with_the_anchor(make: Make) -> None:
     calls: list[Snapshot] = []
     typing = make(RETURN, {"before": "", "text": "zzz\n"}, retrieve=found(ELSEWHERE, calls=calls))
-    await ahead.look(typing.snapshot(), typing.desk)
+    await prefetch.look(typing.snapshot(), typing.desk)
     for key in "total":
         typing.type(key)
         await typing.ghost()
@@ -668,8 +670,8 @@ async def test_before_a_jump_the_context_of_its_place_is_there(make: Make) -> No
         return Retrieved((Snippet("package/other.py", f"# {frame.anchor.scope[-1:]}\n"),))
 
     typing = make("def one():\n    x = <caret>\n\n\ndef two():\n    y = \n", SUM, retrieve=retrieve)
-    await ahead.look_around(typing.snapshot(), typing.desk)
-    await ahead.look_around(typing.snapshot(), typing.desk)
+    await prefetch.look_around(typing.snapshot(), typing.desk)
+    await prefetch.look_around(typing.snapshot(), typing.desk)
     assert [call.cursor.line for call in calls] == [1, 5]
     typing.cursor = Position(5, 8)
     await typing.ghost()
@@ -704,7 +706,7 @@ async def test_while_files_are_still_being_read_only_the_cursors_place_is_looked
 
     typing = make("def one():\n    x = <caret>\n\n\ndef two():\n    y = \n", SUM, retrieve=retrieve)
     monkeypatch.setattr(context, "PARTIAL_STALE", -1.0)
-    await ahead.look_around(typing.snapshot(), typing.desk)
+    await prefetch.look_around(typing.snapshot(), typing.desk)
     assert len(calls) == 1
 
 
@@ -714,7 +716,7 @@ async def test_context_that_comes_too_late_is_read_in_the_next_pause(make: Make)
     assert typing.asked[0].context == ()
     assert typing.desk.running is not None
     await typing.desk.running.over()
-    await ahead.prepare(typing.snapshot(), typing.desk)
+    await prefetch.prepare(typing.snapshot(), typing.desk)
     assert typing.read_ahead[-1].context == (ELSEWHERE,)
     typing.type("x")
     await typing.ghost()
@@ -749,7 +751,7 @@ async def test_the_imports_above_the_window_are_told(make: Make) -> None:
 
 async def test_the_place_of_the_cursor_is_read_ahead(make: Make) -> None:
     typing = make(RETURN, SUM)
-    await ahead.prepare(typing.snapshot(), typing.desk)
+    await prefetch.prepare(typing.snapshot(), typing.desk)
     prepared = typing.read_ahead[0]
     assert prepared.prefix.endswith("return ")
     typing.type("l")
@@ -762,7 +764,7 @@ async def test_the_place_of_the_cursor_is_read_ahead(make: Make) -> None:
 async def test_what_still_answers_is_not_read_again(make: Make) -> None:
     typing = make(RETURN, SUM)
     await typing.ghost()
-    await ahead.prepare(typing.snapshot(), typing.desk)
+    await prefetch.prepare(typing.snapshot(), typing.desk)
     assert typing.read_ahead == []
 
 
@@ -774,7 +776,7 @@ async def test_a_tired_anchor_answers_until_the_new_one_is_read(make: Make) -> N
     old = typing.desk.anchors[typing.snapshot().uri]
     assert typing.desk.running is not None
     await typing.desk.running.over()
-    preparing = asyncio.create_task(ahead.prepare(typing.snapshot(), typing.desk))
+    preparing = asyncio.create_task(prefetch.prepare(typing.snapshot(), typing.desk))
     await until(lambda: bool(typing.read_ahead) or preparing.done())
     await preparing
     new = typing.desk.anchors[typing.snapshot().uri]
@@ -798,13 +800,13 @@ async def test_a_tired_anchor_answers_on_while_the_new_one_is_not_read_whole(
         yield Done(finish)
 
     monkeypatch.setattr(typing.desk.link, "middle", cut_short)
-    await ahead.prepare(typing.snapshot(), typing.desk)
+    await prefetch.prepare(typing.snapshot(), typing.desk)
     assert typing.desk.anchors[typing.snapshot().uri] == old
 
 
 async def test_nothing_is_read_ahead_where_lacuna_is_off(make: Make) -> None:
     typing = make(RETURN, SUM, settings=Settings(enabled=False))
-    await ahead.prepare(typing.snapshot(), typing.desk)
+    await prefetch.prepare(typing.snapshot(), typing.desk)
     assert await typing.answer() == Answer(None, "skip", "off")
     assert typing.services.requests == []
 
@@ -813,7 +815,7 @@ async def test_reading_ahead_without_a_service_says_so(make: Make) -> None:
     typing = make(RETURN, SUM)
     typing.services.refusals = [Unreachable("nobody there")]
     with pytest.raises(LacunaRuntimeError, match="nobody there"):
-        await ahead.prepare(typing.snapshot(), typing.desk)
+        await prefetch.prepare(typing.snapshot(), typing.desk)
 
 
 async def test_what_is_remembered_holds_no_whole_text(make: Make) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from lsp_server import gate, soundness
-from lsp_server.completion import UNLIKELY
-from lsp_server.journal import Journal, Outcome
-from lsp_server.options import Settings
+from lsp_server.completion import gate, syntax_check
+from lsp_server.completion.completion import UNLIKELY
+from lsp_server.editor.options import Settings
+from lsp_server.feedback.journal import Journal, Outcome
 from tests.lsp.editor import Editor
 from tests.lsp.pipeline import Typing
 
@@ -70,13 +70,13 @@ async def test_what_was_hidden_may_be_shown_when_the_user_writes_it(make: Make) 
 
 
 async def test_what_was_hidden_breaks_no_code_when_it_is_shown(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(soundness, "BUDGET", 5.0)
+    monkeypatch.setattr(syntax_check, "BUDGET", 5.0)
     typing = make({"before": "return ", "text": "left = = right\n"})
     typing.desk.gate = msgspec.structs.replace(typing.desk.gate, bias=-30.0)
     assert await typing.ghost() is None
     typing.type("l")
     typing.desk.gate = msgspec.structs.replace(typing.desk.gate, bias=30.0)
-    monkeypatch.setattr(soundness, "HEAD_START", 60.0)  # nobody asks the model, so nobody goes first
+    monkeypatch.setattr(syntax_check, "HEAD_START", 60.0)  # nobody asks the model, so nobody goes first
     answer = await typing.answer()
     assert (answer.text, answer.source) == ("eft", "memory")
 

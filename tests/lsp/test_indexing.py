@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from lsp_server import window
-from lsp_server.completion import LOOKUP
-from lsp_server.context import BUDGET, Contexts
-from lsp_server.document import Place, split
-from lsp_server.indexing import ABOVE, HEAD, LONG, UNDER, Indexing, query
-from lsp_server.session import Snapshot
+from lsp_server.completion.completion import LOOKUP
+from lsp_server.editor import window
+from lsp_server.editor.document import Place, split
+from lsp_server.editor.session import Snapshot
+from lsp_server.related.context import BUDGET, Contexts
+from lsp_server.related.indexing import ABOVE, HEAD, LONG, UNDER, Indexing, query
 
 OTHER = "class Tariff:\n    def price_of(self, weight):\n        return weight * 3\n"
 HERE = "from shop.tariff import Tariff\n\n\ndef total(weights):\n    tariff = Tariff()\n    return \n"

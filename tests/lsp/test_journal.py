@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lsp_server import journal
-from lsp_server.journal import Answered, Journal, Kept, Outcome
+from lsp_server.feedback import journal
+from lsp_server.feedback.journal import Answered, Journal, Kept, Outcome
 from tests.lsp.editor import Editor
 
 SECRET = "secret_sum"

@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from lsp_server.document import Position
-from lsp_server.indexing import Indexing
-from lsp_server.link import Link
-from lsp_server.session import Edit, Session
-from lsp_server.teaching import Teaching, workspace
+from lsp_server.editor.document import Position
+from lsp_server.editor.session import Edit, Session
+from lsp_server.related.connection import Link
+from lsp_server.related.indexing import Indexing
+from lsp_server.related.ngram_sync import Teaching, workspace
 from model_runtime.protocol import Lesson
 from tests.lsp.serve import Scripted
 

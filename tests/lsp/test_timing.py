@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from lsp_server.completion import Answer
-from lsp_server.document import Place
-from lsp_server.extent import Plan
-from lsp_server.generation import Generation
-from lsp_server.requests import SUPERSEDED
-from lsp_server.timing import Timing, measure
+from lsp_server.completion.completion import Answer
+from lsp_server.completion.generation import Generation
+from lsp_server.completion.requests import SUPERSEDED
+from lsp_server.editor.document import Place
+from lsp_server.shaping.truncation import Plan
+from lsp_server.status.timing import Timing, measure
 from model_runtime.protocol import InfillRequest, Usage
 from tests.caret import framed
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lsp_server import transport
-from lsp_server.transport import Reader, Writer, messages
+from lsp_server.rpc import transport
+from lsp_server.rpc.transport import Reader, Writer, messages
 
 SECONDS = 15
 
