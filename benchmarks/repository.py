@@ -47,9 +47,10 @@ from model_runtime.errors import LacunaRuntimeError
 from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, Snippet, lay_out
 from model_runtime.service.ngram_store import TOKENS
-from retrieval import index, memory, search
 from retrieval.errors import RetrievalError
-from retrieval.index import Index
+from retrieval.index import index, masked_texts
+from retrieval.index.index import Index
+from retrieval.search import search
 
 MOST, SPARE = 48, 6  # tokens of the rest of a line
 
@@ -69,7 +70,7 @@ class Asked:
 
 def records(root: Path, asked: Asked, engine: Engine) -> Iterator[Record]:
     """Gaps of a root, filled. Raises RetrievalError, ModelError."""
-    streams = {path: engine.tokenizer.encode_once(text) for path, text in memory.texts(root)}
+    streams = {path: engine.tokenizer.encode_once(text) for path, text in masked_texts.texts(root)}
     with tempfile.TemporaryDirectory() as folder:
         made = index.with_vectors(index.opened(root, Path(folder)), Path(folder))
         gaps = hidden_lines.draw(made, asked.n, random.Random(asked.seed), asked.crossing)

@@ -27,7 +27,7 @@ from lsp_server.status.journal_writer import Keeping
 from lsp_server.status.notifications import Telling
 from model_runtime.errors import LacunaRuntimeError
 from retrieval.errors import RetrievalError
-from retrieval.worker import Texts
+from retrieval.process.worker import Texts
 
 
 class Voice(Protocol):

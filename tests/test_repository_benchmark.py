@@ -13,7 +13,7 @@ import pytest
 from benchmarks import gains, hidden_lines, repository
 from benchmarks.gains import Record, Try
 from benchmarks.hidden_lines import Gap
-from retrieval import index, workspace
+from retrieval.index import index, workspace
 from tests import tiny
 from tests.retrieval.checking import write
 

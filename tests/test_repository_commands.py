@@ -15,7 +15,7 @@ from lacuna import isolation, purge
 from lacuna.completion import tokenizer_of
 from lacuna.settings import Settings
 from model_runtime import manifest
-from retrieval import index
+from retrieval.index import index
 from tests import daemons, tiny
 from tests.lsp.editor import Editor
 from tests.retrieval.checking import write

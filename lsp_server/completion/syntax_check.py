@@ -18,9 +18,10 @@ from lsp_server.editor.document import content
 from lsp_server.editor.session import Snapshot
 from lsp_server.shaping.suggestion import Nothing, Suggestion
 from lsp_server.shaping.truncation import LOOSE
-from retrieval import insertion, languages
+from retrieval import languages
 from retrieval.languages import Language
-from retrieval.proofreader import Proofreader
+from retrieval.process.syntax_process import Proofreader
+from retrieval.syntax import insertion
 
 BUDGET = 0.003  # seconds of work on a suggestion that an answer waits for
 PARSING = 0.030  # seconds of work on the tree around it, done before the suggestion is there but after a jump

@@ -16,9 +16,10 @@ from lsp_server.editor.session import Snapshot
 from lsp_server.editor.window import Frame
 from lsp_server.related.context import BUDGET, Retrieved, count
 from model_runtime.prompt import Snippet
-from retrieval import index, search
 from retrieval.errors import RetrievalError
-from retrieval.worker import Progress, Query, Texts, Worker
+from retrieval.index import index
+from retrieval.process.worker import Progress, Query, Texts, Worker
+from retrieval.search import search
 
 LONG = 3_000  # lines: of a longer file only a part is sent along with a question
 HEAD, ABOVE, UNDER = 300, 1_200, 600  # lines of that part: from the file's first on, and around the cursor

@@ -15,7 +15,7 @@ from lsp_server.editor.document import split
 from lsp_server.related.connection import Link
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.protocol import Lesson
-from retrieval.worker import Texts
+from retrieval.process.worker import Texts
 
 
 def workspace(root: str | None) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from retrieval import index, store
 from retrieval.errors import StoreBroken
+from retrieval.index import index, store
 
 PAGE = 4096
 HARMS: dict[str, Callable[[bytes, random.Random], bytes]] = {

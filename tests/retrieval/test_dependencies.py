@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from retrieval import index, search
-from retrieval.search import Query, Snippet
+from retrieval.index import index
+from retrieval.search import search
+from retrieval.search.search import Query, Snippet
 from tests.retrieval.checking import CARET, files, write
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval import insertion, languages, syntax
+from retrieval import languages
+from retrieval.syntax import insertion, syntax
 
 CARET = "<caret>"
 PATIENCE = 5.0  # seconds, so that a busy machine decides nothing here

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from retrieval import languages, outlines
+from retrieval import languages
+from retrieval.syntax import outlines
 from tests.retrieval.checking import check
 
 SOURCE = """

@@ -6,9 +6,9 @@ import asyncio
 import os
 from pathlib import Path
 
-from retrieval import memory
-from retrieval.messages import Texts
-from retrieval.worker import Worker
+from retrieval.index import masked_texts
+from retrieval.process.messages import Texts
+from retrieval.process.worker import Worker
 from tests.retrieval.checking import write
 
 KEY = "AKIA" + "Q7ZT3XW5LM6RB2VD"
@@ -35,23 +35,23 @@ def _root(tmp_path: Path) -> Path:
 
 
 def test_the_newest_file_comes_last_and_an_ignored_one_never(tmp_path: Path) -> None:
-    assert [path for path, _ in memory.texts(_root(tmp_path))] == ["old.py", "secret.py", "new.py"]
+    assert [path for path, _ in masked_texts.texts(_root(tmp_path))] == ["old.py", "secret.py", "new.py"]
 
 
 def test_secrets_are_starred_out(tmp_path: Path) -> None:
-    text = dict(memory.texts(_root(tmp_path)))["secret.py"]
+    text = dict(masked_texts.texts(_root(tmp_path)))["secret.py"]
     assert text.startswith("ACCESS = ")
     assert KEY not in text
 
 
 def test_what_does_not_fit_is_the_oldest(tmp_path: Path) -> None:
-    assert [path for path, _ in memory.texts(_root(tmp_path), characters=10)] == ["new.py"]
+    assert [path for path, _ in masked_texts.texts(_root(tmp_path), characters=10)] == ["new.py"]
 
 
 def test_one_file_is_told_alone_and_a_lost_or_ignored_one_as_empty(tmp_path: Path) -> None:
     root = _root(tmp_path)
     (root / "old.py").unlink()
-    found = dict(memory.texts(root, ("old.py", "new.py", "ignored.py")))
+    found = dict(masked_texts.texts(root, ("old.py", "new.py", "ignored.py")))
     assert found == {"old.py": "", "new.py": "NEW = 2\n", "ignored.py": ""}
 
 

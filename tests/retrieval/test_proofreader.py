@@ -10,8 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from retrieval import insertion, languages, proofreader
-from retrieval.proofreader import Proofreader
+from retrieval import languages
+from retrieval.process import syntax_process
+from retrieval.process.syntax_process import Proofreader
+from retrieval.syntax import insertion
 from tests.caret import CARET
 
 PATIENCE = 5.0  # seconds of work, so that a busy machine decides nothing here
@@ -54,7 +56,7 @@ def test_a_place_is_known_while_the_next_ones_are_looked_at(reader: Proofreader)
     first = look(reader, f"call({CARET})\n")
     second = look(reader, f"call(a{CARET})\n")
     assert sound(reader, first, "a)") == "a"
-    for _ in range(proofreader.KEPT):
+    for _ in range(syntax_process.KEPT):
         look(reader, f"x = {CARET}\n")
     assert sound(reader, second, "b") is None
 
@@ -75,7 +77,7 @@ def test_a_text_over_which_a_grammar_hangs_ends_the_process_and_no_other_documen
     assert sound(reader, look(reader, f"call({CARET})\n"), "a)") == "a"
     reader.close()
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert spent.ru_utime + spent.ru_stime - before.ru_utime - before.ru_stime < 10 * proofreader.LIMIT
+    assert spent.ru_utime + spent.ru_stime - before.ru_utime - before.ru_stime < 10 * syntax_process.LIMIT
 
 
 def test_a_document_over_which_it_died_is_left_alone_for_a_while(
@@ -85,8 +87,8 @@ def test_a_document_over_which_it_died_is_left_alone_for_a_while(
     assert look(reader, odd, "csharp") is None
     assert look(reader, f"class A {{ {CARET} }}", "csharp") is None
     assert reader._process is None
-    later = time.monotonic() + proofreader.REST + 1
-    monkeypatch.setattr(proofreader.time, "monotonic", lambda: later)
+    later = time.monotonic() + syntax_process.REST + 1
+    monkeypatch.setattr(syntax_process.time, "monotonic", lambda: later)
     assert look(reader, f"class A {{ {CARET} }}", "csharp") is not None
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from retrieval import languages, outlines, syntax
+from retrieval import languages
+from retrieval.syntax import outlines, syntax
 from tests.retrieval.checking import check
 
 PYTHON = languages.LANGUAGES["python"]

@@ -6,7 +6,9 @@ from textwrap import dedent
 
 import pytest
 
-from retrieval import languages, outlines, search, signatures
+from retrieval import languages
+from retrieval.search import search
+from retrieval.syntax import outlines, signatures
 from tests.retrieval.checking import CARET
 
 # language: a text with a caret, the scopes around it, and what `Box` looks like to others

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from retrieval import index, search
-from retrieval.search import Query, Snippet
+from retrieval.index import index
+from retrieval.search import search
+from retrieval.search.search import Query, Snippet
 from tests.retrieval.checking import check, definitions, opened, ranked
 
 SHOP = """

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from retrieval import embedding, index, search, vectors
-from retrieval.embedding import Kind
-from retrieval.index import Index
-from retrieval.search import Query
+from retrieval.index import embedding, index, vectors
+from retrieval.index.embedding import Kind
+from retrieval.index.index import Index
+from retrieval.search import search
+from retrieval.search.search import Query
 
 TOPICS = {
     "sound": "volume speaker amplify waveform decibel",

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from retrieval import entries, index, store, vectors
 from retrieval.errors import StoreBroken, WorkerError
-from retrieval.search import Query
-from retrieval.worker import Worker
+from retrieval.index import entries, index, store, vectors
+from retrieval.process.worker import Worker
+from retrieval.search.search import Query
 from tests.retrieval.checking import definitions, write
 
 FILES = """
@@ -138,8 +138,8 @@ async def test_a_file_that_no_limit_stops_is_given_up_and_the_others_are_read(
     worker: Worker, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, line: str
 ) -> None:
     (root / name).write_text(f"{line}\n" * (600_000 // len(line)))
-    monkeypatch.setattr("retrieval.worker.ANSWER_SECONDS", 3.0)
-    monkeypatch.setattr("retrieval.worker.REST_SECONDS", 0.5)
+    monkeypatch.setattr("retrieval.process.worker.ANSWER_SECONDS", 3.0)
+    monkeypatch.setattr("retrieval.process.worker.REST_SECONDS", 0.5)
     failed = 0
     async with asyncio.timeout(60):
         while not (worker.progress.is_complete and await names(worker) == ["helper"]):
@@ -171,7 +171,7 @@ async def test_one_process_writes_and_another_reads(worker: Worker, root: Path, 
 async def test_a_killed_process_is_started_again_and_told_of_the_buffers(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retrieval.worker.REST_SECONDS", 0.0)
+    monkeypatch.setattr("retrieval.process.worker.REST_SECONDS", 0.0)
     await settled(worker)
     worker.changed("a.py", "def other(): pass\n")
     first = worker.pid

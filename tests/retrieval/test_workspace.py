@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from retrieval import projects, workspace
 from retrieval.errors import WorkspaceError
+from retrieval.index import workspace
+from retrieval.resolve import projects
 
 
 def paths(root: Path) -> set[str]:

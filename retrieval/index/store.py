@@ -21,11 +21,11 @@ from urllib.parse import quote
 
 import msgspec
 
-from retrieval.chunks import Chunk
-from retrieval.entries import Entry, Known
 from retrieval.errors import StoreBroken, StoreError
-from retrieval.outlines import Definition, Import
-from retrieval.projects import Project
+from retrieval.index.entries import Entry, Known
+from retrieval.resolve.projects import Project
+from retrieval.syntax.chunks import Chunk
+from retrieval.syntax.outlines import Definition, Import
 
 SCHEMA = 6
 _TABLES = """

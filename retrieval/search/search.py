@@ -11,12 +11,15 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from retrieval import candidates, dependencies, languages, ranking, secrets, signatures, surroundings
-from retrieval.candidates import Candidate, Source
-from retrieval.index import Index
-from retrieval.outlines import CONTAINERS, Definition
-from retrieval.store import Found
-from retrieval.surroundings import Query, Surroundings
+from retrieval import languages, secrets
+from retrieval.index import dependencies
+from retrieval.index.index import Index
+from retrieval.index.store import Found
+from retrieval.search import candidates, query_context, ranking
+from retrieval.search.candidates import Candidate, Source
+from retrieval.search.query_context import Query, Surroundings
+from retrieval.syntax import signatures
+from retrieval.syntax.outlines import CONTAINERS, Definition
 
 __all__ = ["Query", "Snippet", "context", "find", "pack", "rank", "scope"]
 
@@ -67,7 +70,7 @@ def rank(query: Query, index: Index) -> tuple[Snippet, ...]:
     left out: the model sees them anyway.
     """
     index.look()
-    here = surroundings.read(query)
+    here = query_context.read(query)
     groups: dict[tuple[str, str], list[tuple[float, Candidate]]] = {}
     for one in candidates.find(here, index):
         definition = one.known.definition
@@ -182,7 +185,7 @@ def pack(snippets: Iterable[Snippet], count: Callable[[str], int], budget: int) 
 def find(text: str, index: Index, most: int) -> tuple[Snippet, ...]:
     """What fits a question that somebody typed: definitions of its names first, then code that is like it."""
     index.look()
-    words = [word for word in dict.fromkeys(surroundings.NAME.findall(text)) if len(word) > 1]
+    words = [word for word in dict.fromkeys(query_context.NAME.findall(text)) if len(word) > 1]
     named = [known for word in words for known in index.store.beginning(word, most)]
     exact = {known.definition.name for known in named} & set(words)
     found: dict[tuple[str, str], Snippet] = {}

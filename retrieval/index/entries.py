@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retrieval import chunks, languages, outlines, projects, secrets
-from retrieval.chunks import Chunk
+from retrieval import languages, secrets
 from retrieval.errors import ParseTimeout
-from retrieval.outlines import Definition, Import, Outline
-from retrieval.projects import Project
+from retrieval.resolve import projects
+from retrieval.resolve.projects import Project
+from retrieval.syntax import chunks, outlines
+from retrieval.syntax.chunks import Chunk
+from retrieval.syntax.outlines import Definition, Import, Outline
 
 PARSE_SECONDS = 2.0  # a file that needs longer is data
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from retrieval import syntax
 from retrieval.errors import GrammarError
 from retrieval.languages import Language
+from retrieval.syntax import syntax
 
 if TYPE_CHECKING:
     from tree_sitter import Parser, Tree

@@ -11,7 +11,7 @@ import msgspec
 
 from retrieval import isolation
 from retrieval.errors import WorkerError
-from retrieval.search import Query, Snippet
+from retrieval.search.search import Query, Snippet
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):

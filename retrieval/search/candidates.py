@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from retrieval import modules, surroundings, symbols
-from retrieval.entries import Known
-from retrieval.index import Index
-from retrieval.ranking import Evidence, Mention
-from retrieval.surroundings import Surroundings
-from retrieval.symbols import Binding
+from retrieval.index.entries import Known
+from retrieval.index.index import Index
+from retrieval.resolve import modules
+from retrieval.search import query_context, symbols
+from retrieval.search.query_context import Surroundings
+from retrieval.search.ranking import Evidence, Mention
+from retrieval.search.symbols import Binding
 
 MOST_RIVALS = 12  # a name with more definitions says little
 SHORTEST = 2
@@ -154,12 +155,12 @@ def _echoes(here: Surroundings, index: Index) -> dict[str, tuple[float, float]]:
     possible = sum(sorted(here.nearby.values())[-8:]) * 8 or 1.0
     for one in index.mentioning(here.nearby, ECHOES, here.path):
         chunk = min(1.0, one.score / possible)
-        rows = [surroundings.NAME.findall(row) for row in one.chunk.text.split("\n")]
+        rows = [query_context.NAME.findall(row) for row in one.chunk.text.split("\n")]
         places: dict[str, list[int]] = {}
         for number, names in enumerate(rows):
             for name in dict.fromkeys(names):
                 places.setdefault(name, []).append(number)
-        lines = surroundings.likeness(rows, places, here.wanted, -1)
+        lines = query_context.likeness(rows, places, here.wanted, -1)
         for name, numbers in places.items():
             line = max(lines[number] for number in numbers)
             before = found.get(name, (0.0, 0.0))

@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from retrieval import clauses, syntax
 from retrieval.languages import Language
+from retrieval.syntax import clauses, syntax
 
 if TYPE_CHECKING:
     from tree_sitter import Node

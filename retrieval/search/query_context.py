@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from retrieval import entries, languages, secrets
+from retrieval import languages, secrets
+from retrieval.index import entries
 from retrieval.languages import Language
-from retrieval.outlines import Outline
+from retrieval.syntax.outlines import Outline
 
 REGION_LINES = 2_000
 HEAD_LINES = 300

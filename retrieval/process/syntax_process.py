@@ -18,9 +18,10 @@ from typing import IO
 
 import msgspec
 
-from retrieval import insertion, isolation, languages
-from retrieval.insertion import Gap, Sides
+from retrieval import isolation, languages
 from retrieval.languages import Language
+from retrieval.syntax import insertion
+from retrieval.syntax.insertion import Gap, Sides
 
 LIMIT = 0.25  # seconds of the processor for one message, after which the process ends itself
 REST = 10.0  # seconds that a document is left alone over which it did, or died
@@ -72,7 +73,7 @@ class Proofreader:
         self.close()
         with contextlib.suppress(OSError):  # then nothing is looked at
             self._process = subprocess.Popen(
-                isolation.command("retrieval.proofreader"),
+                isolation.command("retrieval.process.syntax_process"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -121,7 +121,7 @@ def _query(language: Language) -> Query:
     from tree_sitter import Query, QueryError
 
     assert language.grammar is not None
-    path = Path(__file__).with_name("queries") / f"{language.query}.scm"
+    path = Path(__file__).parents[1] / "queries" / f"{language.query}.scm"
     source = path.read_text("utf-8")
     if language.query in _BASES:
         source = path.with_name(f"{_BASES[language.query]}.scm").read_text("utf-8") + source

@@ -19,9 +19,11 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from retrieval import entries, languages, modules, projects, secrets
-from retrieval.entries import Entry
-from retrieval.projects import Project
+from retrieval import languages, secrets
+from retrieval.index import entries
+from retrieval.index.entries import Entry
+from retrieval.resolve import modules, projects
+from retrieval.resolve.projects import Project
 
 MOST_BYTES = 1_000_000
 MOST_FILES = 400  # entries kept

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from retrieval import embedding
-from retrieval.embedding import LATENT, Embedder, Kind
-from retrieval.store import Store
+from retrieval.index import embedding
+from retrieval.index.embedding import LATENT, Embedder, Kind
+from retrieval.index.store import Store
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-from retrieval import modules
-from retrieval.entries import Known
-from retrieval.index import Index
-from retrieval.outlines import Import
+from retrieval.index.entries import Known
+from retrieval.index.index import Index
+from retrieval.resolve import modules
+from retrieval.syntax.outlines import Import
 
 _HOPS = 6  # re-exports of re-exports; more than this is a loop
 _STAR_HOPS = 3  # includes of includes

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from retrieval.languages import Language
-from retrieval.outlines import CONTAINERS, Definition
+from retrieval.syntax.outlines import CONTAINERS, Definition
 
 MAX_CHARS = 1200
 MAX_MEMBERS = 24

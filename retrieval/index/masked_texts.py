@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from retrieval import secrets, workspace
-from retrieval.workspace import SourceFile
+from retrieval import secrets
+from retrieval.index import workspace
+from retrieval.index.workspace import SourceFile
 
 CHARACTERS = 2_000_000  # of one workspace: more than a memory holds is not read
 

@@ -14,15 +14,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from retrieval import dependencies, edits, entries, modules, store, vectors, workspace
-from retrieval.dependencies import Outside
-from retrieval.edits import Edit
-from retrieval.embedding import LATENT, Kind
-from retrieval.entries import Entry, Known
-from retrieval.outlines import Import
-from retrieval.projects import Project
-from retrieval.store import Found, Store
-from retrieval.vectors import Neighbours
+from retrieval.index import dependencies, edits, entries, store, vectors, workspace
+from retrieval.index.dependencies import Outside
+from retrieval.index.edits import Edit
+from retrieval.index.embedding import LATENT, Kind
+from retrieval.index.entries import Entry, Known
+from retrieval.index.store import Found, Store
+from retrieval.index.vectors import Neighbours
+from retrieval.resolve import modules
+from retrieval.resolve.projects import Project
+from retrieval.syntax.outlines import Import
 
 DATABASE = "index.sqlite"
 EDITS = 8  # remembered

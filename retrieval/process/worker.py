@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from retrieval import isolation, messages
+from retrieval import isolation
 from retrieval.errors import WorkerError
-from retrieval.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
-from retrieval.search import Query, Snippet
+from retrieval.process import messages
+from retrieval.process.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
+from retrieval.search.search import Query, Snippet
 
 REST_SECONDS = 5.0  # a process that died is not started again sooner than this
 END_SECONDS = 2.0  # a process whose pipe is closed and that has not ended by then is killed
@@ -29,7 +30,7 @@ def command(root: Path, directory: Path, watch: bool = False, after_failure: boo
     """The command line of a root's indexing process."""
     options = ["--root", str(root), "--directory", str(directory)]
     options += ["--watch"] * watch + ["--after-failure"] * after_failure
-    return isolation.command("retrieval.indexer", *options)
+    return isolation.command("retrieval.process.indexer", *options)
 
 
 class Worker:

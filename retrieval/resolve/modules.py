@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
-from retrieval import projects
-from retrieval.projects import Project
+from retrieval.resolve import projects
+from retrieval.resolve.projects import Project
 
 
 class World(Protocol):

@@ -20,12 +20,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
-from retrieval import index as indexes
-from retrieval import isolation, lock, memory, messages, search, store, vectors, workspace
+from retrieval import isolation, lock
 from retrieval.errors import RetrievalError, StoreError
-from retrieval.index import Index
-from retrieval.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
-from retrieval.vectors import Neighbours
+from retrieval.index import index as indexes
+from retrieval.index import masked_texts, store, vectors, workspace
+from retrieval.index.index import Index
+from retrieval.index.vectors import Neighbours
+from retrieval.process import messages
+from retrieval.process.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
+from retrieval.search import search
 
 COMMIT_SECONDS = 0.5  # work that a kill may lose
 PROGRESS_SECONDS = 0.2
@@ -80,7 +83,7 @@ class Indexer:
         elif isinstance(message, Buffer):
             self._edit(message)
         elif isinstance(message, Recite):
-            self._recital = itertools.chain(self._recital or (), memory.texts(self._root, message.paths))
+            self._recital = itertools.chain(self._recital or (), masked_texts.texts(self._root, message.paths))
         elif message.paths:
             self._touched.update(message.paths)
         elif self._lock is not None:
@@ -269,7 +272,7 @@ def _watch(root: Path, received: queue.SimpleQueue[messages.ToIndexer | None]) -
 
 def main() -> int:
     """The process's entry: `--root DIR --directory DIR [--watch] [--after-failure]`."""
-    parser = argparse.ArgumentParser(prog="retrieval.indexer")
+    parser = argparse.ArgumentParser(prog="retrieval.process.indexer")
     parser.add_argument("--root", type=Path, required=True)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--watch", action="store_true")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from retrieval.outlines import Outline
+from retrieval.syntax.outlines import Outline
 
 FEWEST = 8  # lines: a shorter definition shares its chunk with the next
 MOST = 40  # lines: a longer one is cut, at an empty line if there is one
