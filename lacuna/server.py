@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacuna import audit, build, log, tokens
+from lacuna.daemon_server import runner
 from lacuna.errors import ServeError
 from lacuna.fresh import Fresh
-from lacuna.resident import runner
 from lacuna.settings import Settings
 from model_runtime import manifest
 from model_runtime.engine import cache

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="torch comes with the `train` extra;
 for _needed in ("transformers", "peft", "accelerate"):
     pytest.importorskip(_needed, reason="it comes with the `finetune` extra; `make test-training` brings it")
 
-from lacuna import library, shelf  # noqa: E402
+from lacuna import library, model_commands  # noqa: E402
 from model_runtime import manifest  # noqa: E402
 from model_runtime.engine.sequence import Cancel, Finish, Generation  # noqa: E402
 from model_runtime.graph import graph  # noqa: E402
@@ -71,7 +71,7 @@ def test_a_model_of_ours_is_tuned_published_and_listed(
     assert described.name == "ours" and described.description == "tiny tuned on team"
     assert described.weights == "fp32" and described.fim == manifest.read(made / "base").fim
     assert json.loads((done.model / finetune.REPORT).read_text())["own"]["python"]["gaps"] == tally.gaps
-    shelf.list_(as_json=False)
+    model_commands.list_(as_json=False)
     assert "ours" in capsys.readouterr().out
     assert written(done.model, made / "cache").usage.generated == 8
 

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import pytest
 
-from lacuna import commands, library, shelf
+from lacuna import commands, library, model_commands
 from lacuna import settings as configuration
 from lacuna.errors import ModelNameError, SettingsError
 from model_runtime import manifest
@@ -102,7 +102,7 @@ def test_a_model_is_sharded_listed_and_chosen(home: Path, said: Any, monkeypatch
     assert said("remove", "starcoder2-tiny")[0] == 0
 
 
-@pytest.mark.parametrize("form", get_args(shelf.Quant))
+@pytest.mark.parametrize("form", get_args(model_commands.Quant))
 def test_a_model_is_described_in_the_form_it_was_imported_in(form: str, home: Path, source: Path, said: Any) -> None:
     assert f"weights, {form}," in said("import", source, "--quant", form)[1]
     assert json.loads(said("info", "starcoder2-tiny", "--json")[1])["weights"] == form
@@ -208,7 +208,7 @@ def test_a_harmed_model_is_found_by_verify_and_shown_by_list(home: Path, said: A
 
 
 def test_the_command_knows_the_forms_that_the_importer_knows() -> None:
-    assert get_args(shelf.Quant) == get_args(importer.Quant)
+    assert get_args(model_commands.Quant) == get_args(importer.Quant)
 
 
 def test_an_import_that_is_stopped_goes_on_with_the_same_command(home: Path) -> None:

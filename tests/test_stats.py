@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from lacuna import isolation, page
+from lacuna import isolation, stats_html
 from lacuna.settings import Settings
 from lacuna.stats import Survival, gather
 from lsp_server.feedback.journal import Answered, Kept, Outcome, Record
@@ -111,7 +111,7 @@ class Tags(HTMLParser):
 
 @pytest.mark.parametrize("records", [RECORDS, [], RECORDS[:1], RECORDS[10:11]], ids=["all", "none", "taken", "timed"])
 def test_the_page_is_whole_asks_for_nothing_and_quotes_what_it_shows(records: list[Record]) -> None:
-    text = page.render(gather(records), TODAY, "/home/<me>/journal")
+    text = stats_html.render(gather(records), TODAY, "/home/<me>/journal")
     tags = Tags()
     tags.feed(text)
     assert tags.open == []
@@ -124,8 +124,8 @@ def test_the_page_is_whole_asks_for_nothing_and_quotes_what_it_shows(records: li
 
 def test_the_page_has_a_column_for_each_day_up_to_a_limit() -> None:
     many = [outcome(one, "accepted", 5, 5, at=NOON - one * 86_400) for one in range(100)]
-    assert page.render(gather(many), TODAY, "x").count('class="day') == 2 * page.MOST_DAYS
-    assert page.render(gather(many[:3]), TODAY, "x").count('class="day') == 2 * 3
+    assert stats_html.render(gather(many), TODAY, "x").count('class="day') == 2 * stats_html.MOST_DAYS
+    assert stats_html.render(gather(many[:3]), TODAY, "x").count('class="day') == 2 * 3
 
 
 @pytest.fixture
@@ -231,7 +231,7 @@ def shown(file: Path, profile: Path, width: int) -> str:
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here to show the page")
 @pytest.mark.parametrize("width", [1280, 500])
 def test_a_browser_draws_every_number_inside_its_card(tmp_path: Path, width: int) -> None:
-    text = page.render(gather(RECORDS), TODAY, "/home/me/" + "journal/" * 12)
+    text = stats_html.render(gather(RECORDS), TODAY, "/home/me/" + "journal/" * 12)
     file = tmp_path / "page.html"
     file.write_text(text.replace("default-src 'none';", "script-src 'unsafe-inline';") + MEASURE, encoding="utf-8")
     document = shown(file, tmp_path / "profile", width)
@@ -253,7 +253,7 @@ def test_a_browser_draws_every_number_inside_its_card(tmp_path: Path, width: int
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here to show the page")
 def test_nothing_that_a_journal_holds_is_run(tmp_path: Path) -> None:
     file = tmp_path / "page.html"
-    text = page.render(gather(RECORDS), TODAY, "x")
+    text = stats_html.render(gather(RECORDS), TODAY, "x")
     file.write_text(text + EVIL + MEASURE, encoding="utf-8")  # even if something got through, the policy stops it
     document = shown(file, tmp_path / "profile", 1280)
     assert "<title>Lacuna · statistics</title>" in document
