@@ -11,9 +11,9 @@ from lacuna import library
 from model_runtime.opening import open_engine
 from tests import checkpoints, team, tiny, training_sources
 from training import __main__ as command
-from training import bases, finetune, gaps, judgement, repositories
+from training import bases, evaluation, finetune, gaps, repositories
+from training.evaluation import Trial
 from training.gaps import Filled, Gap
-from training.judgement import Trial
 from training.sources import SourceFile
 
 
@@ -118,27 +118,27 @@ def together(*some: Trial) -> Trial:
 
 
 def test_a_model_that_gains_at_home_and_loses_nowhere_is_published() -> None:
-    found = judgement.judged(trial("python", 10, 8, (0.3, 0.5)), together(trial("go", 10, 10.1), trial("c", 10, 9.9)))
+    found = evaluation.judged(trial("python", 10, 8, (0.3, 0.5)), together(trial("go", 10, 10.1), trial("c", 10, 9.9)))
     assert found.publishes and found.own["python"].exact_after == 0.5
     lift = found.own["python"].lift
     assert lift is not None and lift.value == pytest.approx(2 / 3) and lift.low <= lift.value <= lift.high
-    assert "python" in judgement.table(found) and "go" in judgement.table(found)
+    assert "python" in evaluation.table(found) and "go" in evaluation.table(found)
 
 
 def test_a_model_that_gains_at_home_and_loses_in_one_language_is_not() -> None:
-    found = judgement.judged(trial("vue", 10, 5, (0.1, 0.6)), together(trial("go", 10, 10), trial("c", 10, 11)))
+    found = evaluation.judged(trial("vue", 10, 5, (0.1, 0.6)), together(trial("go", 10, 10), trial("c", 10, 11)))
     assert not found.publishes and len(found.reasons) == 1 and "other c became worse" in found.reasons[0]
-    hits = judgement.judged(trial("vue", 10, 5), together(trial("go", 10, 10), trial("c", 10, 10, (0.9, 0.2))))
+    hits = evaluation.judged(trial("vue", 10, 5), together(trial("go", 10, 10), trial("c", 10, 10, (0.9, 0.2))))
     assert not hits.publishes and "90.0 % exact before, 20.0 % after" in hits.reasons[0]
 
 
 def test_a_model_that_gains_nothing_at_home_is_not() -> None:
-    found = judgement.judged(trial("python", 10, 10), together(trial("go", 10, 10), trial("c", 10, 10)))
+    found = evaluation.judged(trial("python", 10, 10), together(trial("go", 10, 10), trial("c", 10, 10)))
     assert not found.publishes and "not shown to be any likelier" in found.reasons[0]
 
 
 def test_a_gate_that_sees_one_language_says_so() -> None:
-    found = judgement.judged(trial("python", 10, 8), together(trial("go", 10, 10), trial("c", 10, 20, count=20)))
+    found = evaluation.judged(trial("python", 10, 8), together(trial("go", 10, 10), trial("c", 10, 20, count=20)))
     assert not found.publishes and "--regression" in found.reasons[0]
 
 
@@ -146,7 +146,7 @@ def test_one_odd_file_is_no_proof_that_a_language_became_worse() -> None:
     others = together(trial("go", 10, 10), trial("c", 10, 10))
     pairs = zip(others.gaps, others.after, strict=True)
     after = [Filled(one.exact, 90.0, 10) if gap.path == "c/3" else one for gap, one in pairs]
-    assert judgement.judged(trial("python", 10, 8), Trial(others.gaps, others.before, after)).publishes
+    assert evaluation.judged(trial("python", 10, 8), Trial(others.gaps, others.before, after)).publishes
 
 
 def test_it_goes_as_far_as_no_language_by_others_is_lost() -> None:
@@ -157,9 +157,9 @@ def test_it_goes_as_far_as_no_language_by_others_is_lost() -> None:
         return list(together(trial("go", 10, 10 - share), trial("c", 10, 10 + 0.5 * share)).after)
 
     others = together(trial("go", 10, 10), trial("c", 10, 10))
-    assert judgement.furthest(others.gaps, others.before, at, 0.03) == 0.5  # where C has become 2.5 % dearer
+    assert evaluation.furthest(others.gaps, others.before, at, 0.03) == 0.5  # where C has become 2.5 % dearer
     assert asked == [0.5, 0.8, 0.65]
-    assert judgement.furthest(others.gaps, others.before, at, 0.001) == judgement.WAYS[-1]
+    assert evaluation.furthest(others.gaps, others.before, at, 0.001) == evaluation.WAYS[-1]
 
 
 def test_the_files_that_choose_the_way_are_no_files_that_judge_it(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from benchmarks.infill_tasks import Task  # noqa: E402
 from model_runtime.engine.sequence import Cancel  # noqa: E402
 from model_runtime.opening import open_engine  # noqa: E402
 from tests import training_sources  # noqa: E402
-from training import ablation, checkpoint, corpus, export, model, muon, rows, run, train, vocabulary  # noqa: E402
+from training import ablation, checkpoint, corpus, export, model, muon, packing, run, train, vocabulary  # noqa: E402
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 torch.set_num_threads(1)  # a toy waits longer for a second thread than it computes
@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pins = [training_sources.wheel(home / "cache", "pack", "train", contents)]
     corpus.build(pins, home / "cache", training_sources.benchmark(home / "data"), home / "corpus", workers=1)
     vocabulary.save(vocabulary.learn(corpus.read(home / "corpus", "train"), 512, 10**6, 1), home / "tokenizer.json")
-    rows.write(home / "corpus", "train", home / "tokenizer.json", TOY, home / "rows", range(80))
+    packing.write(home / "corpus", "train", home / "tokenizer.json", TOY, home / "rows", range(80))
     return home
 
 
@@ -58,7 +58,7 @@ def test_a_run_stopped_and_resumed_is_bit_for_bit_the_run_that_went_on(made: Pat
 
 def test_training_waits_for_rows_that_are_still_being_written(made: Path, tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
-    first = rows.shard_path(made / "rows", "train", 0)
+    first = packing.shard_path(made / "rows", "train", 0)
 
     def write() -> None:
         shutil.copy(first, tmp_path / "rows" / first.name)
@@ -80,7 +80,7 @@ def test_a_run_told_to_finish_soon_cools_down_to_nothing(made: Path, tmp_path: P
 def test_an_ablation_judges_every_variant_on_the_same_held_out_rows(made: Path, tmp_path: Path) -> None:
     data = tmp_path / "rows"
     shutil.copytree(made / "rows", data)
-    rows.shard_path(data, "train", 79).rename(rows.shard_path(data, "held_out", 0))
+    packing.shard_path(data, "train", 79).rename(packing.shard_path(data, "held_out", 0))
     plan = tmp_path / "ablation.toml"
     toy = (Path(run.__file__).parent / "runs" / "toy.toml").read_text()
     plan.write_text(toy + "\n[budget]\nsteps = 4\n[variants.adamw.rates]\nmuon = false\n")

@@ -12,7 +12,7 @@ import pytest
 from model_runtime.prompt import Infill, lay_out
 from model_runtime.tokenizer import Tokenizer
 from tests import training_sources
-from training import checkpoint, holes, rows, run, samples, schedule, snippets, vocabulary
+from training import checkpoint, holes, packing, run, samples, schedule, snippets, vocabulary
 
 BUCKETS = ((256, 0.6), (512, 0.4))
 RUNS = Path(run.__file__).parent / "runs"
@@ -26,8 +26,8 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def test_markers_come_first_and_no_text_yields_one(tokenizer: Tokenizer) -> None:
-    assert [tokenizer.special(text) for text in vocabulary.SPECIAL] == list(range(8)) == list(range(rows.MARKERS))
-    assert min(tokenizer.encode("<|end|><|prefix|>")) >= rows.MARKERS
+    assert [tokenizer.special(text) for text in vocabulary.SPECIAL] == list(range(8)) == list(range(packing.MARKERS))
+    assert min(tokenizer.encode("<|end|><|prefix|>")) >= packing.MARKERS
 
 
 def test_every_byte_has_a_token_and_every_text_comes_back(tokenizer: Tokenizer) -> None:
@@ -128,9 +128,9 @@ def test_snippets_define_what_the_window_uses_and_come_from_other_files(tokenize
 def test_a_shard_is_the_same_every_time(tokenizer: Tokenizer) -> None:
     files = training_sources.files()
 
-    def made() -> dict[int, rows.Rows]:
-        known = rows.Known(rows.by_package(files))
-        return rows.shard(files, known, tokenizer, samples.Recipe(BUCKETS), seed=5)
+    def made() -> dict[int, packing.Rows]:
+        known = packing.Known(packing.by_package(files))
+        return packing.shard(files, known, tokenizer, samples.Recipe(BUCKETS), seed=5)
 
     one, other = made(), made()
     assert {length: len(found.tokens) for length, found in one.items()} == {
@@ -142,21 +142,21 @@ def test_a_shard_is_the_same_every_time(tokenizer: Tokenizer) -> None:
 
 def test_padding_and_markers_teach_nothing_and_middles_teach_most(tmp_path: Path) -> None:
     tokens = np.array([[2, 50, 3, 60, 4, 70, 80, 0, 0, 0]], dtype=np.uint16)
-    one = rows.Rows(tokens, np.array([6], np.uint16), np.array([8], np.uint16), np.array([False]))
-    rows.save(tmp_path / "train-00000.npz", {9: one})
-    ((found, classes),) = rows.batches(rows.load(tmp_path / "train-00000.npz"), 9, seed=1)
+    one = packing.Rows(tokens, np.array([6], np.uint16), np.array([8], np.uint16), np.array([False]))
+    packing.save(tmp_path / "train-00000.npz", {9: one})
+    ((found, classes),) = packing.batches(packing.load(tmp_path / "train-00000.npz"), 9, seed=1)
     assert found.tolist() == tokens.tolist()
     assert classes.tolist() == [[1, 0, 1, 0, 1, 2, 2, 0, 0]]
 
 
 def test_rows_to_be_kept_are_mixed_in_and_marked() -> None:
-    def of(tokens: list[list[int]]) -> dict[int, rows.Rows]:
+    def of(tokens: list[list[int]]) -> dict[int, packing.Rows]:
         count = len(tokens)
         starts, ends, kept = np.full(count, 3, np.uint16), np.full(count, 4, np.uint16), np.zeros(count, np.bool_)
-        return {3: rows.Rows(np.array(tokens, np.uint16), starts, ends, kept)}
+        return {3: packing.Rows(np.array(tokens, np.uint16), starts, ends, kept)}
 
-    mixed = rows.with_kept(of([[9, 9, 9, 9]] * 20), of([[8, 8, 8, 8]] * 20), seed=1)
-    ((tokens, classes),) = rows.batches(mixed, 120, seed=1)
+    mixed = packing.with_kept(of([[9, 9, 9, 9]] * 20), of([[8, 8, 8, 8]] * 20), seed=1)
+    ((tokens, classes),) = packing.batches(mixed, 120, seed=1)
     assert sorted(tokens[:20, 0].tolist()) not in ([9] * 20, [8] * 20)
     for row, marked in zip(tokens.tolist(), classes.tolist(), strict=True):
         assert marked == ([-1, -1, -2] if row[0] == 8 else [1, 1, 2])
@@ -164,7 +164,7 @@ def test_rows_to_be_kept_are_mixed_in_and_marked() -> None:
 
 def test_every_file_is_in_one_shard_of_a_pass() -> None:
     files = training_sources.files()
-    parts_of = rows.order(files, seed=3, shards=5)
+    parts_of = packing.order(files, seed=3, shards=5)
     assert sorted(number for part in parts_of for number in part) == list(range(len(files)))
 
 

@@ -12,9 +12,9 @@ from model_runtime import manifest
 from model_runtime.manifest import Trust
 from model_runtime.opening import open_engine
 from tests import tiny
-from training import trust
+from training import mixture_weights
+from training.mixture_weights import Observed
 from training.sources import SourceFile
-from training.trust import Observed
 
 
 def _made(slopes: tuple[float, ...], count: int = 20_000) -> Observed:
@@ -35,18 +35,18 @@ def _made(slopes: tuple[float, ...], count: int = 20_000) -> Observed:
 
 def test_the_fit_finds_the_slopes_the_data_was_made_with() -> None:
     true = (-3.0, 1.2, 0.3, 2.0, -0.5)
-    found = msgspec.structs.astuple(trust.fit(_made(true)))
+    found = msgspec.structs.astuple(mixture_weights.fit(_made(true)))
     assert found == pytest.approx(true, abs=0.4)
 
 
 def test_a_fit_is_never_worse_than_the_defaults() -> None:
     observed = _made((-4.0, 0.2, 0.0, 1.0, 0.0))
-    assert observed.gain(trust.fit(observed)) >= observed.gain(Trust())
+    assert observed.gain(mixture_weights.fit(observed)) >= observed.gain(Trust())
 
 
 def test_a_memory_that_is_always_wrong_is_not_believed() -> None:
     observed = _made((-20.0, 0.0, 0.0, 0.0, 0.0))
-    assert observed.gain(trust.fit(observed)) == pytest.approx(0.0, abs=0.01)
+    assert observed.gain(mixture_weights.fit(observed)) == pytest.approx(0.0, abs=0.01)
 
 
 def test_a_model_is_observed_on_real_files_and_its_manifest_keeps_the_fit(tmp_path: Path) -> None:
@@ -54,21 +54,21 @@ def test_a_model_is_observed_on_real_files_and_its_manifest_keeps_the_fit(tmp_pa
     texts = [f"first = 1\n\n\n\n\ndef area_{at}(self, width):\n    return self.scale * width\n" for at in range(3)]
     files = [SourceFile("package", "held_out", f"f{at}.py", "python", text) for at, text in enumerate(texts)]
     engine = open_engine(model, cache=tmp_path / "cache")
-    observed = trust.observe(engine, {"package": files}, lines=6, seed=1)
+    observed = mixture_weights.observe(engine, {"package": files}, lines=6, seed=1)
     assert len(observed.model) == len(observed.memory) == len(observed.seen) > 20
     assert observed.memory.mean() > observed.model.mean()  # the other files say the same, the weights are random
-    found = trust.fit(observed)
+    found = mixture_weights.fit(observed)
     assert observed.gain(found) > 1.0
-    trust.write(model, found)
+    mixture_weights.write(model, found)
     assert manifest.read(model).trust == found
 
 
 def test_the_memory_knows_a_file_without_the_lines_that_are_asked_for() -> None:
-    assert trust.without("a\nb\nc\nd", [2, 0]) == ["", "b\n", "d\n"]
-    assert trust.without("a\nb", []) == ["a\nb\n"]
+    assert mixture_weights.without("a\nb\nc\nd", [2, 0]) == ["", "b\n", "d\n"]
+    assert mixture_weights.without("a\nb", []) == ["a\nb\n"]
 
 
 def test_packages_without_lines_are_refused(tmp_path: Path) -> None:
     engine = open_engine(tiny.write(tmp_path / "model"), cache=tmp_path / "cache")
     with pytest.raises(ValueError, match="take more lines"):
-        trust.observe(engine, {}, lines=6, seed=1)
+        mixture_weights.observe(engine, {}, lines=6, seed=1)

@@ -14,7 +14,7 @@ import torch
 
 from model_runtime import tokenizer
 from model_runtime.manifest import Manifest
-from training import checkpoint, export, train, trust
+from training import checkpoint, export, mixture_weights, train
 from training.bases import Own
 from training.muon import Optimizer
 from training.run import Rates, RowPlan, Run, StepPlan
@@ -62,7 +62,7 @@ def exported(base: Own, latest: Path, out: Path, name: str, description: str, bl
     checkpoint.save(blended, mixed, state)
     precision: export.Precision = "int8" if base.manifest.weights == "fp16" else base.manifest.weights
     export.export(blended, base.directory / tokenizer.FILE, out, name, precision, description)
-    return trust.write(out, base.manifest.trust)
+    return mixture_weights.write(out, base.manifest.trust)
 
 
 def _start(base: Own, run: Run, folder: Path, steps: int) -> None:
