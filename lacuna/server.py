@@ -1,6 +1,6 @@
 """The team server: the model behind a port, on terms that are checked before anybody can connect. Unix only.
 
-`resident` is the daemon of one user; both serve with `model_runtime.service.server`.
+`daemon_server` is the daemon of one user; both serve with `model_runtime.service.server`.
 """
 
 from __future__ import annotations

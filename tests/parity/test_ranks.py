@@ -25,7 +25,7 @@ from model_runtime.engine.sequence import Cancel, Finish, Generation
 from model_runtime.errors import RankError
 from model_runtime.opening import open_engine
 from model_runtime.sharding.tensor_parallel import Ranks
-from tests.runtime.test_sharding import TOKENS, imported, sharded
+from tests.runtime.sharding.test_sharding import TOKENS, imported, sharded
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(300)]
 

@@ -19,7 +19,7 @@ from model_runtime.importer import importer
 from model_runtime.opening import open_engine
 from tests import checkpoints
 from tests.checkpoints import Array
-from tests.runtime.test_import import two_at_once
+from tests.runtime.importer.test_importer import two_at_once
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(300)]
 

@@ -24,7 +24,7 @@ from model_runtime.errors import Denied, ProtocolMismatch, Refused, Unreachable
 from model_runtime.prompt import Snippet
 from model_runtime.protocol import Chunk, Done, InfillRequest, Lesson
 from tests import daemons, tiny
-from tests.lsp.editor import Editor
+from tests.lsp.scripted_editor import Editor
 from tests.scripted import ScriptedEngine
 from tests.server.serving import PATIENCE, granted, grants, served, talkative
 

@@ -23,7 +23,7 @@ from model_runtime.graph.quantize import Blocks, Floats, from_blocks, packed, to
 from model_runtime.graph.storage import Stored
 from tests import tiny
 from tests.runtime.conftest import Precision, hybrid
-from tests.runtime.test_graph import ROUNDED, TOKENS, feed
+from tests.runtime.graph.test_graph import ROUNDED, TOKENS, feed
 
 
 @pytest.fixture(scope="session")

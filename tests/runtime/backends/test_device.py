@@ -21,7 +21,7 @@ from model_runtime.graph import derived_graphs
 from model_runtime.opening import open_engine
 from tests import tiny
 from tests.runtime.conftest import Precision
-from tests.runtime.test_graph import TOKENS, feed
+from tests.runtime.graph.test_graph import TOKENS, feed
 
 CPU = [("CPUExecutionProvider", {})]
 

@@ -26,7 +26,7 @@ from model_runtime.errors import ManifestError, Refused, Unreachable
 from model_runtime.protocol import Done, InfillRequest
 from tests import daemons, tiny
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = daemons.PATIENCE
 
 
@@ -443,10 +443,10 @@ class TestFolder:
             become_nobody = "os.setgid(65534); os.setuid(65534)"
         code = (
             f"import os, sys; sys.path.insert(0, {str(ROOT)!r})\n"
-            "from lacuna import errors, resident, settings\n"
+            "from lacuna import daemon_server, errors, settings\n"
             f"{become_nobody}\n"
             "try:\n"
-            "    resident.run(settings.read(), ready=print)\n"
+            "    daemon_server.run(settings.read(), ready=print)\n"
             "except errors.DaemonError as error:\n"
             "    sys.exit(str(error))\n"
         )

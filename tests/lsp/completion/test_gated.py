@@ -14,8 +14,8 @@ from lsp_server.completion import gate, syntax_check
 from lsp_server.completion.completion import UNLIKELY
 from lsp_server.editor.options import Settings
 from lsp_server.feedback.journal import Journal, Outcome
-from tests.lsp.editor import Editor
 from tests.lsp.pipeline import Typing
+from tests.lsp.scripted_editor import Editor
 
 RETURN = "def add(left, right):\n    return <caret>\n"
 SURE = {"before": "return ", "text": "left + right\n"}

@@ -17,7 +17,7 @@ from lacuna.settings import Settings
 from model_runtime import manifest
 from retrieval.index import index
 from tests import daemons, tiny
-from tests.lsp.editor import Editor
+from tests.lsp.scripted_editor import Editor
 from tests.retrieval.checking import write
 
 FILES = """
@@ -199,7 +199,7 @@ def test_nothing_is_left_of_two_daemons_an_editor_and_a_team_server_after_a_purg
 
 
 def test_every_place_that_is_purged_is_named_in_the_privacy_page(user: Settings, tmp_path: Path) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "privacy.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "privacy.md").read_text("utf-8")
     nobody = {"HOME": str(tmp_path)}
     for path, _ in purge._places(user, nobody):
         known = path.name if path.suffix in (".json", ".toml") or path.parent == user.cache else path.parent.name

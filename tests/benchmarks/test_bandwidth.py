@@ -10,7 +10,7 @@ import msgspec
 from benchmarks import bandwidth
 from benchmarks.bandwidth import CARDS, CODEGEN_6B
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "sharding.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "sharding.md"
 
 
 def test_the_page_holds_what_is_computed() -> None:

@@ -20,7 +20,7 @@ from model_runtime.protocol import RESERVE, InfillRequest, prompt
 from tests import tiny
 from tests.scripted import description
 
-PAGE = (Path(__file__).parent.parent / "docs" / "prompt-format.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "prompt-format.md").read_text(encoding="utf-8")
 
 SPM = tiny.FIM
 PSM = Fim(

@@ -25,7 +25,7 @@ from training import ablation, checkpoint, corpus, export, model, muon, packing,
 
 pytestmark = [pytest.mark.training, pytest.mark.timeout(300)]
 torch.set_num_threads(1)  # a toy waits longer for a second thread than it computes
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TOY = run.read(Path(run.__file__).parent / "runs" / "toy.toml")
 
 

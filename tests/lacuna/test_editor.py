@@ -17,9 +17,9 @@ import pytest
 from lacuna import daemon, isolation, lock, place
 from lacuna.settings import Settings
 from tests import daemons, tiny
-from tests.lsp.editor import Editor
+from tests.lsp.scripted_editor import Editor
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 ADD = "def add(a, b):\n    return \n\n\nprint(add(1, 2))\n"
 BY_HAND = 1
 

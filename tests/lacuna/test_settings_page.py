@@ -19,7 +19,7 @@ from lsp_server.editor import options
 from tests.editors.neovim import PLUGIN, executable
 from tests.editors.test_configurations import EDITORS, forms
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
 SHIPPED = ("lacuna", "lsp_server", "model_runtime", "retrieval", "vscode-extension/src", "editors/neovim/lua")
 

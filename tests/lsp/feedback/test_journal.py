@@ -12,7 +12,7 @@ import pytest
 
 from lsp_server.feedback import journal
 from lsp_server.feedback.journal import Answered, Journal, Kept, Outcome
-from tests.lsp.editor import Editor
+from tests.lsp.scripted_editor import Editor
 
 SECRET = "secret_sum"
 ADD = "def add(a, b):\n    return \n"

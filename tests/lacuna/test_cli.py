@@ -22,7 +22,7 @@ from lacuna.settings import Settings
 from lsp_server.editor.document import Place
 from tests import daemons, tiny
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 FILE = "import os\n\n\ndef area(width, height):\n    return wid\n\n\nprint(area(2, 3))\n"
 
 

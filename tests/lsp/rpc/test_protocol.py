@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.lsp.editor import PATIENCE, SERVE, URI, Editor, framed
+from tests.lsp.scripted_editor import PATIENCE, SERVE, URI, Editor, framed
 
 ADD = "def add(a, b):\n    return \n"
 SUM = {"before": "return ", "text": "a + b\n"}

@@ -28,7 +28,7 @@ from model_runtime.sharding.stages import Place, Stretches
 from tests import checkpoints, tiny
 from tests.checkpoints import Checkpoint
 from tests.runtime.conftest import Precision
-from tests.runtime.test_graph import _backend as backend_of
+from tests.runtime.graph.test_graph import _backend as backend_of
 
 TOKENS = [int(token) for token in np.random.default_rng(4).integers(0, 256, 90)]
 FAMILIES: dict[str, Callable[[], Checkpoint]] = {

@@ -17,7 +17,7 @@ from model_runtime.graph import derived_graphs, graph, prepacked
 from model_runtime.graph.storage import load
 from tests import tiny
 from tests.runtime.conftest import Precision, hybrid
-from tests.runtime.test_graph import TOKENS, feed
+from tests.runtime.graph.test_graph import TOKENS, feed
 
 pytestmark = pytest.mark.usefixtures("kernels_of_onnxruntime")
 
