@@ -2,7 +2,7 @@
 
 `python -m benchmarks.bandwidth` prints the table of docs/sharding.md. A token reads all weights and all keys and
 values once, so it takes their bytes by the memory's bandwidth, of which a kernel reaches a part; a prompt takes its
-operations by the peak of the tensor cores, likewise; to both come the sums over the ranks and the way to each stretch.
+operations by the peak of the tensor cores, likewise; to both come the sums over the ranks and the way to each stage.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from model_runtime.graph import graph
 from model_runtime.manifest import Shape
-from model_runtime.sharding.partition import shares
+from model_runtime.sharding.partition import partitions
 
 PROMPT, LINE = 1536, 16  # tokens that are read, and written
 FAUXPILOT = "FauxPilot measured ~350 ms a line on 4 × A10 in fp16"  # github.com/fauxpilot/fauxpilot/issues/144
@@ -101,11 +101,11 @@ def weights(shape: Shape) -> int:
 
 def row(cards: Cards, form: str, shape: Shape = CODEGEN_6B) -> Row:
     """A form on some cards."""
-    share = shares(shape, cards.count)[0]
-    sums = len(graph.stretches(shape)) - 1 if cards.count > 1 else 0
+    partition = partitions(shape, cards.count)[0]
+    sums = len(graph.stages(shape)) - 1 if cards.count > 1 else 0
     started = (sums + 1) * STRETCH + shape.layers * LAYER
     read = weights(shape) * BYTES[form] / cards.count
-    caches = 2 * shape.layers * len(share.kv_heads) * shape.head_size * PROMPT * 2
+    caches = 2 * shape.layers * len(partition.kv_heads) * shape.head_size * PROMPT * 2
     token = (read + caches) / (cards.bandwidth * REACHED[form]) + sums * cards.latency + started
     operations = 2 * weights(shape) * PROMPT + 2 * shape.layers * shape.heads * shape.head_size * PROMPT**2
     sent = shape.hidden_size * PROMPT * 2 * 2 * (cards.count - 1) / cards.count  # in a ring

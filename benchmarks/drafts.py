@@ -37,14 +37,14 @@ from model_runtime.engine.engine import Engine
 from model_runtime.engine.ngrams import NGrams
 from model_runtime.engine.profile import Profile
 from model_runtime.engine.sequence import Cancel, Finish, Generation
-from model_runtime.manifest import Manifest, Trust
+from model_runtime.manifest import Manifest, MixtureWeights
 from model_runtime.prompt import Infill, lay_out
 from model_runtime.tokenizer import Tokenizer
 
 WRITTEN = 48  # tokens of each text
 TYPED = 2  # lines of a copied function that stand there already
 BEFORE, AFTER = 2400, 1000  # characters around the cursor, as an editor's window has them
-BELIEVED = Trust(bias=12.0)
+BELIEVED = MixtureWeights(bias=12.0)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def measure(directory: Path, described: Manifest, folder: Path, asked: argparse.
     backends = [OnnxBackend.open(directory, described, cache=folder, threads=threads) for _ in range(2)]
     speed = profile.kept(backends[0], described, str(threads), folder)
     never = Profile(speed.prefill, speed.decode_ms, {})
-    believing = described if embedded else msgspec.structs.replace(described, trust=BELIEVED)
+    believing = described if embedded else msgspec.structs.replace(described, mixture_weights=BELIEVED)
     engines = [Engine(believing, tokenizer, *one) for one in zip(backends, (speed, never), strict=True)]
     found: dict[str, list[tuple[float, float]]] = {}
     for number, case in enumerate(cases(asked.pairs + 1, asked.seed)):
@@ -90,7 +90,7 @@ def measure(directory: Path, described: Manifest, folder: Path, asked: argparse.
             continue
         tokens = lay_out(case.infill, tokenizer, described.fim, described.shape.context_length - WRITTEN).tokens
         memory = None if case.source is None else NGrams([tokenizer.encode(case.source)], 100_000)
-        generation = Generation(tokens, max_tokens=WRITTEN, memory=memory, temperature=asked.temperature, seed=number)
+        generation = Generation(tokens, max_tokens=WRITTEN, ngrams=memory, temperature=asked.temperature, seed=number)
         times = [0.0, 0.0]
         for at in (0, 1) if number % 2 else (1, 0):
             times[at] = _written(engines[at], generation)

@@ -139,7 +139,7 @@ def _record(root: Path, gap: Gap, made: Index, known: NGrams | None, engine: Eng
 def _filled(engine: Engine, prompt: tuple[int, ...], rest: str, known: NGrams | None) -> Try:
     began = time.perf_counter()
     most = min(MOST, engine.tokenizer.count(rest) + SPARE)
-    asked = Generation(prompt, max_tokens=most, max_lines=1, memory=known, heal=True)
+    asked = Generation(prompt, max_tokens=most, max_lines=1, ngrams=known, heal=True)
     text = "".join(one.text for one in engine.generate(asked, Cancel()) if isinstance(one, Token))
     return _try(text, rest, began, _nats(engine, prompt, rest, known))
 
@@ -156,7 +156,7 @@ def _nats(engine: Engine, prompt: tuple[int, ...], rest: str, known: NGrams | No
     for at, scores in enumerate(engine.score(prompt, middle)):
         if known is not None:
             before = known.after((*prompt, *middle[:at])[-LONGEST:], before)
-            scores = mix(scores, before, engine.manifest.trust)
+            scores = mix(scores, before, engine.manifest.mixture_weights)
         total += scores[middle[at]]
     return total
 

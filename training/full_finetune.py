@@ -62,7 +62,7 @@ def exported(base: Own, latest: Path, out: Path, name: str, description: str, bl
     checkpoint.save(blended, mixed, state)
     precision: export.Precision = "int8" if base.manifest.weights == "fp16" else base.manifest.weights
     export.export(blended, base.directory / tokenizer.FILE, out, name, precision, description)
-    return mixture_weights.write(out, base.manifest.trust)
+    return mixture_weights.write(out, base.manifest.mixture_weights)
 
 
 def _start(base: Own, run: Run, folder: Path, steps: int) -> None:

@@ -13,14 +13,14 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
-from model_runtime.backends.kv_pool import Pool, Store
+from model_runtime.backends.kv_pool import KVPool, KVSlot
 from model_runtime.backends.providers import Chosen
 from model_runtime.manifest import Shape
 
 _BYTES = 2  # of a number
 
 
-class DevicePool(Pool):
+class DeviceKVPool(KVPool):
     """Rows for `count` stores on a device of ONNX Runtime's, such as "cuda"; index: which of several."""
 
     def __init__(self, shape: Shape, count: int, device: str, providers: list[Chosen], index: int = 0) -> None:
@@ -31,7 +31,7 @@ class DevicePool(Pool):
         self._values = {name: self._allocate(count) for name in self._names()}
         self._spare = self._allocate(1)
         self._mover = ort.InferenceSession(_identity(), providers=providers)
-        self.stores = [Store(row) for row in range(count)]
+        self.slots = [KVSlot(row) for row in range(count)]
 
     def bind(self, binding: ort.IOBinding, first: int, count: int, layers: Iterable[int] | None = None) -> None:
         """See Pool.bind."""
@@ -41,13 +41,13 @@ class DevicePool(Pool):
             binding.bind_input(f"past.{name}", self._device, self._index, np.float16, size, at)
             binding.bind_output(f"present.{name}", self._device, self._index, np.float16, size, at)
 
-    def copy(self, source: Store, target: Store, length: int) -> None:
+    def copy(self, source: KVSlot, target: KVSlot, length: int) -> None:
         """See Pool.copy; moves the whole row."""
         for value in self._values.values():
             self._move(self._address(value, source.row), self._address(value, target.row))
         target.length = length
 
-    def _swap(self, one: Store, other: Store) -> None:
+    def _swap(self, one: KVSlot, other: KVSlot) -> None:
         spare = self._address(self._spare, 0)
         for value in self._values.values():
             left, right = self._address(value, one.row), self._address(value, other.row)

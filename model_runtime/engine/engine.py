@@ -48,7 +48,7 @@ class Engine:
     ) -> None:
         self.manifest, self.tokenizer = manifest, tokenizer
         self._backend = backend
-        self._cache: Cache[Any] = Cache(backend, count(kv_cache, backend.store_bytes))
+        self._cache: Cache[Any] = Cache(backend, count(kv_cache, backend.slot_bytes))
         self._end = frozenset(tokenizer.special(token) for token in manifest.fim.end)
         self._scheduler = Scheduler(token=1 / speed.prefill, step=speed.decode_ms / 1e3)
         self._chances, self._costs = Chances(), speed.costs()
@@ -142,7 +142,7 @@ class Engine:
         try:
             following = prompt[start:]
             for token in middle:
-                logits = self._backend.step(slot.store, following, len(slot.tokens), _NOBODY)
+                logits = self._backend.decode(slot.kv, following, len(slot.tokens), _NOBODY)
                 slot.tokens.extend(following)
                 yield scored(logits)
                 following = (token,)
@@ -201,9 +201,9 @@ class Engine:
             began = time.perf_counter()
             try:
                 if task.many:
-                    self._backend.extend(task.slot.store, prompt[start:stop], start, task.cancel)
+                    self._backend.prefill(task.slot.kv, prompt[start:stop], start, task.cancel)
                 else:
-                    logits = self._backend.step(task.slot.store, prompt[start:], start, task.cancel)
+                    logits = self._backend.decode(task.slot.kv, prompt[start:], start, task.cancel)
             except Cancelled:
                 yield from self._finish(task, "cancelled")
                 return
@@ -214,11 +214,11 @@ class Engine:
         task.unread = len(prompt) - len(task.slot.tokens)
         if task.unread <= 1:
             task.unread = 0
-            drafter = Drafter(self._chances, self._costs, prompt, task.generation.memory, task.earlier)
+            drafter = Drafter(self._chances, self._costs, prompt, task.generation.ngrams, task.earlier)
             drafter.open(self._allowed(task.forced), task.generation.prompt[len(prompt) :])
             task.texts.append(text := Text(0, self._sequence(task), task.slot, prompt[-1], drafter))
             if logits is not None:
-                yield from self._hear(task, text, logits)
+                yield from self._accept_logits(task, text, logits)
 
     def _chunk(self) -> int:
         """Tokens to be read in one run: as many as the model reads before the next key, else no key would find more."""
@@ -227,7 +227,7 @@ class Engine:
 
     def _write(self, texts: list[tuple[Task[Any], Text[Any]]]) -> Iterator[tuple[Task[Any], Event]]:
         """One more token of each text, in one run; several of one text where drafts of them stand."""
-        stores = [text.slot.store for _, text in texts]
+        kv_slots = [text.slot.kv for _, text in texts]
         following = [text.following for _, text in texts]
         starts = [len(text.slot.tokens) for _, text in texts]
         draft = self._draft(*texts[0]) if len(texts) == 1 else []
@@ -235,9 +235,9 @@ class Engine:
         try:
             cancel = texts[0][0].cancel if len(texts) == 1 else _NOBODY
             if draft:
-                logits = self._backend.verify(stores[0], following + draft, starts[0], cancel)
+                logits = self._backend.verify(kv_slots[0], following + draft, starts[0], cancel)
             else:
-                logits = self._backend.steps(stores, following, starts, cancel)
+                logits = self._backend.decode_batch(kv_slots, following, starts, cancel)
         except Cancelled:
             yield from self._finish(texts[0][0], "cancelled")
             return
@@ -250,7 +250,7 @@ class Engine:
                 task.charge_prefill(1, spent)
             elif not (draft and at) and text.index == task.growing[0].index:  # texts of one task share the run
                 task.decode += spent
-            yield from self._hear(task, text, row)
+            yield from self._accept_logits(task, text, row)
             if draft and (text.sequence.reason is not None or [text.following] != draft[at : at + 1]):
                 return
 
@@ -262,9 +262,11 @@ class Engine:
         room = min(wanted, self.context_length - len(text.slot.tokens)) - 1
         return text.sequence.within(text.drafter.draft(max(0, room)))
 
-    def _hear(self, task: Task[Any], text: Text[Any], logits: Logits) -> Iterator[tuple[Task[Any], Event]]:
+    def _accept_logits(self, task: Task[Any], text: Text[Any], logits: Logits) -> Iterator[tuple[Task[Any], Event]]:
         """What the network said goes into the text; perhaps that or the whole task ends with it."""
-        for token in task.hear(text, logits, self.manifest.trust, self._allowed(text.sequence.forced)):
+        for token in task.accept_logits(
+            text, logits, self.manifest.mixture_weights, self._allowed(text.sequence.forced)
+        ):
             yield task, token
         if text.sequence.reason is not None and text.index == 0:
             yield from self._fork(task, text)

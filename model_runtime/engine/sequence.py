@@ -34,7 +34,7 @@ class Generation:
     first, that is indented no deeper than so many columns and does not look like the end of a block (a closing bracket,
     a word that begins with e). With max_lines a text also ends where it goes round in circles.
     deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
-    memory: n-grams mixed into the model's distribution. n: texts wanted, up to so many that differ.
+    ngrams: n-grams mixed into the model's distribution. n: texts wanted, up to so many that differ.
     client: between those of one priority, clients take turns; OWNER/NAME where several
     users share an engine. starved: it asked in vain for so long that it goes before those. heal: see `healing`.
     """
@@ -49,7 +49,7 @@ class Generation:
     stop: tuple[str, ...] = ()
     floor: int | None = None
     deadline: float | None = None
-    memory: NGrams | None = None
+    ngrams: NGrams | None = None
     n: int = 1
     client: str = ""
     starved: bool = False

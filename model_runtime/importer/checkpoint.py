@@ -37,7 +37,7 @@ class Tensor:
     size: tuple[int, ...]
     kind: str
     is_float: bool
-    place: torch_pickle.Place | None = None
+    location: torch_pickle.TensorLocation | None = None
 
 
 class Checkpoint:
@@ -131,14 +131,14 @@ def _in_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _in_pytorch(path: Path) -> dict[str, Tensor]:
     return {
-        name: Tensor(name, path, place.size, place.kind, place.is_float, place)
-        for name, place in torch_pickle.places(path).items()
+        name: Tensor(name, path, location.size, location.kind, location.is_float, location)
+        for name, location in torch_pickle.locations(path).items()
     }
 
 
 def _values(tensor: Tensor, rows: Rows) -> Floats:
-    if tensor.place is not None:
-        parts = [torch_pickle.read(tensor.file, tensor.place, *run) for run in rows]
+    if tensor.location is not None:
+        parts = [torch_pickle.read(tensor.file, tensor.location, *run) for run in rows]
     else:
         with safe_open(tensor.file, "numpy") as file:
             part: Any = file.get_slice(tensor.name)

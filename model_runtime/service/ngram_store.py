@@ -18,7 +18,7 @@ ALL = 40  # of all owners; nobody's is forgotten for another's, so that one more
 TOKENS = 600_000  # of one workspace: about two megabytes of code, and seven of memory
 
 
-class Memories:
+class NgramStore:
     """`learn` from one thread at a time; `of` from any."""
 
     def __init__(self, encode: Callable[[str], Sequence[int]], *, workspaces: int = WORKSPACES, tokens: int = TOKENS):

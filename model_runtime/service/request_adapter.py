@@ -27,7 +27,7 @@ AHEAD = 2.0  # seconds of reading in one pause
 
 
 @dataclass(frozen=True)
-class Asked:
+class AdaptedRequest:
     """What the engine is to do. before: what the request has cost so far.
 
     later: the whole prompt, to be read in a pause where there was only time for a part of it; then the next key has it.
@@ -38,16 +38,16 @@ class Asked:
     later: Generation | None = None
 
 
-def asked(
+def adapt(
     request: InfillRequest,
     tokenizer: Tokenizer,
     manifest: Manifest,
     arrived: float,
-    memory: NGrams | None = None,
+    ngrams: NGrams | None = None,
     reading: Callable[[Generation], float] = lambda generation: 0.0,
     *,
     starved: bool = False,
-) -> Asked:
+) -> AdaptedRequest:
     """What a request asks for. arrived: when, of time.monotonic(); reading: the seconds that reading its prompt takes;
     starved: as in `sequence.Generation`.
 
@@ -65,7 +65,7 @@ def asked(
         stop=(*request.stop, *stops(request.suffix, manifest.fim)),
         floor=request.floor,
         deadline=None if request.deadline_ms is None else arrived + request.deadline_ms / 1000,
-        memory=memory,
+        ngrams=ngrams,
         n=request.n,
         client=request.client,
         starved=starved,
@@ -79,7 +79,7 @@ def asked(
             later = Generation(generation.prompt, max_tokens=0, client=request.client, priority="prefetch")
             generation = part
     usage = Usage(queue_ms=(began - arrived) * 1000, layout_ms=(time.monotonic() - began) * 1000)
-    return Asked(generation, usage, later)
+    return AdaptedRequest(generation, usage, later)
 
 
 def _affordable(
@@ -103,7 +103,7 @@ def _affordable(
     return min(found, key=lambda one: one[0])[1]
 
 
-def told(event: Token | Finish, before: Usage) -> Chunk | Done:
+def reply(event: Token | Finish, before: Usage) -> Chunk | Done:
     """What the engine said, as the service says it. before: what the request had cost before the engine got it."""
     if isinstance(event, Token):
         return Chunk(event.text, event.logprob, event.index)

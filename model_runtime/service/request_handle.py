@@ -16,8 +16,8 @@ from model_runtime.protocol import Chunk, Done, InfillRequest, Problem, Usage
 Event = Chunk | Done | Problem
 
 
-class Ticket:
-    """One request's place in the lane, and its stream."""
+class RequestHandle:
+    """One request's place in the worker, and its stream."""
 
     def __init__(self, request: InfillRequest, *, starved: bool = False) -> None:
         self.request, self.starved = request, starved
@@ -65,6 +65,6 @@ def is_prefetch(request: InfillRequest) -> bool:
     return request.priority == "prefetch" or not request.max_tokens
 
 
-def queued(ticket: Ticket) -> Usage:
+def queued(handle: RequestHandle) -> Usage:
     """What a request has cost that was never begun."""
-    return Usage(queue_ms=(time.monotonic() - ticket.arrived) * 1000)
+    return Usage(queue_ms=(time.monotonic() - handle.arrived) * 1000)

@@ -38,8 +38,8 @@ from model_runtime.protocol import (
     Texts,
 )
 from model_runtime.service import metrics
-from model_runtime.service.engine_worker import Lane
-from model_runtime.service.request_handle import Ticket
+from model_runtime.service.engine_worker import EngineWorker
+from model_runtime.service.request_handle import RequestHandle
 
 DRAIN_SECONDS = 5  # what still runs this long after a drain began is cancelled
 RETRY_AFTER = 1  # seconds: a queue is shorter by then, and a server that drains has made room for another
@@ -75,7 +75,7 @@ class Service:
         self.state: State = "loading"
         self.touched = time.monotonic()
         self.metrics = metrics.Metrics()
-        self.lane = Lane(self.metrics)
+        self.worker = EngineWorker(self.metrics)
         self._identity = identity
         self.ended: Callable[[], None] = lambda: None  # told when no more requests are wanted
 
@@ -126,23 +126,23 @@ class Service:
             priority="automatic" if request.priority == "hand" else request.priority,  # nobody goes before the others
         )
 
-    def submit(self, request: InfillRequest) -> Ticket | Problem:
-        """The ticket of a request, or why there is none."""
+    def submit(self, request: InfillRequest) -> RequestHandle | Problem:
+        """The handle of a request, or why there is none."""
         if self.state == "draining":
             return Problem("draining", "this service is about to end; connect again")
         self.touched = time.monotonic()
         try:
-            return self.lane.submit(request)
+            return self.worker.submit(request)
         except Overloaded as error:
             return Problem("overloaded", str(error))
 
     @asynccontextmanager
-    async def watched(self, tickets: Sequence[Ticket], receive: Receive) -> AsyncIterator[None]:
-        """While these tickets are answered: whoever asked may go, and then the work ends too, as it does at the end."""
+    async def watched(self, handles: Sequence[RequestHandle], receive: Receive) -> AsyncIterator[None]:
+        """While these handles are answered: whoever asked may go, and then the work ends too, as it does at the end."""
 
         def abandon() -> None:
-            for ticket in tickets:
-                self.lane.abandon(ticket)
+            for handle in handles:
+                self.worker.abandon(handle)
 
         async def abandon_when_gone() -> None:
             while (await receive())["type"] != "http.disconnect":
@@ -163,7 +163,7 @@ class Service:
         """Take no more requests; let what runs finish, within DRAIN_SECONDS."""
         if self.state != "draining":
             self.state = "draining"
-            asyncio.get_running_loop().call_later(DRAIN_SECONDS, self.lane.abandon_all)
+            asyncio.get_running_loop().call_later(DRAIN_SECONDS, self.worker.abandon_all)
             self.ended()
 
     async def _answer_health(self, _: Request) -> Response:
@@ -178,14 +178,14 @@ class Service:
             return as_json(Learnt(0))
         lesson = msgspec.structs.replace(lesson, workspace=owned(lesson.workspace, owner))
         self.touched = time.monotonic()
-        return as_json(Learnt(await self.lane.learn(lesson)))
+        return as_json(Learnt(await self.worker.learn(lesson)))
 
     async def _answer_count(self, request: Request) -> Response:
         asked = await _read(request, _decode_texts, "texts")
         if isinstance(asked, Problem):
             return no(asked)
         self.touched = time.monotonic()
-        return as_json(Counts(await self.lane.count(asked.texts)))
+        return as_json(Counts(await self.worker.count(asked.texts)))
 
     async def _answer_drain(self, _: Request) -> Response:
         self.end()
@@ -205,11 +205,11 @@ class _Infill:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = await read_body(receive)
         request = body if isinstance(body, Problem) else self._service.read(body, scope.get("owner", ""))
-        ticket = request if isinstance(request, Problem) else self._service.submit(request)
-        if isinstance(ticket, Problem):
-            return await no(ticket)(scope, receive, send)
-        async with self._service.watched((ticket,), receive):
-            await _stream(ticket, scope, receive, send)
+        handle = request if isinstance(request, Problem) else self._service.submit(request)
+        if isinstance(handle, Problem):
+            return await no(handle)(scope, receive, send)
+        async with self._service.watched((handle,), receive):
+            await _stream(handle, scope, receive, send)
 
 
 async def _answer_other_method(_: Request, error: Exception) -> Response:
@@ -253,9 +253,9 @@ def _decoded(body: bytes, decode: Callable[[bytes], _T], what: str) -> _T | Prob
         return Problem("bad_request", f"the request is not {what}: {error}")
 
 
-async def _stream(ticket: Ticket, scope: Scope, receive: Receive, send: Send) -> None:
+async def _stream(handle: RequestHandle, scope: Scope, receive: Receive, send: Send) -> None:
     started = False
-    async for batch in ticket.batches():
+    async for batch in handle.batches():
         if not started and isinstance(batch[0], Problem):
             return await no(batch[0])(scope, receive, send)
         if not started:

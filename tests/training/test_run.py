@@ -171,7 +171,7 @@ def test_the_engine_computes_what_training_computed(made: Path, tmp_path: Path) 
     wanted = decoder(torch.tensor([tokens]))[0, -1].detach().numpy()
     engine = open_engine(tmp_path / "model", cache=tmp_path / "derived", threads=1)
     backend = engine._backend
-    found = backend.step(backend.new_stores(1)[0], tokens, 0, Cancel())
+    found = backend.decode(backend.new_slots(1)[0], tokens, 0, Cancel())
     engine.close()
     assert np.allclose(found, wanted, atol=2e-3)
 

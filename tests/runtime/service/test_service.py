@@ -348,7 +348,7 @@ async def test_the_deadline_ends_what_runs(path: str) -> None:
 
 
 async def test_a_full_queue_refuses(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_worker.Lane.__init__, "__defaults__", (2,))
+    monkeypatch.setattr(engine_worker.EngineWorker.__init__, "__defaults__", (2,))
     engine = ScriptedEngine()
     async with served(path, lambda: engine) as client:
         first = asyncio.create_task(collect(client, ask("one")))
@@ -364,7 +364,7 @@ async def test_a_full_queue_refuses(path: str, monkeypatch: pytest.MonkeyPatch) 
 async def test_who_starves_is_let_in_where_the_house_is_full_and_goes_first(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "Lane", lambda metrics: engine_worker.Lane(metrics, capacity=1))
+    monkeypatch.setattr(service, "EngineWorker", lambda metrics: engine_worker.EngineWorker(metrics, capacity=1))
     monkeypatch.setattr(starvation, "LONG", 0.0)
     engine = ScriptedEngine()
     async with served(path, lambda: engine) as client:
