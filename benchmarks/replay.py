@@ -357,7 +357,7 @@ def _timed(moment: Moment, timing: dict[str, Any] | None) -> Moment:
     if timing is None:
         return moment
     return msgspec.structs.replace(
-        moment, source=timing["source"], reason=timing["reason"], signs=timing.get("signs") or {}
+        moment, source=timing["source"], reason=timing["reason"], features=timing.get("signs") or {}
     )
 
 

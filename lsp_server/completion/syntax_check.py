@@ -36,7 +36,7 @@ _HEAD = re.compile(r"(?:[:{(\[]|=>|\b(?:do|then|else|begin))$")
 Parsed = asyncio.Task[int | None]  # the number by which the process knows the place
 
 
-class Soundness:
+class SyntaxCheck:
     """The process, and the thread that waits for it. Use it on one event loop."""
 
     def __init__(self) -> None:

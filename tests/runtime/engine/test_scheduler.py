@@ -102,8 +102,8 @@ def test_who_starves_goes_first_and_is_refused_only_behind_others_who_do() -> No
     scheduler.check(starved, 100, others)
     turn = Turn(starved, 100, *scheduler.enter(starved, 100))
     assert scheduler.next([*others, turn], []) is turn
-    by_hand = enter(scheduler, "four", priority="hand")
-    assert scheduler.next([*others, turn, by_hand], []) is by_hand
+    invoked = enter(scheduler, "four", priority="hand")
+    assert scheduler.next([*others, turn, invoked], []) is invoked
     long = Generation((1,) * 900, client="five", starved=True)
     with pytest.raises(Overloaded):
         scheduler.check(starved, 100, [*others, Turn(long, 900, *scheduler.enter(long, 900))])
