@@ -72,7 +72,7 @@ CARDS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class Estimate:
     """What a form takes on some cards: bytes a card holds; seconds a token, a prompt, and a line of LINE tokens with
     its prompt read before (warm) or not (cold)."""
 
@@ -99,7 +99,7 @@ def weights(shape: Shape) -> int:
     return sum(rows * width for name, (rows, width) in graph.matrix_names(shape).items() if name != "embed.weight")
 
 
-def row(cards: Cards, form: str, shape: Shape = CODEGEN_6B) -> Row:
+def row(cards: Cards, form: str, shape: Shape = CODEGEN_6B) -> Estimate:
     """A form on some cards."""
     partition = partitions(shape, cards.count)[0]
     sums = len(graph.stages(shape)) - 1 if cards.count > 1 else 0
@@ -112,10 +112,10 @@ def row(cards: Cards, form: str, shape: Shape = CODEGEN_6B) -> Row:
     prompt = operations / (cards.count * cards.peak * COMPUTED)
     prompt += sums * (cards.latency + sent / (cards.bus * WIRED)) + started
     held = read + caches + shape.vocab_size * shape.hidden_size * 2
-    return Row(cards.name, form, held, held < 0.9 * cards.memory, token, prompt)
+    return Estimate(cards.name, form, held, held < 0.9 * cards.memory, token, prompt)
 
 
-def rows() -> list[Row]:
+def rows() -> list[Estimate]:
     """Each form on each of the cards."""
     return [row(cards, form) for cards in CARDS for form in BYTES]
 

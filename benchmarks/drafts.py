@@ -30,7 +30,7 @@ import msgspec
 
 from benchmarks import random_model
 from benchmarks.workspace import holes_of, package
-from model_runtime import manifest as manifests
+from model_runtime import manifest
 from model_runtime.backends.onnx_backend import OnnxBackend, default_threads
 from model_runtime.engine import profile
 from model_runtime.engine.engine import Engine
@@ -76,7 +76,7 @@ def cases(count: int, seed: int) -> Iterator[Case]:
 
 def measure(directory: Path, described: Manifest, folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """Median ratio and times of each kind, and what a run over several tokens costs, in runs over one."""
-    embedded = directory == manifests.embedded()
+    embedded = directory == manifest.embedded()
     threads = asked.threads or default_threads()
     tokenizer = Tokenizer.load(directory, vocab_size=described.shape.vocab_size, split_lines=described.split_lines)
     backends = [OnnxBackend.open(directory, described, cache=folder, threads=threads) for _ in range(2)]
@@ -134,9 +134,9 @@ def main() -> None:
     for size in asked.size:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
-            directory = manifests.embedded() if size == "embedded" else folder / "model"
+            directory = manifest.embedded() if size == "embedded" else folder / "model"
             if size == "embedded":
-                described = manifests.read(directory)
+                described = manifest.read(directory)
             else:
                 described = random_model.write(directory, random_model.SIZES[size], "int4")
             report[size] = measure(directory, described, folder / "cache", asked)

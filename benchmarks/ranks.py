@@ -39,7 +39,7 @@ SIZES: dict[str, Shape] = {
 }  # fmt: skip
 
 
-class Row(msgspec.Struct):
+class RankTiming(msgspec.Struct):
     """Medians of the turns of one way to compute: milliseconds a token, and a run over a chunk of a prompt."""
 
     size: str
@@ -50,7 +50,9 @@ class Row(msgspec.Struct):
     stage_us: float | None = None
 
 
-def measured(size: str, precision: random_model.Precision, ranks: list[int], turns: int, folder: Path) -> list[Row]:
+def measured(
+    size: str, precision: random_model.Precision, ranks: list[int], turns: int, folder: Path
+) -> list[RankTiming]:
     """One row for a single process, then one for each number of ranks. stage_us: of the token, by its stages."""
     whole = folder / f"{size}-{precision}"
     described = random_model.write(whole, SIZES[size], precision)
@@ -73,7 +75,7 @@ def measured(size: str, precision: random_model.Precision, ranks: list[int], tur
     for count, found in spent.items():
         token, chunk = (statistics.median(one[at] for one in found[1:]) for at in (0, 1))  # the first warms up
         pieces = len(graph.stages(SIZES[size])) if count > 1 else None
-        rows.append(Row(size, precision, count, token, chunk, token * 1e3 / pieces if pieces else None))
+        rows.append(RankTiming(size, precision, count, token, chunk, token * 1e3 / pieces if pieces else None))
     return rows
 
 

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from lacuna import library, lock
-from lacuna import settings as configuration
 from lacuna.errors import ModelNameError, SettingsError
+from lacuna.settings import read_settings
 from model_runtime.errors import ModelError
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ def shard(
 ) -> None:
     """Make of a model one that is shared out among ranks, each with a part of every layer."""
     from model_runtime.manifest import Sharding
-    from model_runtime.sharding import shard as sharding
+    from model_runtime.sharding.shard import write
 
     source = library.find(name)
     chosen = called or f"{library.EMBEDDED if name == library.EMBEDDED else source.name}-{ranks}"
     target = library.path_for(chosen)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target), _progress(chosen, "the same command begins anew") as progress:
-        sharding.write(source, target, chosen, Sharding(ranks, device), progress)
+        write(source, target, chosen, Sharding(ranks, device), progress)
     print(f"{chosen}: {_told(target)}")
     if use:
         _use(target)
@@ -92,7 +92,7 @@ def shard(
 def list_(as_json: Json = False) -> None:
     """Name the models there are; * is the one that answers."""
     embedded = library.find(library.EMBEDDED)
-    answers = configuration.read().model or embedded
+    answers = read_settings().model or embedded
     elsewhere = [one for one in (embedded, answers) if one not in library.kept()]
     directories = [one for one in dict.fromkeys(elsewhere) if library.is_model(one)] + library.kept()
     if as_json:
@@ -146,7 +146,7 @@ def verify(
     manifest.check(directory, described)
     print(f"ok  {len(described.files)} files are what the manifest names")
     provider: Provider = described.sharding.device if described.sharding else "cpu"
-    engine = open_engine(directory, cache=configuration.read().cache, provider=provider)
+    engine = open_engine(directory, cache=read_settings().cache, provider=provider)
     try:
         prompt = lay_out(Infill("area.py", "def area(r):\n    return ", "\n"), engine.tokenizer, described.fim, 256)
         *_, last = engine.generate(Generation(prompt.tokens, max_tokens=8), Cancel())
@@ -160,7 +160,7 @@ def verify(
 def remove(name: Name) -> None:
     """Delete an imported model."""
     directory = library.find(name)
-    library.remove(directory, configuration.read())
+    library.remove(directory, read_settings())
     print(f"removed {directory}")
 
 
@@ -173,7 +173,7 @@ def _name_of(source: Path) -> str:
 
 
 def _directory(name: str | None) -> Path:
-    return library.find(name) if name is not None else configuration.read().model_directory
+    return library.find(name) if name is not None else read_settings().model_directory
 
 
 def _use(directory: Path) -> None:

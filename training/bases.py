@@ -31,7 +31,7 @@ class Own:
 
 
 @dataclass(frozen=True)
-class Foreign:
+class HuggingFaceBase:
     """A checkpoint in the layout of Hugging Face. directory: it as the runtime opens it; source: as it came."""
 
     directory: Path
@@ -39,7 +39,7 @@ class Foreign:
     source: Path
 
 
-def opened(folder: Path, work: Path, quant: importer.Quant) -> Own | Foreign:
+def opened(folder: Path, work: Path, quant: importer.Quant) -> Own | HuggingFaceBase:
     """The base in a folder; `work` keeps what has to be made of it. Raises ValueError, ModelError, OSError."""
     if (folder / manifest.MANIFEST).is_file():
         return _ours(folder)
@@ -52,7 +52,7 @@ def opened(folder: Path, work: Path, quant: importer.Quant) -> Own | Foreign:
         made = work / f"base-{quant}"
         if not made.exists():
             importer.write(importer.examine(folder, name="base", quant=quant), made)
-        return Foreign(made, manifest.read(made), folder)
+        return HuggingFaceBase(made, manifest.read(made), folder)
     raise ValueError(
         f"{folder} holds no model; --base takes a model directory of ours, one of our checkpoints, "
         "or the folder of a Hugging Face checkpoint"

@@ -147,7 +147,7 @@ class Kernels:
 
 
 @dataclass(frozen=True)
-class Kept:
+class TeacherOutput:
     """What another network expects, at the positions that shall keep to it: no label, but its whole distribution.
 
     hidden: [N, D], its last hidden states; embed: [V, D], its embeddings, of the same type; here: [N], the positions.
@@ -172,7 +172,13 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, embed: Tensor, targets: Tensor, weights: Tensor, kernels: Kernels, kept: Kept | None
+        ctx: Any,
+        hidden: Tensor,
+        embed: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        kernels: Kernels,
+        kept: TeacherOutput | None,
     ) -> Any:
         narrow = embed.to(hidden.dtype)
         slope_hidden, slope_embed = torch.empty_like(hidden), torch.zeros_like(embed)
@@ -202,7 +208,7 @@ class _ChunkedLoss(torch.autograd.Function):
 
 
 def loss(
-    hidden: Tensor, embed: Tensor, targets: Tensor, weights: Tensor, kernels: Kernels, kept: Kept | None = None
+    hidden: Tensor, embed: Tensor, targets: Tensor, weights: Tensor, kernels: Kernels, kept: TeacherOutput | None = None
 ) -> tuple[Tensor, Tensor]:
     """Sum over positions of weight times the negative log-likelihood, in nats; and that of each position.
 

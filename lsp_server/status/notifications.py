@@ -17,8 +17,8 @@ from lsp_server.editor.session import Session, Snapshot
 from lsp_server.related.connection import Connection
 from lsp_server.related.indexing import Indexing
 from lsp_server.rpc import wire
-from lsp_server.status import status as standing
 from lsp_server.status.journal_writer import JournalWriter
+from lsp_server.status.status import State, state
 from lsp_server.status.timing import answered, measure
 
 
@@ -37,12 +37,12 @@ class Notifications:
     ) -> None:
         self._session, self._connection, self._indexing, self._requests = session, connection, indexing, requests
         self._journal_writer, self._tasks, self._notify = journal_writer, tasks, notify
-        self._status: standing.State = {}
+        self._status: State = {}
         self._answered: dict[int | str, tuple[Answer, Snapshot, float]] = {}
 
     def status(self) -> None:
         """The state for a status bar, when it is another one."""
-        status = standing.state(self._session, self._connection, self._indexing, thinking=bool(self._requests))
+        status = state(self._session, self._connection, self._indexing, thinking=bool(self._requests))
         if self._session.settings.status and status != self._status:
             self._status = status
             self._notify(wire.STATUS, status)

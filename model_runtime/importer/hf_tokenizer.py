@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from model_runtime import tokenizer as tokenizers
+import model_runtime.tokenizer
 from model_runtime.errors import TokenizerError
 from model_runtime.importer.hf_config import Configuration
 from model_runtime.manifest import Fim
@@ -106,11 +106,11 @@ def _without_ends(fim: Fim) -> tuple[str, ...]:
 
 
 def _read(directory: Path) -> tuple[Path, Tokenizer]:
-    path = directory / tokenizers.FILE
+    path = directory / model_runtime.tokenizer.FILE
     vocab, merges = directory / "vocab.json", directory / "merges.txt"
     if not path.exists() and not (vocab.exists() and merges.exists()):
         raise TokenizerError(
-            f"{directory} has neither {tokenizers.FILE} nor {vocab.name} and {merges.name}; "
+            f"{directory} has neither {model_runtime.tokenizer.FILE} nor {vocab.name} and {merges.name}; "
             "save the checkpoint's fast tokenizer beside it"
         )
     try:
@@ -235,7 +235,7 @@ def _inner(step: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _check_round_trip(path: Path, text: str) -> None:
-    ours = tokenizers.Tokenizer(Tokenizer.from_str(text))
+    ours = model_runtime.tokenizer.Tokenizer(Tokenizer.from_str(text))
     for probe in _PROBES:
         if ours.decode(ours.encode(probe)) != probe:
             raise TokenizerError(
@@ -246,8 +246,8 @@ def _check_round_trip(path: Path, text: str) -> None:
 
 def _keeps_lines_apart(text: str) -> bool:
     """Whether encoding line by line gives what encoding the whole gives."""
-    whole = tokenizers.Tokenizer(Tokenizer.from_str(text))
-    lines = tokenizers.Tokenizer(Tokenizer.from_str(text), split_lines=True)
+    whole = model_runtime.tokenizer.Tokenizer(Tokenizer.from_str(text))
+    lines = model_runtime.tokenizer.Tokenizer(Tokenizer.from_str(text), split_lines=True)
     if any(b"\n" in (one := whole.token_bytes(token)) and one != b"\n" for token in range(whole.vocab_size)):
         return False
     return all(whole.encode(probe) == lines.encode(probe) for probe in _PROBES)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from model_runtime import manifest as manifests
+from model_runtime import manifest
 from model_runtime.backends import providers
 from model_runtime.errors import ModelError
 from model_runtime.manifest import Manifest
@@ -96,7 +96,7 @@ def _beat(descriptor: int) -> None:
 
 def _opened(options: argparse.Namespace) -> Stages:
     """Meets the other ranks, then loads. Raises ModelError."""
-    described = manifests.read(options.directory)
+    described = manifest.read(options.directory)
     assert described.sharding is not None
     torch.set_num_threads(1)
     on_card = described.sharding.device == "cuda"
