@@ -35,12 +35,13 @@ CODEGEN_6B = Shape(
 )
 
 # How much of the published bandwidth is reached in decode: gpt-fast's README, Llama-2-7B on an A100 of 2,039 GB/s,
-# which read 1,397, 1,069 and 863 GB/s. Our graphs reached .86 in fp32 and .60 in int4 on a processor (docs/LOG.md).
+# which read 1,397, 1,069 and 863 GB/s. Our graphs reached .86 in fp32 and .60 in int4 on a processor, see
+# docs/log/runtime.md.
 REACHED = {"fp16": 1397 / 2039, "int8": 1069 / 2039, "int4": 863 / 2039}
 BYTES = {"fp16": 2.0, "int8": 1 + 2 / 128, "int4": 0.5 + 2 / 128}  # a weight, with a scale of two bytes for 128
 COMPUTED = 0.5  # of the tensor cores' peak, for prompts: assumed
 WIRED = 0.7  # of the bus's peak, for sums over prompts: assumed
-STRETCH = 16e-6  # seconds to start one: Python and ONNX Runtime, measured on a processor (docs/LOG.md)
+STRETCH = 16e-6  # seconds to start one: Python and ONNX Runtime, measured on a processor (docs/log/runtime.md)
 LAYER = 50e-6  # seconds to start its dozen kernels: assumed, and as if none was started while another runs
 
 

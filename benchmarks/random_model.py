@@ -1,6 +1,6 @@
 """A Shape in, a model directory with random weights out, or with others. Speed does not depend on what the weights are.
 
-The sizes are those of docs/LOG.md's tables. Ignores what a model says.
+The sizes are those of docs/log/runtime.md's tables. Ignores what a model says.
 """
 
 from __future__ import annotations

@@ -207,7 +207,7 @@ def test_rewind_and_append_are_exact(
 
 
 # Root mean square of what quantization moves the logits by, in units of the logits' own spread. Random weights
-# are the worst case: no direction matters more than another. docs/LOG.md has the numbers.
+# are the worst case: no direction matters more than another. docs/log/runtime.md has the numbers.
 DIVERGENCE: dict[importer.Quant, float] = {"fp16": 0.002, "int8": 0.08, "int4": 0.65, "hybrid": 0.55}
 
 
