@@ -20,12 +20,13 @@ from model_runtime.engine.cache import Cache, count
 from model_runtime.engine.profile import Profile
 from model_runtime.engine.sampling import Logits, Scores, scored
 from model_runtime.engine.scheduler import Scheduler
-from model_runtime.engine.sequence import Cancel, Finish, Generation, Reason, Sequence, Token
+from model_runtime.engine.sequence import Cancel, Finish, Generation, Sequence, Token
 from model_runtime.engine.speculation import Chances, Drafter
 from model_runtime.engine.task import Task, Text
 from model_runtime.engine.token_healing import Spellings
 from model_runtime.errors import Cancelled, PromptError
 from model_runtime.manifest import Manifest
+from model_runtime.protocol import Reason
 from model_runtime.tokenizer import Tokenizer
 
 CHUNK, LEAST = 128, 32  # tokens read in one run: what a cancel may lose, and how often the clock is looked at

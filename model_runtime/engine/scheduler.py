@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from model_runtime.engine.sequence import Generation, Priority
+from model_runtime.engine.sequence import Generation
 from model_runtime.errors import Overloaded
+from model_runtime.protocol import Priority
 
 _RANKS: dict[Priority, int] = {"hand": 0, "automatic": 1, "prefetch": 2}
 _MEMORY = 0.1  # share of the newest measurement in a speed

@@ -9,20 +9,16 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from model_runtime.engine.ngrams import NGrams
 from model_runtime.engine.sampling import Sampling
-from model_runtime.protocol import leaves_open
+from model_runtime.protocol import Priority, Reason, Usage, leaves_open
 from model_runtime.tokenizer import Tokenizer
 
 _LINE = re.compile(r"\n(?:[ \t\r]*\n)*([ \t]*)([^\s])")
 _BLANK = re.compile(r"\n\s*\Z")
 _ROUNDS, _CIRCLE = 4, 16  # times that the same tokens come again, and tokens in all, which make a circle
 _CLOSING = ")]}e"  # e: end, else, elif, except
-
-Reason = Literal["end", "stop", "length", "deadline", "cancelled"]
-Priority = Literal["hand", "automatic", "prefetch"]  # who goes first: asked for by hand, by a key, by nobody yet
 
 
 @dataclass(frozen=True)
@@ -78,23 +74,6 @@ class Token:
     text: str
     logprob: float
     index: int = 0
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Counts in tokens, times in milliseconds. model_ms: inside the network, in prefill and decode together.
-
-    prompt_tokens = reused (found in the KV cache) + prefilled (computed now), unless cut short.
-    """
-
-    prompt_tokens: int
-    prefilled: int = 0
-    reused: int = 0
-    generated: int = 0
-    queue_ms: float = 0.0
-    prefill_ms: float = 0.0
-    decode_ms: float = 0.0
-    model_ms: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from model_runtime.engine.n_best import Fork
 from model_runtime.engine.ngrams import LONGEST, Continuation, mix
 from model_runtime.engine.sampling import Logits, choose, only, scored
 from model_runtime.engine.scheduler import Turn
-from model_runtime.engine.sequence import Cancel, Reason, Sequence, Token, Usage
+from model_runtime.engine.sequence import Cancel, Sequence, Token
 from model_runtime.engine.speculation import Drafter
 from model_runtime.manifest import MixtureWeights
+from model_runtime.protocol import Reason, Usage
 
 
 @dataclass(eq=False, repr=False)

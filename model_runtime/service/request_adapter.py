@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from model_runtime.engine.ngrams import NGrams
 from model_runtime.engine.sequence import Finish, Generation, Token
 from model_runtime.errors import PromptError
@@ -107,16 +109,6 @@ def reply(event: Token | Finish, before: Usage) -> Chunk | Done:
     """What the engine said, as the service says it. before: what the request had cost before the engine got it."""
     if isinstance(event, Token):
         return Chunk(event.text, event.logprob, event.index)
-    used = event.usage
-    usage = Usage(
-        prompt_tokens=used.prompt_tokens,
-        prefilled=used.prefilled,
-        reused=used.reused,
-        generated=used.generated,
-        queue_ms=before.queue_ms + used.queue_ms,
-        layout_ms=before.layout_ms,
-        prefill_ms=used.prefill_ms,
-        decode_ms=used.decode_ms,
-        model_ms=used.model_ms,
-    )
+    queued = before.queue_ms + event.usage.queue_ms
+    usage = msgspec.structs.replace(event.usage, queue_ms=queued, layout_ms=before.layout_ms)
     return Done(event.reason, usage, event.others)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from model_runtime.engine.scheduler import Scheduler, Turn
-from model_runtime.engine.sequence import Generation, Priority
+from model_runtime.engine.sequence import Generation
 from model_runtime.errors import Overloaded
+from model_runtime.protocol import Priority
 
 
 def enter(scheduler: Scheduler, client: str, unread: int = 100, priority: Priority = "automatic") -> Turn:
