@@ -27,6 +27,7 @@ from model_runtime.engine.sequence import Cancel, Finish, Generation
 from model_runtime.graph import graph
 from model_runtime.manifest import Fim
 from model_runtime.opening import open_engine
+from model_runtime.owner import LOCAL
 from model_runtime.service.ngram_store import NgramStore
 from model_runtime.tokenizer import Tokenizer
 
@@ -65,8 +66,8 @@ def compared(size: str, python: Path, threads: int, keys: int, folder: Path) -> 
 def remembered(root: Path, tokenizer: Tokenizer) -> NGrams:
     """The memory of a workspace, as the service makes it of the files."""
     ngram_store = NgramStore(tokenizer.encode)
-    ngram_store.learn("", {str(path): path.read_text("utf-8") for path in sorted(root.rglob("*.py"))})
-    memory = ngram_store.of("")
+    ngram_store.learn(LOCAL, "", {str(path): path.read_text("utf-8") for path in sorted(root.rglob("*.py"))})
+    memory = ngram_store.of(LOCAL, "")
     assert memory is not None
     return memory
 

@@ -13,6 +13,7 @@ from typing import Generic
 
 from model_runtime.engine.backend import Backend, KVSlot
 from model_runtime.errors import ModelError
+from model_runtime.owner import LOCAL, Owner
 
 MEGABYTES = 96  # of keys and values, unless told otherwise
 MOST = 16  # slots: more than ever write at once on one machine
@@ -28,7 +29,7 @@ class PrefixSlot(Generic[KVSlot]):
 
     kv: KVSlot
     tokens: list[int] = field(default_factory=list)
-    owner: str = ""
+    owner: Owner = LOCAL
     used_at: int = 0
     busy: bool = False
 
@@ -43,7 +44,7 @@ class Cache(Generic[KVSlot]):
         self._clock = 0
 
     def acquire(
-        self, prompt: Sequence[int], owner: str = "", *, keep: bool = False
+        self, prompt: Sequence[int], owner: Owner = LOCAL, *, keep: bool = False
     ) -> tuple[PrefixSlot[KVSlot], int] | None:
         """A slot whose first n tokens are the prompt's, and n; at least one token is left to compute. None: all busy.
 
@@ -76,7 +77,7 @@ class Cache(Generic[KVSlot]):
             fresh.owner = slot.owner
         return self._taken(fresh)
 
-    def said(self, prompt: Sequence[int], owner: str = "") -> list[int]:
+    def said(self, prompt: Sequence[int], owner: Owner = LOCAL) -> list[int]:
         """The last tokens of what the owner's slot holds that holds most of the prompt: its text, or the end of it."""
         slot, length = self._nearest(prompt, owner)
         return slot.tokens[-_SAID:] if length and slot.owner == owner else []
@@ -85,7 +86,7 @@ class Cache(Generic[KVSlot]):
         """Nobody uses the slot any more; what it holds stays until it is given away."""
         slot.busy = False
 
-    def held(self, prompt: Sequence[int], owner: str = "") -> int:
+    def held(self, prompt: Sequence[int], owner: Owner = LOCAL) -> int:
         """How many of the prompt's first tokens need not be computed."""
         return self._nearest(prompt, owner)[1]
 
@@ -102,7 +103,7 @@ class Cache(Generic[KVSlot]):
         slot.used_at, slot.busy = self._clock, True
         return slot
 
-    def _nearest(self, prompt: Sequence[int], owner: str) -> tuple[PrefixSlot[KVSlot], int]:
+    def _nearest(self, prompt: Sequence[int], owner: Owner) -> tuple[PrefixSlot[KVSlot], int]:
         """The owner's slot that holds most of it, and how much; any slot, and nothing, where the owner has none."""
         wanted = list(prompt)
         found = [

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from model_runtime.engine.ngrams import NGrams
 from model_runtime.engine.sampling import Sampling
+from model_runtime.owner import LOCAL, Owner
 from model_runtime.protocol import Priority, Reason, Usage, leaves_open
 from model_runtime.tokenizer import Tokenizer
 
@@ -31,8 +32,8 @@ class Generation:
     a word that begins with e). With max_lines a text also ends where it goes round in circles.
     deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
     ngrams: n-grams mixed into the model's distribution. n: texts wanted, up to so many that differ.
-    client: between those of one priority, clients take turns; OWNER/NAME where several
-    users share an engine. starved: it asked in vain for so long that it goes before those. heal: see `healing`.
+    client, owner: between those of one priority owners take turns, and the clients of the local one.
+    starved: it asked in vain for so long that it goes before those. heal: see `token_healing`.
     """
 
     prompt: tuple[int, ...]
@@ -48,15 +49,10 @@ class Generation:
     ngrams: NGrams | None = None
     n: int = 1
     client: str = ""
+    owner: Owner = LOCAL
     starved: bool = False
     priority: Priority = "automatic"
     heal: bool = False
-
-    @property
-    def owner(self) -> str:
-        """Whose it is; empty where an engine has one user."""
-        owner, slash, _ = self.client.partition("/")
-        return owner if slash else ""
 
     @property
     def sampling(self) -> Sampling:

@@ -39,6 +39,7 @@ from model_runtime.gateway.compat import CompatRequest, Unfit
 from model_runtime.gateway.connection_limits import HEAD_BYTES, STATE, Connections
 from model_runtime.gateway.responses import problem, refusal, streamed, whole
 from model_runtime.manifest import Manifest
+from model_runtime.owner import Owner, of_token
 from model_runtime.protocol import Problem
 from model_runtime.service import service
 from model_runtime.service.request_handle import RequestHandle
@@ -139,7 +140,7 @@ class Gateway:
             scope["grant"] = grant = self._terms.access.identify(given)
             wanted: Scope = "metrics" if path == "/metrics" else "complete"
             with self._terms.access.admit(grant, wanted), self._connections.admit(scope["state"][STATE]):
-                scope["owner"] = grant.id or None
+                scope["owner"] = of_token(grant.id)
                 async with asyncio.timeout(REQUEST_SECONDS):
                     await self._routes(scope, _timely(receive), send)
         except Denied as error:
@@ -154,10 +155,10 @@ class Gateway:
     async def answer(self, request: CompatRequest, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Have it written, as one answer or as a stream of events."""
         handles: list[RequestHandle] = []
-        owner = scope["owner"]
+        owner: Owner = scope["owner"]
         for infill in request.infills:
-            client = f"{owner}/{uuid.uuid4().hex}" if owner else ""  # supersedes nothing, and takes the owner's turn
-            handle = self._service.submit(msgspec.structs.replace(infill, client=client))
+            client = "" if owner.is_nobody else uuid.uuid4().hex  # supersedes nothing, and takes the owner's turn
+            handle = self._service.submit(msgspec.structs.replace(infill, client=client), owner)
             if isinstance(handle, Problem):
                 for other in handles:
                     self._service.worker.abandon(other)

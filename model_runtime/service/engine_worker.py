@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from model_runtime.engine.sequence import Cancel, Finish, Generation, Token
 from model_runtime.errors import ModelError, Overloaded, PromptError
 from model_runtime.manifest import Manifest
+from model_runtime.owner import Owner
 from model_runtime.protocol import Chunk, Done, InfillRequest, Lesson, Problem
 from model_runtime.service import battery
 from model_runtime.service.metrics import Metrics
@@ -105,7 +106,7 @@ class EngineWorker:
         self._opened = asyncio.Event()
         self._coming: SimpleQueue[RequestHandle | None] = SimpleQueue()  # None: no more will come
         self._handles: list[RequestHandle] = []
-        self._newest: dict[tuple[str, bool], RequestHandle] = {}
+        self._newest: dict[tuple[Owner, str, bool], RequestHandle] = {}
         self._later = Cancel()
         self._starvation = Starvation()
 
@@ -122,11 +123,11 @@ class EngineWorker:
         self._thread.submit(self._work, self._engine)
         return self._engine
 
-    async def learn(self, lesson: Lesson) -> int:
+    async def learn(self, lesson: Lesson, owner: Owner) -> int:
         """Remember texts of a workspace, once the engine is open; how many of its tokens are then known."""
         await self._opened.wait()
         assert self._ngram_store is not None
-        learn = partial(self._ngram_store.learn, lesson.workspace, lesson.texts, more=lesson.more)
+        learn = partial(self._ngram_store.learn, owner, lesson.workspace, lesson.texts, more=lesson.more)
         return await self._loop.run_in_executor(self._learning, learn)
 
     async def count(self, texts: Sequence[str]) -> tuple[int, ...]:
@@ -136,23 +137,23 @@ class EngineWorker:
         encode = self._engine.tokenizer.encode_once
         return await asyncio.to_thread(lambda: tuple(len(encode(text)) for text in texts))
 
-    def submit(self, request: InfillRequest) -> RequestHandle:
+    def submit(self, request: InfillRequest, owner: Owner) -> RequestHandle:
         """Take a request, in place of the client's older one of its kind. Raises Overloaded when there are too many.
 
         On battery a prefetch ends at once as cancelled.
         """
-        older = self._newest.get(kind(request)) if request.client else None
+        older = self._newest.get(kind(request, owner)) if request.client else None
         if older is not None:
             self.abandon(older)
-        starved = not is_prefetch(request) and self._starvation.starves(user(request))
+        starved = not is_prefetch(request) and self._starvation.starves(user(request, owner))
         if len(self._handles) >= self._capacity * (1 + starved):
             raise Overloaded(f"{len(self._handles)} requests are under way already; try again in a second")
-        handle = RequestHandle(request, starved=starved)
+        handle = RequestHandle(request, owner, starved=starved)
         if is_prefetch(request) and battery.on_battery():
             handle.push(Done("cancelled", queued(handle)))
             return handle
         if request.client:
-            self._newest[kind(request)] = handle
+            self._newest[kind(request, owner)] = handle
         self._handles.append(handle)
         self._metrics.take()
         self._metrics.wait(len(self._handles))
@@ -189,7 +190,7 @@ class EngineWorker:
     def _deliver(self, news: list[tuple[RequestHandle, list[Event]]]) -> None:
         for handle, (*events, last) in news:
             if any(isinstance(one, Chunk) and one.text.strip() for one in (*events, last)):
-                self._starvation.feed(user(handle.request), handle.arrived)
+                self._starvation.feed(user(handle.request, handle.owner), handle.arrived)
             handle.push(*events)
             if isinstance(last, Chunk):
                 handle.push(last)
@@ -201,8 +202,9 @@ class EngineWorker:
             return
         if handle.timer is not None:
             handle.timer.cancel()
-        if self._newest.get(kind(handle.request)) is handle:
-            del self._newest[kind(handle.request)]
+        own = kind(handle.request, handle.owner)
+        if self._newest.get(own) is handle:
+            del self._newest[own]
         self._handles.remove(handle)
         self._metrics.finish(outcome)
         self._metrics.wait(len(self._handles))
@@ -232,7 +234,7 @@ class EngineWorker:
         handle.begun = True
         request, problem = handle.request, None
         try:
-            ngrams = self._ngram_store.of(request.workspace) if self._ngram_store is not None else None
+            ngrams = self._ngram_store.of(handle.owner, request.workspace) if self._ngram_store is not None else None
             one = adapt(
                 request,
                 engine.tokenizer,
@@ -240,6 +242,7 @@ class EngineWorker:
                 handle.arrived,
                 ngrams,
                 engine.reading,
+                owner=handle.owner,
                 starved=handle.starved,
             )
             active[engine.begin(one.generation, handle.cancel)] = _ActiveRequest(handle, one)

@@ -15,6 +15,7 @@ from model_runtime.engine.ngrams import NGrams
 from model_runtime.engine.sequence import Finish, Generation, Token
 from model_runtime.errors import PromptError
 from model_runtime.manifest import Manifest
+from model_runtime.owner import LOCAL, Owner
 from model_runtime.prompt import stops
 from model_runtime.protocol import Chunk, Done, InfillRequest, Usage, prompt
 from model_runtime.tokenizer import Tokenizer
@@ -48,6 +49,7 @@ def adapt(
     ngrams: NGrams | None = None,
     reading: Callable[[Generation], float] = lambda generation: 0.0,
     *,
+    owner: Owner = LOCAL,
     starved: bool = False,
 ) -> AdaptedRequest:
     """What a request asks for. arrived: when, of time.monotonic(); reading: the seconds that reading its prompt takes;
@@ -70,6 +72,7 @@ def adapt(
         ngrams=ngrams,
         n=request.n,
         client=request.client,
+        owner=owner,
         starved=starved,
         priority=request.priority if request.max_tokens else "prefetch",
         heal=request.max_tokens > 0,
@@ -78,7 +81,7 @@ def adapt(
     if generation.max_tokens and generation.deadline is not None:
         part = _affordable(request, tokenizer, manifest, generation, READ * (generation.deadline - began), reading)
         if part is not generation:
-            later = Generation(generation.prompt, max_tokens=0, client=request.client, priority="prefetch")
+            later = Generation(generation.prompt, max_tokens=0, client=request.client, owner=owner, priority="prefetch")
             generation = part
     usage = Usage(queue_ms=(began - arrived) * 1000, layout_ms=(time.monotonic() - began) * 1000)
     return AdaptedRequest(generation, usage, later)

@@ -10,11 +10,14 @@ import pytest
 from model_runtime.engine.scheduler import Scheduler, Turn
 from model_runtime.engine.sequence import Generation
 from model_runtime.errors import Overloaded
+from model_runtime.owner import LOCAL, Owner, of_token
 from model_runtime.protocol import Priority
 
 
-def enter(scheduler: Scheduler, client: str, unread: int = 100, priority: Priority = "automatic") -> Turn:
-    generation = Generation((1,) * unread, client=client, priority=priority)
+def enter(
+    scheduler: Scheduler, client: str, unread: int = 100, priority: Priority = "automatic", owner: Owner = LOCAL
+) -> Turn:
+    generation = Generation((1,) * unread, client=client, owner=owner, priority=priority)
     return Turn(generation, unread, *scheduler.enter(generation, unread))
 
 
@@ -51,8 +54,10 @@ def test_who_gives_no_name_takes_turns_with_all_who_give_none() -> None:
 
 def test_a_user_of_many_names_gets_one_users_turns() -> None:
     scheduler = measured()
-    waiting = [enter(scheduler, f"anna/{at}") for at in range(4)] + [enter(scheduler, "bert/0") for _ in range(2)]
-    served = [turn.generation.owner for turn in turns(scheduler, waiting)]
+    anna, bert = of_token("anna"), of_token("bert")
+    waiting = [enter(scheduler, str(at), owner=anna) for at in range(4)]
+    waiting += [enter(scheduler, "0", owner=bert) for _ in range(2)]
+    served = [turn.generation.owner.token for turn in turns(scheduler, waiting)]
     assert served == ["anna", "bert", "anna", "bert", "anna", "anna"]
 
 
