@@ -36,14 +36,16 @@ _UNABLE = "it cannot fill in the middle: it reads what stands before the cursor,
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a Hugging Face checkpoint.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A GGUF file, or the folder of a Hugging Face checkpoint.")
+    ],
     name: Annotated[str | None, typer.Option(help="What to call it; unless told, as the folder is called.")] = None,
     quant: Annotated[Quant, typer.Option(help="How its weights are stored.")] = "hybrid",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model directory to make, elsewhere.")] = None,
     context: Annotated[int | None, typer.Option(min=512, help="Tokens that prompt and answer share.")] = None,
     use: Annotated[bool, typer.Option("--use", help="Make it the model that answers.")] = False,
 ) -> None:
-    """Make a model directory of a checkpoint on this disk. Interrupted, the same command goes on."""
+    """Make a model directory of a GGUF or a checkpoint on this disk. Interrupted, the same command goes on."""
     from model_runtime.importer import importer
 
     called = name or _name_of(source)
@@ -165,11 +167,19 @@ def remove(name: Name) -> None:
 
 
 def _name_of(source: Path) -> str:
-    """As the folder is called; in the Hugging Face cache, where that is a commit, as the repository is."""
+    """As the folder is called, or the file without its ending; in the Hugging Face cache, as the repository is."""
+    from model_runtime.importer.gguf_checkpoint import is_gguf, stem
+
+    if is_gguf(source):
+        return _plain(stem(source))
     path = source.resolve()
     if path.parent.name == "snapshots":
         path = Path(path.parent.parent.name.rpartition("--")[2])
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name).strip("-._")
+    return _plain(path.name)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
 
 
 def _directory(name: str | None) -> Path:

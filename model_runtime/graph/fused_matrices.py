@@ -86,6 +86,15 @@ class StoredWeights(Mapping[str, Floats]):
         whole: Floats = found.astype(np.float32, copy=False)
         return whole if place.factor == 1 else whole / np.float32(place.factor)
 
+    def coding(self, name: str) -> tuple[int, int] | None:
+        """Bits and length of a matrix's blocks, where it is stored in blocks; reads no values."""
+        place = self._places[name]
+        if not place.key.endswith(".codes"):
+            return None
+        _, count, size = self._stored.dims(place.key)
+        bits = 8 * count * size // self._sizes[name][1]
+        return bits, size * 8 // bits
+
     def blocks(self, name: str) -> Blocks | None:
         """A matrix as it is stored, where that is in blocks."""
         place = self._places[name]

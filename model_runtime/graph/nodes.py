@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
 from model_runtime.errors import ModelError
-from model_runtime.graph.fused_matrices import SCALED, Sizes, Stack, StoredWeights, query_factor
+from model_runtime.graph.fused_matrices import SCALED, Sizes, Stack, query_factor
 from model_runtime.graph.quantize import BLOCK, PACKED_ROWS, Blocks, Floats, packed, to_blocks, to_columns, wide
 from model_runtime.graph.storage import Array, Constants
 from model_runtime.manifest import Shape
@@ -31,6 +31,17 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
     "gelu": ("Gelu", {}),
     "gelu_tanh": ("FastGelu", {}),
 }
+
+
+@runtime_checkable
+class InBlocks(Protocol):
+    """Weights of which some are in blocks already, and stay as they are where the graph has blocks of as many bits."""
+
+    def coding(self, name: str) -> tuple[int, int] | None:
+        """Bits and length of a matrix's blocks; None where it is in none."""
+
+    def blocks(self, name: str) -> Blocks | None:
+        """A matrix in these blocks."""
 
 
 @dataclass(frozen=True)
@@ -235,7 +246,7 @@ class Nodes:
 
     def _multiply_packed(self, x: str, name: str, output: str, parts: Sequence[str], factors: Sequence[float]) -> str:
         names = parts or [name]
-        rows, block = sum(self._sizes[one][0] for one in names), wide(self._sizes[names[0]][1])
+        rows, block = sum(self._sizes[one][0] for one in names), self._block(names)
         whole = -(-rows // PACKED_ROWS) * PACKED_ROWS
         codes, scales = name + ".packed", name + ".packed_scales"
 
@@ -277,7 +288,7 @@ class Nodes:
                 "import the model with --quant fp16"
             )
 
-        block = wide(width)
+        block = self._block(names)
 
         def make() -> list[Array]:
             found = self._coded(names, factors, block)
@@ -293,9 +304,18 @@ class Nodes:
         spread = [one.scales * np.float32(factor) for one, factor in zip(found, factors, strict=True)]
         return Blocks(self.bits, np.concatenate([one.data for one in found]), np.concatenate(spread))
 
+    def _block(self, names: Sequence[str]) -> int:
+        """The length of the blocks of some matrices: what they come in, or else the longest there can be."""
+        length = wide(self._sizes[names[0]][1])
+        if isinstance(self._weights, InBlocks):
+            codings = [self._weights.coding(name) for name in names]
+            length = min([length, *(one[1] for one in codings if one is not None and one[0] == self.bits)])
+        return length
+
     def _blocks_of(self, name: str, block: int) -> Blocks:
-        kept = self._weights.blocks(name) if isinstance(self._weights, StoredWeights) else None
-        if kept is None or (kept.bits, kept.block) != (self.bits, block):
+        found = self._weights if isinstance(self._weights, InBlocks) else None
+        kept = found.blocks(name) if found is not None and found.coding(name) == (self.bits, block) else None
+        if kept is None:
             return to_blocks(self._weight(name), self.bits, block)
         if not np.isfinite(kept.scales).all():
             raise _no_numbers(name)

@@ -8,7 +8,7 @@ stays text. Reads no weights.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,22 @@ class Vocabulary:
 def vocabulary(directory: Path, config: Configuration, vocab_size: int) -> Vocabulary:
     """The tokenizer of a checkpoint's folder. Raises TokenizerError when it is missing, broken or another model's."""
     path, found = _read(directory)
-    _check_size(path, found, vocab_size)
-    fim = next(fim for fim in _DIALECTS if all(found.token_to_id(one) is not None for one in _without_ends(fim)))
-    ends = [*_ends(directory, config, path, found), *(one for one in fim.end if found.token_to_id(one) is not None)]
-    fim = msgspec.structs.replace(fim, end=tuple(dict.fromkeys(ends)), begin=_begin(found))
+    check_size(path, found, vocab_size)
+    return assembled(path, found, _ends(directory, config, path, found), _begin(found))
+
+
+def assembled(
+    path: Path, found: Tokenizer, ends: Sequence[str], begin: str | None, otherwise: Fim | None = None
+) -> Vocabulary:
+    """What an import makes of a tokenizer. ends, begin: what texts end and begin with, by the model's own word.
+
+    otherwise: how to infill where no known markers are among the tokens. Raises TokenizerError.
+    """
+    known = [fim for fim in _DIALECTS if fim != _PREFIX]
+    candidates = [*known, *([otherwise] if otherwise else []), _PREFIX]
+    fim = next(fim for fim in candidates if all(found.token_to_id(one) is not None for one in _without_ends(fim)))
+    kept = [*ends, *(one for one in fim.end if found.token_to_id(one) is not None)]
+    fim = msgspec.structs.replace(fim, end=tuple(dict.fromkeys(kept)), begin=begin)
     text = _plain(found, fim.markers)
     _check_round_trip(path, text)
     return Vocabulary(text, fim, _keeps_lines_apart(text))
@@ -133,7 +145,7 @@ def _of_two_files(directory: Path, vocab: Path, merges: Path) -> Tokenizer:
     if str(settings.get("tokenizer_class", "")).startswith("Qwen2"):
         inner.normalizer = normalizers.NFC()
         whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(_QWEN_WORDS), "isolated"), whole])
+        inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(QWEN_WORDS), "isolated"), whole])
     for token, (text, special) in sorted(_added(directory, settings).items()):
         inner.add_tokens([AddedToken(text, special=special, normalized=False)])
         if inner.token_to_id(text) != token:
@@ -141,7 +153,7 @@ def _of_two_files(directory: Path, vocab: Path, merges: Path) -> Tokenizer:
     return inner
 
 
-_QWEN_WORDS = (  # from Qwen2's published tokenizer
+QWEN_WORDS = (  # from Qwen2's published tokenizer
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -171,11 +183,12 @@ def _json(path: Path) -> dict[str, Any]:
         raise TokenizerError(f"{path} cannot be read ({error}); download the checkpoint again") from error
 
 
-def _check_size(path: Path, found: Tokenizer, vocab_size: int) -> None:
+def check_size(path: Path, found: Tokenizer, vocab_size: int, described_by: str = "config.json") -> None:
+    """Raises TokenizerError when the network has another vocabulary. described_by: what says how many tokens it has."""
     count = max(found.get_vocab(with_added_tokens=True).values(), default=-1) + 1
     if not _LEAST * vocab_size <= count <= vocab_size:
         raise TokenizerError(
-            f"{path} has {count} tokens, config.json says {vocab_size}; the two belong to different models, "
+            f"{path} has {count} tokens, {described_by} says {vocab_size}; the two belong to different models, "
             "download the checkpoint again"
         )
 

@@ -19,7 +19,7 @@ from lacuna.errors import ModelNameError, SettingsError
 from lacuna.settings import read_settings, settings_file
 from model_runtime import manifest
 from model_runtime.importer import importer
-from tests import checkpoints, daemons, tiny
+from tests import checkpoints, daemons, ggufs, tiny
 
 
 @pytest.fixture
@@ -124,6 +124,17 @@ def test_a_model_directory_may_be_made_elsewhere_and_chosen_at_once(home: Path, 
     assert "* mine" in said("list")[1]
     code, _, err = said("remove", home / "elsewhere" / "mine")
     assert (code, "delete it by hand" in err) == (1, True)
+
+
+def test_a_gguf_is_imported_by_the_name_of_its_file(home: Path, said: Any) -> None:
+    file = ggufs.write(home / "My Model-Q8_0.gguf", checkpoints.llama(), ggufs.Kind.Q8_0)
+    code, out, err = said("import", file, "--quant", "int8")
+    assert (code, err) == (0, "")
+    assert "it cannot fill in the middle" in out
+    assert manifest.read(library.folder() / "My-Model-Q8_0").weights == "int8"
+    (home / "foreign.gguf").write_bytes(b"GGUF")
+    code, _, err = said("import", home / "foreign.gguf")
+    assert (code, err.count("\n")) == (1, 1)
 
 
 def test_the_choice_leaves_the_other_settings_alone(home: Path) -> None:
