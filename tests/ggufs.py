@@ -5,14 +5,16 @@ Names and the order of rows are written down here a second time, so that a wrong
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import gguf
 import numpy as np
+from tokenizers import Tokenizer
 
-from tests.checkpoints import VOCAB, Array, Checkpoint, byte_level
+from tests.checkpoints import Array, Checkpoint, byte_level
 
 F32 = gguf.GGMLQuantizationType.F32
 Kind = gguf.GGMLQuantizationType
@@ -107,8 +109,10 @@ def write(
     part: tuple[int, int] = (0, 1),
     more: dict[str, Any] | None = None,
     added: dict[str, Array] | None = None,
+    inner: Tokenizer | None = None,
 ) -> Path:
-    """One file, or one of several. kind: of the matrices; more: further numbers of the architecture's metadata."""
+    """One file, or one of several. kind: of the matrices; more: further numbers of the architecture's metadata;
+    inner: its tokenizer, a byte-level BPE, where that is not a token a byte."""
     arch, config = architecture(checkpoint), checkpoint.config
     writer = gguf.GGUFWriter(path, arch)
     for key, names in _SIZES.items():
@@ -127,7 +131,8 @@ def write(
     if part[1] > 1:
         writer.add_uint16("split.no", part[0])
         writer.add_uint16("split.count", part[1])
-    add_vocabulary(writer, checkpoint.markers, pre, fim or {})
+    rows = checkpoint.config["vocab_size"]
+    add_vocabulary(writer, inner or byte_level(checkpoint.markers), checkpoint.markers, rows, pre, fim or {})
     held = list((tensors_of(checkpoint) | (added or {})).items())[part[0] :: part[1]]
     for name, value in held:
         add_tensor(writer, name, value, kind)
@@ -138,17 +143,22 @@ def write(
     return path
 
 
-def add_vocabulary(writer: gguf.GGUFWriter, markers: Sequence[str], pre: str, fim: dict[str, int]) -> None:
-    """A token a byte, the markers, and rows that pad the network."""
-    vocabulary = byte_level(markers).get_vocab(with_added_tokens=True)
+def add_vocabulary(
+    writer: gguf.GGUFWriter, inner: Tokenizer, markers: Sequence[str], rows: int, pre: str, fim: dict[str, int]
+) -> None:
+    """The tokens of a byte-level BPE, their merges, and rows that pad the network."""
+    vocabulary = inner.get_vocab(with_added_tokens=True)
+    merges = json.loads(inner.to_str())["model"]["merges"]
     texts = sorted(vocabulary, key=lambda text: vocabulary[text])
     kinds = [3 if text in markers else 1 for text in texts]
-    padding = [f"[PAD{token}]" for token in range(len(texts), VOCAB)]
+    padding = [f"[PAD{token}]" for token in range(len(texts), rows)]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
     writer.add_token_list([*texts, *padding])
     writer.add_token_types([*kinds, *[5] * len(padding)])
-    writer.add_eos_token_id(256)
+    if merges:
+        writer.add_token_merges([" ".join(pair) for pair in merges])
+    writer.add_eos_token_id(vocabulary[markers[0]])
     for key, token in fim.items():
         writer.add_uint32(f"tokenizer.ggml.{key}_token_id", token)
 

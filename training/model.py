@@ -47,7 +47,7 @@ def _rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 class Layer(nn.Module):
-    """One block: grouped-query attention with normed queries and keys, then SwiGLU."""
+    """One block: grouped-query attention, with normed queries and keys where the shape has them, then SwiGLU."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -57,8 +57,8 @@ class Layer(nn.Module):
         self.q = nn.Linear(size, wide, bias=False)
         self.k = nn.Linear(size, narrow, bias=False)
         self.v = nn.Linear(size, narrow, bias=False)
-        self.q_norm = Norm(shape.head_size, shape.norm_epsilon)
-        self.k_norm = Norm(shape.head_size, shape.norm_epsilon)
+        self.q_norm = Norm(shape.head_size, shape.norm_epsilon) if shape.qk_norm else nn.Identity()
+        self.k_norm = Norm(shape.head_size, shape.norm_epsilon) if shape.qk_norm else nn.Identity()
         self.o = nn.Linear(wide, size, bias=False)
         self.ffn_norm = Norm(size, shape.norm_epsilon)
         self.gate = nn.Linear(size, shape.ffn_size, bias=False)

@@ -44,6 +44,7 @@ class Options:
 
     finish_in: minutes to the end of a cool-down that is bent, as the machine slows down or speeds up, to end then.
     patience: seconds to wait for a shard that is not there yet.
+    start: a checkpoint whose weights a run begins with that has none of its own yet.
     """
 
     data: Path
@@ -55,6 +56,7 @@ class Options:
     minutes: float | None = None
     finish_in: float | None = None
     patience: float = 0.0
+    start: Path | None = None
 
 
 @dataclass
@@ -98,7 +100,7 @@ def train(run: Run, options: Options, base: Mapping[str, Any] | None = None) -> 
     decoder.to(ranks.device)
     weights = dict(decoder.named_parameters())
     optimizer = Optimizer(weights, run.rates.momentum, run.rates.decay, run.rates.muon)
-    place = _resume(run, options.out / LATEST, weights, optimizer)
+    place = _resume(run, _from(options), weights, optimizer)
     if place.is_cooled and (options.cooldown or options.finish_in):
         place = replace(place, cool_from=0, cool_steps=0)  # a further run, at rates of its own, to its own end
     if options.cooldown is not None and not place.cool_steps:
@@ -218,11 +220,22 @@ def _is_there(path: Path, patience: float) -> bool:
     return True
 
 
+def _from(options: Options) -> Path:
+    """The checkpoint to go on from: the run's own, or what it is to start with."""
+    own = options.out / LATEST
+    if own.exists() or options.start is None:
+        return own
+    if not options.start.exists():
+        raise FileNotFoundError(f"no checkpoint in {options.start}; write it with `python -m training base`")
+    return options.start
+
+
 def _resume(run: Run, folder: Path, weights: Mapping[str, Tensor], optimizer: Optimizer) -> TrainingProgress:
     if not folder.exists():
         return TrainingProgress()
     arrays, state = checkpoint.load(folder)
-    for name, target in {**weights, **optimizer.moments}.items():
+    is_begun = int(str(state["step"])) > 0  # a checkpoint without a step has weights alone
+    for name, target in {**weights, **(optimizer.moments if is_begun else {})}.items():
         if name not in arrays or arrays[name].shape != tuple(target.shape):
             raise ValueError(f"{folder} does not fit {run.name}: {name}; give another --out or the run it came from")
         with torch.no_grad():
