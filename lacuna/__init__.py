@@ -16,6 +16,8 @@ Modules, each of which imports only those above it:
     position        FILE:LINE:COL
     completion      a cursor to what belongs there
     models          what a model directory holds
+    other_programs  where Ollama, LM Studio and others keep models
+    found_models    which of those can be imported, and what they would cost
     library         the user's imported models, and which of them answers
     doctor          is everything as it should be
     fresh           what files say, read anew when they change

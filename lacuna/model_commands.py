@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from lacuna import library, lock
 from lacuna.errors import ModelNameError, SettingsError
+from lacuna.other_programs import OLLAMA, ollama_model, on_disk
 from lacuna.settings import read_settings
 from model_runtime.errors import ModelError
 
@@ -31,14 +32,13 @@ _Show = Callable[[int, int], None]
 Device = Literal["cpu", "cuda"]
 Quant = Literal["int4", "int8", "hybrid", "fp16", "fp32"]
 
+_SOURCE = "A GGUF file, the folder of a Hugging Face checkpoint, or ollama:NAME:TAG."
 _UNABLE = "it cannot fill in the middle: it reads what stands before the cursor, and what stands after it only stops it"
 
 
 @app.command("import")
 def import_(
-    source: Annotated[
-        Path, typer.Argument(metavar="SOURCE", help="A GGUF file, or the folder of a Hugging Face checkpoint.")
-    ],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help=_SOURCE)],
     name: Annotated[str | None, typer.Option(help="What to call it; unless told, as the folder is called.")] = None,
     quant: Annotated[Quant, typer.Option(help="How its weights are stored.")] = "hybrid",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model directory to make, elsewhere.")] = None,
@@ -48,9 +48,10 @@ def import_(
     """Make a model directory of a GGUF or a checkpoint on this disk. Interrupted, the same command goes on."""
     from model_runtime.importer import importer
 
-    called = name or _name_of(source)
+    path = _path_of(source)
+    called = name or (_plain(source.removeprefix(OLLAMA)) if source.startswith(OLLAMA) else _name_of(path))
     target = out.expanduser().absolute() if out is not None else library.path_for(called)
-    checked = importer.examine(source, name=called, quant=quant, context=context)
+    checked = importer.examine(path, name=called, quant=quant, context=context)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target), _progress(called) as progress:
         made = importer.write(checked, target, progress)
@@ -63,6 +64,30 @@ def import_(
         _use(target)
     else:
         print(f"to let it answer: lacuna model use {called if out is None else target}")
+
+
+@app.command()
+def find(
+    all_: Annotated[bool, typer.Option("--all", help="Also what cannot be imported, and why.")] = False,
+    as_json: Json = False,
+) -> None:
+    """List what Ollama, LM Studio, llama.cpp and the hub's cache keep, and this folder, that can be imported."""
+    from lacuna.found_models import judged
+
+    found = judged(on_disk(Path.cwd()))
+    shown = [one for one in found if all_ or not one.obstacle]
+    if as_json:
+        _print_json([msgspec.to_builtins(one) for one in shown])
+        return
+    for one in shown:
+        told = one.obstacle or (
+            f"{one.parameters / 1e6:,.0f}M weights, {'infills' if one.infills else 'prefix only'}, "
+            f"at least {one.token_ms:,.1f} ms a token here in 4 bits"
+        )
+        print(f"{one.source}\n    {one.keeper}, {one.bytes / 1e9:.2f} GB, {told}")
+    if others := len(found) - len(shown):
+        print(f"{others} more cannot be imported; --all says why")
+    print(f"to import one: lacuna model import {shown[0].source}" if shown else "nothing was found to import")
 
 
 @app.command()
@@ -164,6 +189,13 @@ def remove(name: Name) -> None:
     directory = library.find(name)
     library.remove(directory, read_settings())
     print(f"removed {directory}")
+
+
+def _path_of(source: str) -> Path:
+    """The file or folder that is meant. Raises ModelNameError for a model that Ollama does not have."""
+    if source.startswith(OLLAMA):
+        return ollama_model(source.removeprefix(OLLAMA))
+    return Path(source).expanduser()
 
 
 def _name_of(source: Path) -> str:

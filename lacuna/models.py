@@ -40,7 +40,7 @@ def describe(directory: Path) -> Description:
         family=found.family,
         licence=found.licence,
         description=found.description,
-        parameters=_parameters(found.shape),
+        parameters=parameters(found.shape),
         bytes=sum(file.bytes for file in found.files.values()),
         weights=_form(found),
         ranks=found.sharding.ranks if found.sharding else 1,
@@ -57,7 +57,7 @@ def _form(found: Manifest) -> str:
     return "hybrid" if is_hybrid else found.weights
 
 
-def _parameters(shape: Shape) -> int:
+def parameters(shape: Shape) -> int:
     """Weights of the matrices; norms and biases are too few to count."""
     attention = shape.hidden_size * shape.head_size * 2 * (shape.heads + shape.kv_heads)
     feed_forward = (3 if shape.gated else 2) * shape.hidden_size * shape.ffn_size

@@ -22,6 +22,7 @@ from model_runtime.errors import CheckpointError
 LARGEST_HEADER = 64 << 20  # bytes; that of a vocabulary of 262,144 tokens has 16 MB
 MOST_ITEMS = 1 << 21  # of one list
 _MOST_TENSORS = 1 << 16
+_LONGEST_NAME = 200
 _MOST_DIMENSIONS = 4
 _AGAIN = "download it again"
 _MAGIC = b"GGUF"
@@ -123,20 +124,27 @@ def _header(cursor: _Cursor, size: int) -> Header:
     for _ in range(values):  # each takes some bytes, so a wrong count ends at the end
         key = cursor.text()
         if key in metadata:
-            raise CheckpointError(f"its header gives {key[:80]!r} twice")
+            raise CheckpointError(f"its header gives {_shown(key)} twice")
         metadata[key] = cursor.value()
     bare = [_bare(cursor) for _ in range(tensors)]
     alignment = metadata.get("general.alignment", 32)
     if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20:
-        raise CheckpointError(f"general.alignment is {alignment!r}")
+        raise CheckpointError(f"general.alignment is {str(alignment)[:40]}")
     begin = -(-cursor.at // alignment) * alignment
     return Header(metadata, tuple(_placed(*one, begin, size) for one in bare))
 
 
+def _shown(name: str) -> str:
+    """A name as it can stand in a message of one line."""
+    return "".join(one if one.isprintable() else "\ufffd" for one in name[:80])
+
+
 def _bare(cursor: _Cursor) -> tuple[str, int, tuple[int, ...], int]:
     name, count = cursor.text(), cursor.number("<u4")
+    if not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise CheckpointError(f"a tensor is called {_shown(name)}, which no tensor is")
     if not 1 <= count <= _MOST_DIMENSIONS:
-        raise CheckpointError(f"tensor {name[:80]} has {count} dimensions")
+        raise CheckpointError(f"tensor {_shown(name)} has {count} dimensions")
     size = tuple(cursor.number("<u8") for _ in range(count))
     return name, cursor.number("<u4"), size[::-1], cursor.number("<u8")
 
@@ -146,15 +154,15 @@ def _placed(name: str, kind: int, size: tuple[int, ...], offset: int, begin: int
     try:
         known = gguf.GGMLQuantizationType(kind)
     except ValueError:
-        raise CheckpointError(f"tensor {name[:80]} is of the unknown type {kind}") from None
+        raise CheckpointError(f"tensor {_shown(name)} is of the unknown type {kind}") from None
     block, block_bytes = gguf.GGML_QUANT_SIZES[known]
     width = size[-1]
     if min(size) < 1 or width % block or (len(size) == 1 and block > 1):
-        raise CheckpointError(f"tensor {name[:80]} is {list(size)}, which its type {known.name} cannot be")
+        raise CheckpointError(f"tensor {_shown(name)} is {list(size)}, which its type {known.name} cannot be")
     row_bytes = block_bytes * (width // block)
     rows = 1
     for one in size[:-1]:
         rows *= one
     if begin + offset + rows * row_bytes > whole:
-        raise CheckpointError(f"tensor {name[:80]} lies beyond the end of the file, which may be cut short")
+        raise CheckpointError(f"tensor {_shown(name)} lies beyond the end of the file, which may be cut short")
     return BlockTensor(name, known.name, size, begin + offset, row_bytes if len(size) > 1 else row_bytes // width)

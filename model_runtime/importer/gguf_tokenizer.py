@@ -39,6 +39,7 @@ _LIKE_LLAMA3 = ("llama-bpe", "llama3", "llama-v3", "smaug-bpe", "dbrx", "falcon3
 _BY_ARCHITECTURE = {"starcoder": "starcoder", "starcoder2": "starcoder", "qwen2": "qwen2", "qwen3": "qwen2"}
 _BY_ARCHITECTURE |= {"gptj": "gpt-2", "granite": "refact"}
 
+_LONGEST = 1024  # characters of a token
 _ENDS = ("<|endoftext|>", "<|end_of_text|>", "<|im_end|>", "<|eot_id|>", "</s>", "<｜end▁of▁sentence｜>")
 _FIM_KEYS = {"prefix": "pre", "suffix": "suf", "middle": "mid"}
 
@@ -54,8 +55,10 @@ class GgufVocabulary:
         self._kinds = self._list("token_type", int) or [1] * len(self.texts)
         if len(self._kinds) != len(self.texts):
             raise self._wrong(f"it has {len(self.texts)} tokens and the types of {len(self._kinds)}")
-        while self.texts and self._kinds[len(self.texts) - 1] == _UNUSED:  # rows that only pad the network
+        while len(self.texts) > 1 and self._kinds[len(self.texts) - 1] == _UNUSED:  # rows that only pad the network
             self.texts.pop()
+        if (longest := max(map(len, self.texts))) > _LONGEST:
+            raise self._wrong(f"one of its tokens has {longest} characters")
         if len(set(self.texts)) != len(self.texts):
             raise self._wrong("a token is there twice")
 
@@ -63,7 +66,9 @@ class GgufVocabulary:
         """As the model's authors had it. Raises TokenizerError for a kind that is not known."""
         kind = self._get("model")
         if kind not in ("gpt2", "llama"):
-            raise self._wrong(f"its tokenizer is of the kind {kind!r}, only byte-level and byte-fallback BPE are known")
+            raise self._wrong(
+                f"its tokenizer is of the kind {str(kind)[:40]!r}, only byte-level and byte-fallback BPE are known"
+            )
         inner = self._byte_level() if kind == "gpt2" else self._byte_fallback()
         for text, one in zip(self.texts, self._kinds, strict=False):
             if one in (_CONTROL, _USER):
@@ -136,7 +141,7 @@ class GgufVocabulary:
         found = []
         for text, at in ids.items():
             if self._kinds[at] == 1:
-                pairs = [(text[:cut], text[cut:]) for cut in range(1, len(text))]
+                pairs = ((text[:cut], text[cut:]) for cut in range(1, len(text)))
                 kept = [pair for pair in pairs if pair[0] in ids and pair[1] in ids]
                 found += [(-scores[at], ids[pair[0]], ids[pair[1]], pair) for pair in kept]
         return [pair for *_, pair in sorted(found)]

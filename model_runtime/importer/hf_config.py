@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,9 @@ import msgspec
 from model_runtime.errors import CheckpointError
 
 FILE = "config.json"
+
+_BRIEF = reprlib.Repr()  # a value in a message, which may be a list of a million
+_BRIEF.maxstring = _BRIEF.maxother = 100
 
 
 class Configuration:
@@ -60,21 +64,21 @@ class Configuration:
         """Whether something is so."""
         value = self._values.get(name)
         if value is not None and not isinstance(value, bool):
-            raise self.wrong(f"{name} is {value!r}, it must be true or false")
+            raise self.wrong(f"{name} is {_BRIEF.repr(value)}, it must be true or false")
         return default if value is None else value
 
     def text(self, *names: str, default: str = "") -> str:
         """The first of these that is given."""
         value = self._first(names, default)
         if not isinstance(value, str):
-            raise self.wrong(f"{names[0]} is {value!r}, it must be a text")
+            raise self.wrong(f"{names[0]} is {_BRIEF.repr(value)}, it must be a text")
         return value
 
     def inner(self, name: str) -> Configuration:
         """An object within; an empty one when there is none."""
         value = self._values.get(name) or {}
         if not isinstance(value, dict):
-            raise self.wrong(f"{name} is {value!r}, it must be an object")
+            raise self.wrong(f"{name} is {_BRIEF.repr(value)}, it must be an object")
         return Configuration(self.path, value)
 
     def wrong(self, what: str) -> CheckpointError:
@@ -89,5 +93,5 @@ class Configuration:
         if value is None:
             raise self.wrong(f"{names[0]} is missing")
         if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < float("inf"):
-            raise self.wrong(f"{names[0]} is {value!r}, it must be a number above 0")
+            raise self.wrong(f"{names[0]} is {_BRIEF.repr(value)}, it must be a number above 0")
         return float(value) if kind is not int else value

@@ -319,6 +319,7 @@ LIES: dict[str, tuple[bytes, str]] = {
     "no size": (header(1, 0, tensor((0, 32))), "cannot be"),
     "half a block": (header(1, 0, tensor((31, 2), kind=2)), "cannot be"),
     "too many dimensions": (header(1, 0, tensor((1,) * 9)), "9 dimensions"),
+    "a name of several lines": (header(1, 0, text("a\nb") + struct.pack("<IQIQ", 1, 32, 0, 0)), "is called a.b, which"),
     "an unknown kind": (header(1, 0, tensor((32,), kind=77)), "unknown type 77"),
 }
 
@@ -401,6 +402,20 @@ def test_whatever_is_changed_in_a_header_is_refused_or_imported(whole: Whole, da
     whole.path.write_bytes(raw)
     with contextlib.suppress(ModelError):
         importer.examine(whole.path, name="test", quant="int4")
+
+
+def test_a_token_that_is_no_token_takes_no_memory(tmp_path: Path) -> None:
+    """Each way to cut it in two would be a text of its own."""
+    source = sentencepiece(tmp_path / "it.gguf")
+    long = "x" * 60_002
+    source.write_bytes(source.read_bytes().replace(text("ef"), text(long)))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match="one of its tokens has 60002 characters"):
+            importer.examine(source, name="test", quant="int4")
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_foreign_file_is_named(tmp_path: Path) -> None:
