@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from lacuna import model_commands, report, repository, tokens
+from lacuna import import_commands, report, repository, tokens
 from lacuna.errors import LacunaError, ServeError, SettingsError
 from lacuna.settings import Settings, read_settings
 from model_runtime.errors import LacunaRuntimeError
@@ -37,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(model_commands.app, name="model")
+app.add_typer(import_commands.models, name="model")
 app.add_typer(tokens.app, name="token")
 for command in (repository.index, repository.search, repository.context, report.stats, repository.purge):
     app.command()(command)

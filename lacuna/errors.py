@@ -3,6 +3,7 @@
     LacunaError
     ├── SettingsError     the settings file or an environment variable is wrong
     ├── ModelNameError    a name is no model's, or may not be what was asked for
+    ├── HubError          a model cannot be fetched, or is not what the hub said
     ├── PositionError     FILE:LINE:COL names nothing that can be completed
     ├── ServeError        a port cannot be served, or not safely
     ├── TokenError        the file of tokens, or what is to be done to it, is wrong
@@ -26,6 +27,10 @@ class SettingsError(LacunaError):
 
 class ModelNameError(LacunaError):
     """A name is no model's, or the model of that name may not be what was asked for."""
+
+
+class HubError(LacunaError):
+    """A model cannot be fetched from a hub, or came otherwise than the hub said."""
 
 
 class PositionError(LacunaError):

@@ -1,10 +1,9 @@
-"""The commands of the library: import, shard, list, info, use, verify and remove models. They are done elsewhere."""
+"""The commands of the library: shard, list, info, use, verify and remove models. They are done elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +16,6 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from lacuna import library, lock
 from lacuna.errors import ModelNameError, SettingsError
-from lacuna.other_programs import OLLAMA, ollama_model, on_disk
 from lacuna.settings import read_settings
 from model_runtime.errors import ModelError
 
@@ -31,63 +29,6 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A model's name, the p
 _Show = Callable[[int, int], None]
 Device = Literal["cpu", "cuda"]
 Quant = Literal["int4", "int8", "hybrid", "fp16", "fp32"]
-
-_SOURCE = "A GGUF file, the folder of a Hugging Face checkpoint, or ollama:NAME:TAG."
-_UNABLE = "it cannot fill in the middle: it reads what stands before the cursor, and what stands after it only stops it"
-
-
-@app.command("import")
-def import_(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help=_SOURCE)],
-    name: Annotated[str | None, typer.Option(help="What to call it; unless told, as the folder is called.")] = None,
-    quant: Annotated[Quant, typer.Option(help="How its weights are stored.")] = "hybrid",
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model directory to make, elsewhere.")] = None,
-    context: Annotated[int | None, typer.Option(min=512, help="Tokens that prompt and answer share.")] = None,
-    use: Annotated[bool, typer.Option("--use", help="Make it the model that answers.")] = False,
-) -> None:
-    """Make a model directory of a GGUF or a checkpoint on this disk. Interrupted, the same command goes on."""
-    from model_runtime.importer import importer
-
-    path = _path_of(source)
-    called = name or (_plain(source.removeprefix(OLLAMA)) if source.startswith(OLLAMA) else _name_of(path))
-    target = out.expanduser().absolute() if out is not None else library.path_for(called)
-    checked = importer.examine(path, name=called, quant=quant, context=context)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target), _progress(called) as progress:
-        made = importer.write(checked, target, progress)
-    print(f"{made.name}: {_told(target)}")
-    if made.fim.layout == "prefix":
-        print(_UNABLE)
-    if made.shape.context_length < checked.plan.trained:
-        print(f"it serves {made.shape.context_length} of {checked.plan.trained} tokens; --context for another number")
-    if use:
-        _use(target)
-    else:
-        print(f"to let it answer: lacuna model use {called if out is None else target}")
-
-
-@app.command()
-def find(
-    all_: Annotated[bool, typer.Option("--all", help="Also what cannot be imported, and why.")] = False,
-    as_json: Json = False,
-) -> None:
-    """List what Ollama, LM Studio, llama.cpp and the hub's cache keep, and this folder, that can be imported."""
-    from lacuna.found_models import judged
-
-    found = judged(on_disk(Path.cwd()))
-    shown = [one for one in found if all_ or not one.obstacle]
-    if as_json:
-        _print_json([msgspec.to_builtins(one) for one in shown])
-        return
-    for one in shown:
-        told = one.obstacle or (
-            f"{one.parameters / 1e6:,.0f}M weights, {'infills' if one.infills else 'prefix only'}, "
-            f"at least {one.token_ms:,.1f} ms a token here in 4 bits"
-        )
-        print(f"{one.source}\n    {one.keeper}, {one.bytes / 1e9:.2f} GB, {told}")
-    if others := len(found) - len(shown):
-        print(f"{others} more cannot be imported; --all says why")
-    print(f"to import one: lacuna model import {shown[0].source}" if shown else "nothing was found to import")
 
 
 @app.command()
@@ -106,11 +47,11 @@ def shard(
     chosen = called or f"{library.EMBEDDED if name == library.EMBEDDED else source.name}-{ranks}"
     target = library.path_for(chosen)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target), _progress(chosen, "the same command begins anew") as progress:
+    with alone(target), shown_progress(chosen, "the same command begins anew") as progress:
         write(source, target, chosen, Sharding(ranks, device), progress)
-    print(f"{chosen}: {_told(target)}")
+    print(f"{chosen}: {told(target)}")
     if use:
-        _use(target)
+        choose(target)
     else:
         print(f"to let it answer: lacuna model use {chosen}")
 
@@ -123,11 +64,11 @@ def list_(as_json: Json = False) -> None:
     elsewhere = [one for one in (embedded, answers) if one not in library.kept()]
     directories = [one for one in dict.fromkeys(elsewhere) if library.is_model(one)] + library.kept()
     if as_json:
-        _print_json([_listed(one, one == answers) for one in directories])
+        print_json([_listed(one, one == answers) for one in directories])
         return
     for one in directories:
         name = library.EMBEDDED if one == embedded else one.name
-        print(f"{'*' if one == answers else ' '} {name:30} {_told(one)}")
+        print(f"{'*' if one == answers else ' '} {name:30} {told(one)}")
 
 
 @app.command()
@@ -144,7 +85,7 @@ def info(
     directory = model.absolute() if model is not None else _directory(name)
     description = msgspec.to_builtins(models.describe(directory))
     if as_json:
-        _print_json(description)
+        print_json(description)
         return
     for field, value in description.items():
         shown = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else value
@@ -154,7 +95,7 @@ def info(
 @app.command()
 def use(name: Name) -> None:
     """Let a model answer, from the next start of an editor's server on; embedded for the one that came along."""
-    _use(library.find(name))
+    choose(library.find(name))
 
 
 @app.command()
@@ -191,34 +132,12 @@ def remove(name: Name) -> None:
     print(f"removed {directory}")
 
 
-def _path_of(source: str) -> Path:
-    """The file or folder that is meant. Raises ModelNameError for a model that Ollama does not have."""
-    if source.startswith(OLLAMA):
-        return ollama_model(source.removeprefix(OLLAMA))
-    return Path(source).expanduser()
-
-
-def _name_of(source: Path) -> str:
-    """As the folder is called, or the file without its ending; in the Hugging Face cache, as the repository is."""
-    from model_runtime.importer.gguf_checkpoint import is_gguf, stem
-
-    if is_gguf(source):
-        return _plain(stem(source))
-    path = source.resolve()
-    if path.parent.name == "snapshots":
-        path = Path(path.parent.parent.name.rpartition("--")[2])
-    return _plain(path.name)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
-
-
 def _directory(name: str | None) -> Path:
     return library.find(name) if name is not None else read_settings().model_directory
 
 
-def _use(directory: Path) -> None:
+def choose(directory: Path) -> None:
+    """Make a model the one that answers, and say so. Raises ModelError, SettingsError."""
     from model_runtime import manifest
 
     described = manifest.read(directory)
@@ -227,7 +146,7 @@ def _use(directory: Path) -> None:
     print(f"{path}: {described.name} answers from now on; restart your editor's server")
 
 
-def _told(directory: Path) -> str:
+def told(directory: Path) -> str:
     """One line about a model, or what is wrong with it."""
     from lacuna import models
 
@@ -252,12 +171,13 @@ def _size(one: Description) -> str:
     return f"{one.parameters / 1e6:,.0f}M weights, {one.weights}, {one.bytes / 1e9:.2f} GB{ranks}, {kind}"
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """For whoever reads what a command says by program."""
     print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 @contextlib.contextmanager
-def _alone(target: Path) -> Iterator[None]:
+def alone(target: Path) -> Iterator[None]:
     """Nobody else makes a model at the same place meanwhile."""
     path = target.with_name(f".{target.name}.lock")
     held = lock.take(path)
@@ -271,7 +191,7 @@ def _alone(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _progress(name: str, stopped: str = "the same command goes on from here") -> Iterator[_Show]:
+def shown_progress(name: str, stopped: str = "the same command goes on from here") -> Iterator[_Show]:
     """What to call with how far the work is; it shows on a terminal alone. stopped: said after an interruption."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)

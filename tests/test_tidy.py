@@ -40,6 +40,7 @@ HOMES = {
     "onnx": {"model_runtime", "training"},
     "tokenizers": {"model_runtime", "training"},
     "gguf": {"model_runtime.importer"},
+    "huggingface_hub": {"lacuna.hub"},
     "httpx": {"model_runtime.client"},
     "starlette": {"model_runtime.service", "model_runtime.gateway"},
     "uvicorn": {"model_runtime.service.server", "model_runtime.gateway", "lacuna"},
@@ -207,7 +208,7 @@ def declared(*extras: str) -> set[str]:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        *((name, ("cpu", "shards")) for name in SHIPPED),
+        *((name, ("cpu", "hub", "shards")) for name in SHIPPED),
         ("training", ("cpu", "train", "finetune", "dev")),
         ("benchmarks", ("cpu", "dev")),
     ],
