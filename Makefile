@@ -79,7 +79,7 @@ clean: ## remove the environment and every build product
 	@scripts/environment .venv requirements/dev.txt
 	@touch $@
 
-$(KERNELS): .venv/stamp model_runtime/matmul_avx2.c model_runtime/kernels.py
+$(KERNELS): .venv/stamp $(wildcard model_runtime/*.c model_runtime/*.h) model_runtime/kernels.py
 	@$(PYTHON_IN) model_runtime.kernels
 	@mkdir -p $(@D) && touch $@
 

@@ -25,7 +25,7 @@ and caches. Modules, each of which imports only those above it:
     shard          a model directory to one that is shared out among ranks
     prepacked      a graph in the order of ONNX Runtime's kernels, to be mapped
     sealed         files that can be made again, kept whole in a cache
-    kernels        our own kernels, compiled for processors with AVX2 alone
+    kernels        our own kernels, compiled for the processor at hand
     derived        further graphs of a network: stored, or derived and kept
     pool           keys and values of all sequences, in one memory
     providers      what computes: the processor, or a graphics processor

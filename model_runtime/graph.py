@@ -9,7 +9,7 @@ caller owns. The precision only chooses how a matrix is stored and multiplied:
     "int8"     MatMulNBits, 8 bits in blocks of 128, in stacks: storage and decode
     "int4"     MatMulNBits, 4 bits in blocks of 128, in stacks: storage and decode
     "columns"  DynamicQuantizeMatMul with each row scaled by its own maximum: prefill, without logits
-    "packed8"  MatMulPacked, an operator of our own, on the blocks of "int8": all of it on AVX2 alone, see `kernels`
+    "packed8"  MatMulPacked, an operator of our own, on the blocks of "int8": all of it, see `kernels`
     "packed4"  the same on those of "int4"
     "device"   all of it in half precision, for graphics processors
     "device4"  the same, with matrices as in "int4"

@@ -237,16 +237,16 @@ class Nodes:
         names = parts or [name]
         rows, block = sum(self._sizes[one][0] for one in names), wide(self._sizes[names[0]][1])
         whole = -(-rows // PACKED_ROWS) * PACKED_ROWS
-        codes, scales = name + ".packed", name + ".packed_scales"
+        matrix = [name + ".packed", name + ".packed_scales", name + ".packed_power"]
 
         def make() -> list[Array]:
             found = packed(self._coded(names, factors, block))
-            return [found.data, found.scales]
+            return [found.data, found.scales, found.power]
 
-        self._constants.keep([codes, scales], make)
+        self._constants.keep(matrix, make)
         sizes = {"N": whole, "bits": self.bits, "block_size": block}
         product = self.node(
-            "MatMulPacked", [x, codes, scales], output if whole == rows else output + ".whole", domain=OWN, **sizes
+            "MatMulPacked", [x, *matrix], output if whole == rows else output + ".whole", domain=OWN, **sizes
         )
         if whole == rows:
             return product
