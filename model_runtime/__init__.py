@@ -19,6 +19,7 @@ and caches. Modules, each of which imports only those above it:
     quantize       float weights to blocks and columns of integers, and back
     storage        a graph's constants: in it, or in a file beside it
     stacks         matrices that a graph keeps as one, and its weights read back
+    blocks         how keys and values lie in 8 bits
     nodes          what every network is made of, in the precision at hand
     graph          the ONNX graph of every network that a shape can describe
     shares         what each of several ranks holds of a network

@@ -9,5 +9,6 @@ __attribute__((visibility("default"))) Status *RegisterCustomOps(void *options, 
     void *domain;
     CHECK(CALL(api, CREATE_DOMAIN, const char *, void **)("lacuna", &domain));
     CHECK(CALL(api, ADD_OPERATOR, void *, const Operator *)(domain, &MATMUL_PACKED));
+    CHECK(CALL(api, ADD_OPERATOR, void *, const Operator *)(domain, &ATTENTION));
     return CALL(api, ADD_DOMAIN, void *, void *)(options, domain);
 }

@@ -85,45 +85,42 @@ static Status *run(Api api, void *context, Product *product) {
     static Strip *const ways[] = {NULL, strip_avx2, strip_vnni, strip_vnni_vl, strip_vnni_512};
     const int64_t strips = (product->outputs + STRIP - 1) / STRIP;
     if (product->rows > FEW)
-        CHECK(spread(api, context, to_bytes, product->rows, 0, product));
+        CHECK(spread_out(api, context, to_bytes, product->rows, 0, product));
     else /* sooner done than handed out */
         for (int64_t row = 0; row < product->rows; row++)
             to_bytes(product, row);
-    return spread(api, context, ways[level()], strips, strips, product);
+    return spread_out(api, context, ways[level()], strips, strips, product);
 }
 
 static Status *compute(void *made, void *context) {
     const Kernel *kernel = made;
     const Api api = kernel->api;
     Product product = {.outputs = kernel->outputs, .block = kernel->block, .bits = kernel->bits};
-    int64_t dimensions[MOST_DIMENSIONS], held[MOST_DIMENSIONS];
-    size_t count, others;
-    void *x, *codes, *scales, *power, *output, *y;
-    CHECK(input(api, context, 1, &codes, held, &others));
-    const int64_t code_bytes = numbers(held, others);
-    CHECK(input(api, context, 2, &scales, held, &others));
-    const int64_t scale_count = numbers(held, others);
-    CHECK(input(api, context, 3, &power, held, &others));
-    const int64_t power_count = numbers(held, others);
-    CHECK(input(api, context, 0, &x, dimensions, &count));
-    if (count == 0)
+    Tensor x, codes, scales, power;
+    void *output, *y;
+    CHECK(tensor(api, context, 0, &x));
+    CHECK(tensor(api, context, 1, &codes));
+    CHECK(tensor(api, context, 2, &scales));
+    CHECK(tensor(api, context, 3, &power));
+    if (x.count == 0)
         return failed(api, "MatMulPacked: x has no dimension, or too many");
-    product.width = dimensions[count - 1];
-    product.rows = numbers(dimensions, count - 1);
+    product.width = x.dimensions[x.count - 1];
+    product.rows = numbers(x.dimensions, x.count - 1);
     if (product.block <= 0 || product.block % PART || product.block > LONGEST || product.width % product.block ||
         product.outputs % COLUMNS || (product.bits != 4 && product.bits != 8) ||
-        code_bytes != product.outputs * product.width * product.bits / 8 ||
-        scale_count != product.outputs * (product.width / product.block) || power_count != 1)
+        numbers(codes.dimensions, codes.count) != product.outputs * product.width * product.bits / 8 ||
+        numbers(scales.dimensions, scales.count) != product.outputs * (product.width / product.block) ||
+        numbers(power.dimensions, power.count) != 1)
         return failed(api, "MatMulPacked: the matrix has another size than x and the attributes ask for");
-    dimensions[count - 1] = product.outputs;
+    x.dimensions[x.count - 1] = product.outputs;
     CHECK(CALL(api, GET_OUTPUT, void *, size_t, const int64_t *, size_t, void **)(
-        context, 0, dimensions, count, &output
+        context, 0, x.dimensions, x.count, &output
     ));
     CHECK(CALL(api, TENSOR_DATA, const void *, void **)(output, &y));
     if (product.rows == 0)
         return NULL;
-    product.x = x, product.codes = codes, product.scales = scales, product.y = y;
-    product.power = *(const float *)power;
+    product.x = x.data, product.codes = codes.data, product.scales = scales.data, product.y = y;
+    product.power = *(const float *)power.data;
     const int64_t blocks = product.rows * (product.width / product.block);
     product.row_step = level() == AVX2 ? 1 : product.width / product.block;
     product.block_step = level() == AVX2 ? product.rows : 1;
@@ -139,30 +136,26 @@ static Status *compute(void *made, void *context) {
 }
 
 static const char *name(const Operator *operator) { return (void)operator, "MatMulPacked"; }
-static const char *provider(const Operator *operator) { return (void)operator, "CPUExecutionProvider"; }
 static size_t inputs(const Operator *operator) { return (void)operator, 4; }
 static size_t outputs(const Operator *operator) { return (void)operator, 1; }
 static int input_type(const Operator *operator, size_t at) { return (void)operator, at == 1 ? UINT8 : at == 2 ? FLOAT16 : FLOAT; }
 static int output_type(const Operator *operator, size_t at) { return (void)operator, (void)at, FLOAT; }
-static int required(const Operator *operator, size_t at) { return (void)operator, (void)at, REQUIRED; }
-static int memory(const Operator *operator, size_t at) { return (void)operator, (void)at, DEFAULT_MEMORY; }
-static int one(const Operator *operator) { return (void)operator, 1; }
 
 const Operator MATMUL_PACKED = {
     .version = INTERFACE,
     .name = name,
-    .provider = provider,
+    .provider = on_processor,
     .input_type = input_type,
     .inputs = inputs,
     .output_type = output_type,
     .outputs = outputs,
     .destroy = free,
-    .input_kind = required,
-    .output_kind = required,
-    .memory = memory,
-    .variadic = {one, one, one, one},
+    .input_kind = always_required,
+    .output_kind = always_required,
+    .memory = in_memory,
+    .variadic = {one_version, one_version, one_version, one_version},
     .create_with_status = create,
     .compute_with_status = compute,
-    .first_version = one,
-    .last_version = one,
+    .first_version = one_version,
+    .last_version = one_version,
 };

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from model_runtime import blocks
 from model_runtime.errors import ModelError
 from model_runtime.manifest import Shape
 from model_runtime.quantize import BLOCK, PACKED_ROWS, Blocks, Floats, packed, to_blocks, to_columns, wide
@@ -71,6 +72,11 @@ class Nodes:
     def is_packed(self) -> bool:
         """Whether the graph is for our own kernels, which read and write: what only logits need is for their rows."""
         return self.precision in ("packed8", "packed4")
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether keys and values are kept in 8 bits, which only our own attention reads."""
+        return self.is_packed and blocks.fit(self.shape)
 
     @property
     def bits(self) -> int:
@@ -158,16 +164,16 @@ class Nodes:
         """The rows of the embedding: [B, T] → [B, T, H]."""
         if self.half or self.precision in ("fp32", "fp16"):
             return self.rows("embed.weight", tokens, "embedded")
-        blocks = self._blocks("embed.weight")  # a tied head reads the very same data, but for a packed one
+        found = self._blocks("embed.weight")  # a tied head reads the very same data, but for a packed one
         flat = self.constant("embed.size", np.array([self.shape.vocab_size, -1], np.int64))
-        codes = blocks.codes if self.is_packed else self.node("Reshape", [blocks.codes, flat], "embed.flat")
+        codes = found.codes if self.is_packed else self.node("Reshape", [found.codes, flat], "embed.flat")
         return self.node(
             "GatherBlockQuantized",
-            [codes, tokens, blocks.scales],
+            [codes, tokens, found.scales],
             "embedded",
             domain=MICROSOFT,
-            bits=blocks.bits,
-            block_size=blocks.block,
+            bits=found.bits,
+            block_size=found.block,
             gather_axis=0,
             quantize_axis=1,
         )

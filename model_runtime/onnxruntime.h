@@ -100,17 +100,32 @@ static inline int64_t numbers(const int64_t *dimensions, size_t count) {
     return found;
 }
 
-static inline Status *input(Api api, const void *context, size_t at, void **data, int64_t *dimensions, size_t *count) {
-    const void *tensor;
-    CHECK(CALL(api, GET_INPUT, const void *, size_t, const void **)(context, at, &tensor));
-    CHECK(shape_of(api, tensor, dimensions, count));
-    return CALL(api, TENSOR_DATA, const void *, void **)(tensor, data);
+typedef struct {
+    void *data; /* NULL where it was left out */
+    int64_t dimensions[MOST_DIMENSIONS];
+    size_t count; /* of dimensions, 0 where they are too many */
+} Tensor;
+
+static inline Status *tensor(Api api, const void *context, size_t at, Tensor *found) {
+    const void *value;
+    found->data = NULL, found->count = 0;
+    CHECK(CALL(api, GET_INPUT, const void *, size_t, const void **)(context, at, &value));
+    if (value == NULL)
+        return NULL;
+    CHECK(shape_of(api, value, found->dimensions, &found->count));
+    return CALL(api, TENSOR_DATA, const void *, void **)(value, &found->data);
 }
 
 typedef void Task(void *, size_t);
 
-static inline Status *spread(Api api, void *context, Task *task, int64_t count, int64_t batches, void *job) {
+static inline Status *spread_out(Api api, void *context, Task *task, int64_t count, int64_t batches, void *job) {
     return CALL(api, PARALLEL_FOR, const void *, Task *, size_t, size_t, void *)(context, task, count, batches, job);
 }
+
+/* What all our operators say of themselves. */
+static inline const char *on_processor(const Operator *operator) { return (void)operator, "CPUExecutionProvider"; }
+static inline int always_required(const Operator *operator, size_t at) { return (void)operator, (void)at, REQUIRED; }
+static inline int in_memory(const Operator *operator, size_t at) { return (void)operator, (void)at, DEFAULT_MEMORY; }
+static inline int one_version(const Operator *operator) { return (void)operator, 1; }
 
 #endif

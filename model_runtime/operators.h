@@ -5,6 +5,6 @@
 
 #include "onnxruntime.h"
 
-extern const Operator MATMUL_PACKED;
+extern const Operator MATMUL_PACKED, ATTENTION;
 
 #endif
