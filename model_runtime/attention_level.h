@@ -26,24 +26,6 @@ TARGET static float NAME(power)(float x) {
     return lanes[0];
 }
 
-/* In the same order at every level. */
-TARGET static inline float NAME(total)(FLOATS x) {
-    float lanes[16];
-    save(lanes, x);
-    for (int apart = 8; apart; apart /= 2)
-        for (int lane = 0; lane < apart; lane++)
-            lanes[lane] += lanes[lane + apart];
-    return lanes[0];
-}
-
-TARGET static inline float NAME(peak)(FLOATS x) {
-    float lanes[16], found = -INFINITY;
-    save(lanes, x);
-    for (int lane = 0; lane < 16; lane++)
-        found = lanes[lane] > found ? lanes[lane] : found;
-    return found;
-}
-
 /* The scores of some rows and a block. */
 TARGET static inline __attribute__((always_inline)) void NAME(scores)(
     const int rows, const Attention *a, const uint8_t *block, const int8_t *codes, const float *scales,
@@ -69,20 +51,27 @@ TARGET static float NAME(shares)(
     const FLOATS nothing = spread(-INFINITY);
     const int64_t first = from / TOKENS * TOKENS;
     FLOATS most = nothing, sum = spread(0), tallest = spread(0), odd = spread(0);
-    for (int64_t t = first; t < to; t += TOKENS)
-        most = largest(most, kept(from - t, to - t, load(scores + t), nothing));
-    mixed->peak = NAME(peak)(most);
+    for (int64_t t = first; t < to; t += TOKENS) {
+        const int is_edge = t < from || t + TOKENS > to;
+        const FLOATS score = load(scores + t);
+        most = largest(most, is_edge ? kept(from - t, to - t, score, nothing) : score);
+    }
+    mixed->peak = peak_of(most);
     for (int64_t t = first; t < to; t += TOKENS) {
         const FLOATS scale = load(values + t / TOKENS * block_bytes(a) + a->size * TOKENS);
-        const FLOATS share = NAME(exponential)(minus(load(scores + t), spread(mixed->peak)));
-        sum = plus(sum, kept(from - t, to - t, share, spread(0)));
-        const FLOATS weight = kept(from - t, to - t, times(share, scale), spread(0));
+        FLOATS share = NAME(exponential)(minus(load(scores + t), spread(mixed->peak)));
+        FLOATS weight = times(share, scale);
+        if (t < from || t + TOKENS > to) {
+            share = kept(from - t, to - t, share, spread(0));
+            weight = kept(from - t, to - t, weight, spread(0));
+        }
+        sum = plus(sum, share);
         tallest = largest(tallest, weight);
         odd = added(weight, spread(0), odd); /* 0, or no number where a value is none */
         save(scores + t, weight);
     }
-    mixed->sum = NAME(total)(sum);
-    const float top = NAME(peak)(tallest) + NAME(total)(odd), factor = top > 0 ? 32767 / top : 0;
+    mixed->sum = total_of(sum);
+    const float top = peak_of(tallest) + total_of(odd), factor = top > 0 ? 32767 / top : 0;
     for (int64_t t = first; t < to; t += TOKENS)
         save_shorts(shares + t, times(load(scores + t), spread(factor)));
     return top / 32767;

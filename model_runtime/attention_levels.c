@@ -6,6 +6,20 @@
 #include <immintrin.h>
 #include <math.h>
 
+/* What comes of 16 lanes, the upper 8 and the lower first: in the same order at every level. */
+
+FOR_AVX2 static inline float total_of_half(__m256 x) {
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
+}
+
+FOR_AVX2 static inline float peak_of_half(__m256 x) {
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    four = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(four, _mm_movehdup_ps(four)));
+}
+
 /* AVX2, and what has no 16 lanes. */
 
 typedef struct {
@@ -24,7 +38,6 @@ typedef struct {
 #define FEW 2
 #define DEEP 2
 #define HERE(name) TARGET static inline __attribute__((always_inline)) name
-#define BOTH(kind, call) ((kind){call(low), call(high)})
 
 HERE(Floats spread)(float x) { return (Floats){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 HERE(Wholes spread_whole)(int32_t x) { return (Wholes){_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
@@ -39,6 +52,8 @@ HERE(Floats largest)(Floats a, Floats b) {
 HERE(Floats added)(Floats a, Floats b, Floats c) {
     return (Floats){_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
+HERE(float total_of)(Floats x) { return total_of_half(_mm256_add_ps(x.low, x.high)); }
+HERE(float peak_of)(Floats x) { return peak_of_half(_mm256_max_ps(x.low, x.high)); }
 HERE(Floats floats)(Wholes x) { return (Floats){_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
 HERE(Floats nearest)(Floats x) {
     return (Floats){
@@ -143,24 +158,34 @@ HERE(Wholes dot2)(Wholes sums, Wholes values, Wholes shares) {
 #define added(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define floats(x) _mm512_cvtepi32_ps(x)
 #define nearest(x) _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)
-#define doubled(x, n)                                                                                      \
-    _mm512_mul_ps(                                                                                         \
-        x, _mm512_castsi512_ps(                                                                            \
-               _mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n), _mm512_set1_epi32(127)), 23)      \
-           )                                                                                               \
-    )
+#define doubled(x, n) _mm512_scalef_ps(x, n)
+#define low_half(x) _mm512_castps512_ps256(x)
+#define high_half(x) _mm512_extractf32x8_ps(x, 1)
+#define total_of(x) total_of_half(_mm256_add_ps(low_half(x), high_half(x)))
+#define peak_of(x) peak_of_half(_mm256_max_ps(low_half(x), high_half(x)))
 #define kept(from, to, x, other) _mm512_mask_mov_ps(other, inside(from, to), x)
 #define save_shorts(p, x) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x)))
 #define load_whole(p) _mm512_loadu_si512(p)
-#define dot4(sums, keys, codes) _mm512_dpbusd_epi32(sums, keys, _mm512_set1_epi32(four_of(codes)))
+#define dot4(sums, keys, codes) dot4_512(sums, keys, _mm512_set1_epi32(four_of(codes)))
 #define widened(p) _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(p)))
 #define spread_pair(p) _mm512_set1_epi32(four_of(p))
-#define dot2(sums, values, shares) _mm512_dpwssd_epi32(sums, values, shares)
+#define dot2(sums, values, shares) dot2_512(sums, values, shares)
 
 static inline int32_t four_of(const void *p) {
     int32_t found;
     __builtin_memcpy(&found, p, sizeof found);
     return found;
+}
+
+/* In these words, and not by intrinsics: GCC copies each sum to another register and back. */
+TARGET static inline __attribute__((always_inline)) __m512i dot4_512(__m512i sums, __m512i keys, __m512i codes) {
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(sums) : "v"(keys), "v"(codes));
+    return sums;
+}
+
+TARGET static inline __attribute__((always_inline)) __m512i dot2_512(__m512i sums, __m512i values, __m512i shares) {
+    __asm__("vpdpwssd %2, %1, %0" : "+v"(sums) : "v"(values), "v"(shares));
+    return sums;
 }
 
 static inline uint16_t inside(int64_t from, int64_t to) {

@@ -5,6 +5,11 @@
 
 #include <immintrin.h>
 
+FOR_AVX2 static inline __m256 scales_of(const Product *p, int64_t group, int64_t b) {
+    const int64_t blocks = p->width / p->block;
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p->scales + (group * blocks + b) * COLUMNS)));
+}
+
 /* 8 sums at once. */
 
 #define LANES 8
@@ -13,9 +18,7 @@
 #define WHOLE __m256i
 #define FLOATS __m256
 #define LOAD(p) _mm256_load_si256((const __m256i *)(p))
-#define STORE(p, v) _mm256_store_si256((__m256i *)(p), v)
 #define LOAD_FLOATS(p) _mm256_load_ps(p)
-#define STORE_FLOATS(p, v) _mm256_store_ps(p, v)
 #define SPREAD(p) _mm256_castps_si256(_mm256_broadcast_ss((const float *)(p)))
 #define ONES_OF(n) _mm256_set1_epi32(n)
 #define ONES(f) _mm256_set1_ps(f)
@@ -26,8 +29,7 @@
 #define TIMES(a, b) _mm256_mul_ps(a, b)
 #define ADDED(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define CODES(p, g, at) _mm256_loadu_si256((const __m256i *)((p)->codes + (g) * (p)->width * (p)->bits + (at)))
-#define SCALES(p, g, b) \
-    _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)((p)->scales + ((g) * ((p)->width / (p)->block) + (b)) * COLUMNS)))
+#define FIRST(x) x
 #define TAKE(y, groups) ((void)(groups), _mm256_loadu_ps(y))
 #define PUT(y, groups, v) ((void)(groups), _mm256_storeu_ps(y, v))
 
@@ -53,9 +55,7 @@
 #undef WHOLE
 #undef FLOATS
 #undef LOAD
-#undef STORE
 #undef LOAD_FLOATS
-#undef STORE_FLOATS
 #undef SPREAD
 #undef ONES_OF
 #undef ONES
@@ -66,7 +66,7 @@
 #undef TIMES
 #undef ADDED
 #undef CODES
-#undef SCALES
+#undef FIRST
 #undef TAKE
 #undef PUT
 
@@ -78,9 +78,7 @@
 #define WHOLE __m512i
 #define FLOATS __m512
 #define LOAD(p) _mm512_load_si512(p)
-#define STORE(p, v) _mm512_store_si512(p, v)
 #define LOAD_FLOATS(p) _mm512_load_ps(p)
-#define STORE_FLOATS(p, v) _mm512_store_ps(p, v)
 #define SPREAD(p) _mm512_set1_epi32(four(p))
 #define ONES_OF(n) _mm512_set1_epi32(n)
 #define ONES(f) _mm512_set1_ps(f)
@@ -90,11 +88,10 @@
 #define FLOAT_OF(v) _mm512_cvtepi32_ps(v)
 #define TIMES(a, b) _mm512_mul_ps(a, b)
 #define ADDED(a, b, c) _mm512_fmadd_ps(a, b, c)
-#define CODES(p, g, at) codes_512(p, g, at)
-#define SCALES(p, g, b) scales_512(p, g, b)
+#define FIRST(x) _mm512_castps256_ps512(x)
 #define TAKE(y, groups) _mm512_maskz_loadu_ps((groups) > 1 ? 0xffff : 0x00ff, y)
 #define PUT(y, groups, v) _mm512_mask_storeu_ps(y, (groups) > 1 ? 0xffff : 0x00ff, v)
-#define NAME(word) word##_vnni_512
+#define NAME(word) word##_vnni_512_many
 #define TARGET FOR_VNNI_512
 #define DOT(sums, codes, x) _mm512_dpbusd_epi32(sums, codes, x)
 
@@ -104,20 +101,12 @@ static inline int32_t four(const void *p) {
     return found;
 }
 
-/* The group behind this one, or this once more where it is the last. */
-static inline int64_t other(const Product *p, int64_t group) { return group + (group + 1 < p->outputs / COLUMNS); }
-
-TARGET static inline __m512i codes_512(const Product *p, int64_t group, int64_t at) {
-    const uint8_t *codes = p->codes + at, *second = codes + other(p, group) * p->width * p->bits;
-    const __m256i first = _mm256_loadu_si256((const __m256i *)(codes + group * p->width * p->bits));
-    return _mm512_inserti64x4(_mm512_castsi256_si512(first), _mm256_loadu_si256((const __m256i *)second), 1);
-}
-
-TARGET static inline __m512 scales_512(const Product *p, int64_t group, int64_t b) {
-    const int64_t blocks = p->width / p->block;
-    const __m128i first = _mm_loadu_si128((const __m128i *)(p->scales + (group * blocks + b) * COLUMNS));
-    const __m128i second = _mm_loadu_si128((const __m128i *)(p->scales + (other(p, group) * blocks + b) * COLUMNS));
-    return _mm512_cvtph_ps(_mm256_set_m128i(second, first));
-}
-
 #include "matmul_vnni.h"
+
+/* Of few rows the memory is the limit: they are multiplied in the order in which the codes lie. */
+enum { AS_THEY_LIE = 4 };
+
+void strip_vnni_512(void *product, size_t strip) {
+    const Product *p = product;
+    (p->rows <= AS_THEY_LIE ? strip_vnni_vl : strip_vnni_512_many)(product, strip);
+}

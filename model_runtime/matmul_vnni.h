@@ -5,16 +5,16 @@
  *   TARGET                  the attribute of its functions
  *   LANES                   outputs in one register, 8 or 16
  *   WHOLE, FLOATS           a register of whole numbers, and of floats
- *   LOAD(p), STORE(p, v)    of whole numbers, aligned
+ *   LOAD(p), LOAD_FLOATS(p) aligned
  *   SPREAD(p)               the same 32 bits in all lanes
  *   DOT(sums, codes, x)     the instruction
  *   AND, HALVED(v)          v & mask; v >> 4 in 16 bits
  *   FLOAT_OF, TIMES, ADDED  of a whole number; a · b; a · b + c
- *   ONES(f), ZEROES         registers of floats
+ *   ONES_OF, ONES, ZEROES   registers of whole numbers and of floats
  *   TALL                    rows of x at once
  *   WIDE                    registers of outputs at once where codes were opened
- *   CODES(p, g, at)         32 bytes of a group, or of a group and the next, from a place in its codes on
- *   SCALES(p, g, b)         the scales of a block
+ *   CODES(p, g, at)         32 bytes of a group, from a place in its codes on; left out where few rows are another
+ *                           level's
  *   TAKE(y, groups), PUT(y, groups, v)    of outputs, of so many groups as there are
  */
 
@@ -24,6 +24,7 @@ enum { NAME(GROUPS) = LANES / COLUMNS, NAME(PANEL) = 1024 };
 typedef struct {
     uint8_t codes[WIDE][NAME(PANEL) * LANES] __attribute__((aligned(64)));
     float scales[WIDE][NAME(PANEL) / PART * LANES] __attribute__((aligned(64)));
+    const char *next; /* as many bytes that are wanted soon */
 } NAME(Opened);
 
 /* Some blocks of some rows by one or more registers of outputs, added to what the blocks before gave.
@@ -33,7 +34,7 @@ TARGET static inline __attribute__((always_inline)) void NAME(tile)(
     int64_t row, int64_t first, int64_t end
 ) {
     const int64_t block = p->block, groups = p->outputs / COLUMNS;
-    const WHOLE half = ONES_OF(0x0f0f0f0f);
+    (void)bits;
     FLOATS found[TALL][WIDE];
     for (int r = 0; r < rows; r++)
         for (int c = 0; c < wide; c++) {
@@ -49,6 +50,10 @@ TARGET static inline __attribute__((always_inline)) void NAME(tile)(
             for (int c = 0; c < wide; c++)
                 sums[r][c] = SPREAD(p->starts + at + r * p->row_step);
         if (opened) {
+            const int64_t packed = wide * LANES * block * p->bits / 8; /* bytes */
+            if (row == 0)
+                for (int64_t line = 0; line < packed; line += 64)
+                    _mm_prefetch(opened->next + (b - first) * packed + line, _MM_HINT_T1);
             const int64_t from = (b - first) * block * LANES;
 #pragma GCC unroll 8
             for (int64_t k = 0; k < block; k += 4) {
@@ -61,13 +66,16 @@ TARGET static inline __attribute__((always_inline)) void NAME(tile)(
                         sums[r][c] = DOT(sums[r][c], codes[c], values);
                 }
             }
-        } else if (bits == 8) {
+        }
+#ifdef CODES
+        else if (bits == 8) {
             for (int64_t k = 0; k < block; k += 4) {
                 const WHOLE codes = CODES(p, group, (b * block + k) * COLUMNS);
                 for (int r = 0; r < rows; r++)
                     sums[r][0] = DOT(sums[r][0], codes, SPREAD(x + r * step + k));
             }
         } else {
+            const WHOLE half = ONES_OF(0x0f0f0f0f);
 #pragma GCC unroll 4
             for (int64_t k = 0; k < block; k += 8) {
                 const WHOLE both = CODES(p, group, (b * block + k) * (COLUMNS / 2));
@@ -78,9 +86,10 @@ TARGET static inline __attribute__((always_inline)) void NAME(tile)(
                 }
             }
         }
+#endif
         FLOATS scales[WIDE];
         for (int c = 0; c < wide; c++)
-            scales[c] = opened ? LOAD_FLOATS(opened->scales[c] + (b - first) * LANES) : SCALES(p, group, b);
+            scales[c] = opened ? LOAD_FLOATS(opened->scales[c] + (b - first) * LANES) : FIRST(scales_of(p, group, b));
         for (int r = 0; r < rows; r++) {
             const FLOATS scale = ONES(p->byte_scales[at + r * p->row_step]);
             for (int c = 0; c < wide; c++)
@@ -111,6 +120,8 @@ TARGET static inline __attribute__((always_inline)) void NAME(tiles)(
     }
 }
 
+#ifdef CODES
+/* Some rows by one register of outputs, whose codes are read as they lie. */
 TARGET static void NAME(few)(const Product *p, int64_t group) {
     const int64_t blocks = p->width / p->block;
     if (p->bits == 4)
@@ -118,24 +129,28 @@ TARGET static void NAME(few)(const Product *p, int64_t group) {
     else
         NAME(tiles)(p->rows, 1, 8, p, NULL, group, 0, 0, blocks);
 }
+#endif
 
-/* Some blocks of `wide` registers of outputs. */
+/* The codes of `wide` registers of outputs for some blocks, group by group as they lie in memory. */
 TARGET static void NAME(unfold)(const Product *p, NAME(Opened) *to, int wide, int64_t group, int64_t first, int64_t end) {
-    const WHOLE half = ONES_OF(0x0f0f0f0f);
-    const int64_t values = (end - first) * p->block;
-    for (int c = 0; c < wide; c++) {
-        const int64_t at = group + c * NAME(GROUPS);
+    const __m256i half = _mm256_set1_epi8(15);
+    const int64_t values = (end - first) * p->block, groups = p->outputs / COLUMNS, all = wide * NAME(GROUPS);
+    for (int64_t g = 0; g < all && group + g < groups; g++) {
+        const int64_t c = g / NAME(GROUPS), side = g % NAME(GROUPS) * 32;
+        const uint8_t *codes = p->codes + ((group + g) * p->width + first * p->block) * p->bits;
+        uint8_t *opened = to->codes[c] + side;
         for (int64_t b = first; b < end; b++)
-            STORE_FLOATS(to->scales[c] + (b - first) * LANES, SCALES(p, at, b));
-        if (p->bits == 8) {
-            for (int64_t k = 0; k < values; k += 4)
-                STORE(to->codes[c] + k * LANES, CODES(p, at, (first * p->block + k) * COLUMNS));
-            continue;
-        }
-        for (int64_t k = 0; k < values; k += 8) {
-            const WHOLE both = CODES(p, at, (first * p->block + k) * (COLUMNS / 2));
-            STORE(to->codes[c] + k * LANES, AND(both, half));
-            STORE(to->codes[c] + (k + 4) * LANES, AND(HALVED(both), half));
+            _mm256_store_ps(to->scales[c] + (b - first) * LANES + side / 4, scales_of(p, group + g, b));
+        for (int64_t at = 0; at < values * p->bits; at += 32) {
+            const __m256i both = _mm256_loadu_si256((const __m256i *)(codes + at));
+            if (p->bits == 8) {
+                _mm256_store_si256((__m256i *)(opened + at / 32 * (4 * LANES)), both);
+            } else {
+                __m256i *const low = (__m256i *)(opened + at / 16 * (4 * LANES));
+                __m256i *const high = (__m256i *)(opened + (at / 16 + 1) * (4 * LANES));
+                _mm256_store_si256(low, _mm256_and_si256(both, half));
+                _mm256_store_si256(high, _mm256_and_si256(_mm256_srli_epi16(both, 4), half));
+            }
         }
     }
 }
@@ -147,6 +162,8 @@ TARGET static void NAME(many)(const Product *p, int wide, int64_t group) {
     for (int64_t first = 0; first < blocks; first += stretch) {
         const int64_t end = first + stretch < blocks ? first + stretch : blocks;
         NAME(unfold)(p, &opened, wide, group, first, end);
+        opened.next = (const char *)p->codes + ((group + wide * NAME(GROUPS)) * p->width +
+                                                wide * NAME(GROUPS) * first * p->block) * p->bits;
         for (int64_t row = 0; row < p->rows; row += tall) {
             const int64_t rows = row + tall < p->rows ? tall : p->rows - row;
             if (wide == 1)
@@ -157,16 +174,20 @@ TARGET static void NAME(many)(const Product *p, int wide, int64_t group) {
     }
 }
 
-void NAME(strip)(void *product, size_t strip) {
+TARGET void NAME(strip)(void *product, size_t strip) {
     const Product *p = product;
     const int64_t groups = p->outputs / COLUMNS, all = STRIP / COLUMNS;
     const int64_t first = (int64_t)strip * all, end = first + all < groups ? first + all : groups;
-    for (int64_t group = first; group < end;) {
-        const int wide = p->rows > TALL && group + WIDE * NAME(GROUPS) <= end ? WIDE : 1;
-        if (p->rows > TALL)
-            NAME(many)(p, wide, group);
-        else
+#ifdef CODES
+    if (p->rows <= TALL) {
+        for (int64_t group = first; group < end; group++)
             NAME(few)(p, group);
+        return;
+    }
+#endif
+    for (int64_t group = first; group < end;) {
+        const int wide = group + WIDE * NAME(GROUPS) <= end ? WIDE : 1;
+        NAME(many)(p, wide, group);
         group += wide * NAME(GROUPS);
     }
 }
