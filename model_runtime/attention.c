@@ -9,6 +9,7 @@
  */
 
 #include "attention.h"
+#include "lanes.h"
 #include "onnxruntime.h"
 #include "operators.h"
 #include "processor.h"
@@ -21,25 +22,6 @@ enum {
     SOON = 4,    /* tokens that are sooner turned and written than handed out to threads */
     SHARED = 16, /* tasks from which on stretches need not be shared out, too */
 };
-
-/* The largest magnitude; no number where one of them is none. */
-FOR_AVX2 static float largest_of(const float *x, int64_t count) {
-    const __m256 sign = _mm256_set1_ps(-0.0f);
-    __m256 most = _mm256_setzero_ps(), nothing = _mm256_setzero_ps();
-    for (int64_t at = 0; at < count; at += 8) {
-        const __m256 values = _mm256_loadu_ps(x + at);
-        most = _mm256_max_ps(most, _mm256_andnot_ps(sign, values));
-        nothing = _mm256_fmadd_ps(values, _mm256_setzero_ps(), nothing);
-    }
-    float lanes[8], odd[8], found = 0, sum = 0;
-    _mm256_storeu_ps(lanes, most);
-    _mm256_storeu_ps(odd, nothing);
-    for (int lane = 0; lane < 8; lane++) {
-        found = lanes[lane] > found ? lanes[lane] : found;
-        sum += odd[lane];
-    }
-    return found + sum;
-}
 
 /* A head's values in bytes, −127 to 127; returns the scale. */
 FOR_AVX2 static float to_bytes(const float *x, int64_t count, int8_t *bytes) {

@@ -1,18 +1,13 @@
 /* Attention at each level: `attention_level.h` for 8 lanes twice, and for 16. */
 
 #include "attention.h"
+#include "lanes.h"
 #include "processor.h"
 
 #include <immintrin.h>
 #include <math.h>
 
-/* What comes of 16 lanes, the upper 8 and the lower first: in the same order at every level. */
-
-FOR_AVX2 static inline float total_of_half(__m256 x) {
-    __m128 four = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
-    four = _mm_add_ps(four, _mm_movehl_ps(four, four));
-    return _mm_cvtss_f32(_mm_add_ss(four, _mm_movehdup_ps(four)));
-}
+/* The largest of the lanes. */
 
 FOR_AVX2 static inline float peak_of_half(__m256 x) {
     __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
@@ -52,7 +47,7 @@ HERE(Floats largest)(Floats a, Floats b) {
 HERE(Floats added)(Floats a, Floats b, Floats c) {
     return (Floats){_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
-HERE(float total_of)(Floats x) { return total_of_half(_mm256_add_ps(x.low, x.high)); }
+HERE(float total_of)(Floats x) { return sum_of_lanes(_mm256_add_ps(x.low, x.high)); }
 HERE(float peak_of)(Floats x) { return peak_of_half(_mm256_max_ps(x.low, x.high)); }
 HERE(Floats floats)(Wholes x) { return (Floats){_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
 HERE(Floats nearest)(Floats x) {
@@ -161,7 +156,7 @@ HERE(Wholes dot2)(Wholes sums, Wholes values, Wholes shares) {
 #define doubled(x, n) _mm512_scalef_ps(x, n)
 #define low_half(x) _mm512_castps512_ps256(x)
 #define high_half(x) _mm512_extractf32x8_ps(x, 1)
-#define total_of(x) total_of_half(_mm256_add_ps(low_half(x), high_half(x)))
+#define total_of(x) sum_of_lanes(_mm256_add_ps(low_half(x), high_half(x)))
 #define peak_of(x) peak_of_half(_mm256_max_ps(low_half(x), high_half(x)))
 #define kept(from, to, x, other) _mm512_mask_mov_ps(other, inside(from, to), x)
 #define save_shorts(p, x) _mm256_storeu_si256((__m256i *)(p), _mm512_cvtsepi32_epi16(_mm512_cvtps_epi32(x)))

@@ -230,7 +230,7 @@ def _wire(shape: Shape, nodes: Nodes, stretch: range) -> list[str]:
             return []
         if block == _blocks(shape):
             assert delta is not None
-            _head(shape, nodes, nodes.node("Add", [hidden, delta], "last.hidden"))
+            _head(shape, nodes, hidden, delta)
             return []
         hidden, delta = _block(shape, nodes, block, hidden, delta, rotary)
     assert delta is not None
@@ -262,9 +262,13 @@ def _block(
     return hidden, nodes.node("Add", [mixed, _feed_forward(shape, nodes, at, normed)], at + "both")
 
 
-def _head(shape: Shape, nodes: Nodes, hidden: str) -> None:
-    picked = hidden if nodes.is_packed else nodes.picked(hidden, shape.hidden_size)
-    logits = nodes.linear(nodes.norm(picked, "norm"), "embed" if shape.tied else "head")
+def _head(shape: Shape, nodes: Nodes, hidden: str, delta: str) -> None:
+    if nodes.is_packed:  # picked already
+        _, normed = nodes.add_and_norm(hidden, delta, "norm")
+    else:
+        total = nodes.node("Add", [hidden, delta], "last.hidden")
+        normed = nodes.norm(nodes.picked(total, shape.hidden_size), "norm")
+    logits = nodes.linear(normed, "embed" if shape.tied else "head")
     if nodes.half:
         nodes.node("Cast", [logits], "logits", to=TensorProto.FLOAT)
     else:
@@ -321,7 +325,10 @@ def _feed_forward(shape: Shape, nodes: Nodes, at: str, normed: str) -> str:
     if not shape.gated:
         return nodes.linear(nodes.activated(nodes.linear(normed, at + "up")), at + "down")
     if nodes.in_stacks and not nodes.is_silent:  # to part the products of many tokens costs more than a product saves
-        gate, up = nodes.parted(nodes.stacked(normed, gated(at)), [at + "gate", at + "up"])
+        both = nodes.stacked(normed, gated(at))
+        if nodes.can_precede(shape.ffn_size) and shape.activation == "silu":
+            return nodes.linear(nodes.gated(both, at + "gated"), at + "down")
+        gate, up = nodes.parted(both, [at + "gate", at + "up"])
     else:
         gate, up = nodes.linear(normed, at + "gate"), nodes.linear(normed, at + "up")
     return nodes.linear(nodes.node("Mul", [nodes.activated(gate), up], at + "gated"), at + "down")

@@ -1,32 +1,25 @@
-/* lacuna.MatMulPacked(x [.., K], codes, scales, power; N, bits, block_size) → [.., N], see matmul.h. */
+/* lacuna.MatMulPacked(x [.., K], codes, scales, power, weight, delta; N, bits, block_size, gated, epsilon)
+ * → [.., N], x + delta; see matmul.h.
+ *
+ * What is done to x before is done a row at a time, while it is at hand: with a weight [K] what is multiplied is
+ * x + delta brought to a mean square of 1, times that weight (Zhang and Sennrich 2019), and the sum is the second
+ * output; without a delta it is x, and there is no second. Gated, x is [.., 2 · K], and what is multiplied is silu of
+ * its first half times its second (Shazeer 2020).
+ */
 
+#include "lanes.h"
 #include "matmul.h"
 #include "onnxruntime.h"
 #include "operators.h"
 #include "processor.h"
 
 #include <immintrin.h>
+#include <math.h>
 
-enum { FEW = 12 }; /* rows that are sooner brought to bytes than handed out to threads */
-
-/* The largest magnitude; no number where one of them is none, so that nothing comes of it that looks like one. */
-FOR_AVX2 static float largest(const float *x, int64_t count) {
-    const __m256 sign = _mm256_set1_ps(-0.0f);
-    __m256 most = _mm256_setzero_ps(), nothing = _mm256_setzero_ps();
-    for (int64_t at = 0; at < count; at += 8) {
-        const __m256 values = _mm256_loadu_ps(x + at);
-        most = _mm256_max_ps(most, _mm256_andnot_ps(sign, values));
-        nothing = _mm256_fmadd_ps(values, _mm256_setzero_ps(), nothing);
-    }
-    float lanes[8], odd[8], found = 0, sum = 0;
-    _mm256_storeu_ps(lanes, most);
-    _mm256_storeu_ps(odd, nothing);
-    for (int lane = 0; lane < 8; lane++) {
-        found = lanes[lane] > found ? lanes[lane] : found;
-        sum += odd[lane];
-    }
-    return found + sum;
-}
+enum {
+    FEW = 8192,          /* values that are sooner brought to bytes than handed out to threads */
+    LONGEST_ROW = 16384, /* before which something can be done */
+};
 
 FOR_AVX2 static int32_t sum_of(__m256i lanes) {
     int32_t each[8], found = 0;
@@ -40,15 +33,14 @@ FOR_AVX2 static inline __m256i rounded(const float *x, __m256 factor) {
     return _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), factor));
 }
 
-/* One row of x in bytes. */
-FOR_AVX2 static void to_bytes(void *job, size_t row) {
-    const Product *p = job;
+/* A row of x in bytes. */
+FOR_AVX2 static void to_bytes(const Product *p, size_t row, const float *values) {
     const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     const __m256i ones = _mm256_set1_epi8(1), middle = _mm256_set1_epi16(p->bits == 4 ? -8 : -128);
     for (int64_t b = 0; b < p->width / p->block; b++) {
         const int64_t at = b * p->block_step + row * p->row_step;
-        const float *x = p->x + row * p->width + b * p->block;
-        const float peak = largest(x, p->block);
+        const float *x = values + b * p->block;
+        const float peak = largest_of(x, p->block);
         const __m256 factor = _mm256_set1_ps(peak > 1e-30f ? 127 / peak : 0);
         __m256i sums = _mm256_setzero_si256();
         for (int64_t k = 0; k < p->block; k += 32) {
@@ -63,11 +55,53 @@ FOR_AVX2 static void to_bytes(void *job, size_t row) {
     }
 }
 
+/* silu of the first half times the second. */
+FOR_AVX2 static void gate(const float *x, int64_t width, float *to) {
+    const __m256 one = _mm256_set1_ps(1);
+    for (int64_t k = 0; k < width; k += 8) {
+        const __m256 at = _mm256_loadu_ps(x + k);
+        const __m256 whole = _mm256_add_ps(one, exponential_of(_mm256_sub_ps(_mm256_setzero_ps(), at)));
+        _mm256_storeu_ps(to + k, _mm256_mul_ps(_mm256_div_ps(at, whole), _mm256_loadu_ps(x + width + k)));
+    }
+}
+
+/* x + delta, in its place, brought to a mean square of 1 and weighed. */
+FOR_AVX2 static void norm(const Product *p, const float *x, const float *delta, float *sum, float *to) {
+    __m256 squares = _mm256_setzero_ps();
+    for (int64_t k = 0; k < p->width; k += 8) {
+        __m256 at = _mm256_loadu_ps(x + k);
+        if (delta) {
+            at = _mm256_add_ps(at, _mm256_loadu_ps(delta + k));
+            _mm256_storeu_ps(sum + k, at);
+        }
+        squares = _mm256_fmadd_ps(at, at, squares);
+    }
+    const __m256 factor = _mm256_set1_ps(1 / sqrtf(sum_of_lanes(squares) / (float)p->width + p->epsilon));
+    const float *all = delta ? sum : x;
+    for (int64_t k = 0; k < p->width; k += 8) {
+        const __m256 at = _mm256_mul_ps(_mm256_loadu_ps(all + k), factor);
+        _mm256_storeu_ps(to + k, _mm256_mul_ps(at, _mm256_loadu_ps(p->weight + k)));
+    }
+}
+
+/* What is multiplied, of a row of x. */
+static void prepare(void *job, size_t row) {
+    const Product *p = job;
+    const int64_t at = (int64_t)row * p->width;
+    float made[LONGEST_ROW];
+    if (p->gated)
+        gate(p->x + 2 * at, p->width, made);
+    else if (p->weight)
+        norm(p, p->x + at, p->delta ? p->delta + at : NULL, p->sum ? p->sum + at : NULL, made);
+    to_bytes(p, row, p->gated || p->weight ? made : p->x + at);
+}
+
 /* The operator. */
 
 typedef struct {
     Api api;
-    int64_t outputs, block, bits;
+    int64_t outputs, block, bits, gated;
+    float epsilon;
 } Kernel;
 
 static Status *create(const Operator *operator, Api api, const void *info, void **made) {
@@ -78,49 +112,70 @@ static Status *create(const Operator *operator, Api api, const void *info, void 
     kernel->api = api;
     CHECK(attribute(api, info, "N", &kernel->outputs));
     CHECK(attribute(api, info, "bits", &kernel->bits));
+    CHECK(attribute(api, info, "gated", &kernel->gated));
+    CHECK(CALL(api, ATTRIBUTE_FLOAT, const void *, const char *, float *)(info, "epsilon", &kernel->epsilon));
     return attribute(api, info, "block_size", &kernel->block);
 }
 
 static Status *run(Api api, void *context, Product *product) {
     static Strip *const ways[] = {NULL, strip_avx2, strip_vnni, strip_vnni_vl, strip_vnni_512};
     const int64_t strips = (product->outputs + STRIP - 1) / STRIP;
-    if (product->rows > FEW)
-        CHECK(spread_out(api, context, to_bytes, product->rows, 0, product));
-    else /* sooner done than handed out */
+    if (product->rows > 1 && product->rows * product->width > FEW)
+        CHECK(spread_out(api, context, prepare, product->rows, 0, product));
+    else
         for (int64_t row = 0; row < product->rows; row++)
-            to_bytes(product, row);
+            prepare(product, row);
     return spread_out(api, context, ways[level()], strips, strips, product);
+}
+
+enum { X, CODES, SCALES, POWER, WEIGHT, DELTA, INPUTS };
+
+/* Whether sizes fit each other; fills in what they say. */
+static int fits(Product *p, const Tensor *given) {
+    const Tensor *x = given + X, *codes = given + CODES, *scales = given + SCALES, *power = given + POWER;
+    const int64_t width = x->dimensions[x->count - 1];
+    p->x = x->data, p->codes = codes->data, p->scales = scales->data;
+    p->weight = given[WEIGHT].data, p->delta = given[DELTA].data;
+    p->width = p->gated ? width / 2 : width;
+    p->rows = numbers(x->dimensions, x->count - 1);
+    if (p->block <= 0 || p->block % PART || p->block > LONGEST || p->width % p->block || p->outputs % COLUMNS ||
+        (p->bits != 4 && p->bits != 8) || (p->gated && (width % 2 || p->weight)) || (p->delta && !p->weight) ||
+        ((p->gated || p->weight) && p->width > LONGEST_ROW))
+        return 0;
+    return numbers(codes->dimensions, codes->count) == p->outputs * p->width * p->bits / 8 &&
+           numbers(scales->dimensions, scales->count) == p->outputs * (p->width / p->block) &&
+           numbers(power->dimensions, power->count) == 1 &&
+           (!p->weight || numbers(given[WEIGHT].dimensions, given[WEIGHT].count) == p->width) &&
+           (!p->delta || numbers(given[DELTA].dimensions, given[DELTA].count) == p->rows * p->width);
+}
+
+static Status *output(Api api, void *context, size_t at, const Tensor *like, float **to) {
+    void *value;
+    CHECK(CALL(api, GET_OUTPUT, void *, size_t, const int64_t *, size_t, void **)(
+        context, at, like->dimensions, like->count, &value
+    ));
+    return CALL(api, TENSOR_DATA, const void *, void **)(value, (void **)to);
 }
 
 static Status *compute(void *made, void *context) {
     const Kernel *kernel = made;
     const Api api = kernel->api;
     Product product = {.outputs = kernel->outputs, .block = kernel->block, .bits = kernel->bits};
-    Tensor x, codes, scales, power;
-    void *output, *y;
-    CHECK(tensor(api, context, 0, &x));
-    CHECK(tensor(api, context, 1, &codes));
-    CHECK(tensor(api, context, 2, &scales));
-    CHECK(tensor(api, context, 3, &power));
-    if (x.count == 0)
+    product.gated = kernel->gated != 0, product.epsilon = kernel->epsilon;
+    Tensor given[INPUTS];
+    for (size_t at = 0; at < INPUTS; at++)
+        CHECK(tensor(api, context, at, given + at));
+    if (given[X].count == 0)
         return failed(api, "MatMulPacked: x has no dimension, or too many");
-    product.width = x.dimensions[x.count - 1];
-    product.rows = numbers(x.dimensions, x.count - 1);
-    if (product.block <= 0 || product.block % PART || product.block > LONGEST || product.width % product.block ||
-        product.outputs % COLUMNS || (product.bits != 4 && product.bits != 8) ||
-        numbers(codes.dimensions, codes.count) != product.outputs * product.width * product.bits / 8 ||
-        numbers(scales.dimensions, scales.count) != product.outputs * (product.width / product.block) ||
-        numbers(power.dimensions, power.count) != 1)
+    if (!fits(&product, given))
         return failed(api, "MatMulPacked: the matrix has another size than x and the attributes ask for");
-    x.dimensions[x.count - 1] = product.outputs;
-    CHECK(CALL(api, GET_OUTPUT, void *, size_t, const int64_t *, size_t, void **)(
-        context, 0, x.dimensions, x.count, &output
-    ));
-    CHECK(CALL(api, TENSOR_DATA, const void *, void **)(output, &y));
+    product.power = *(const float *)given[POWER].data;
+    if (product.delta)
+        CHECK(output(api, context, 1, given + X, &product.sum));
+    given[X].dimensions[given[X].count - 1] = product.outputs;
+    CHECK(output(api, context, 0, given + X, &product.y));
     if (product.rows == 0)
         return NULL;
-    product.x = x.data, product.codes = codes.data, product.scales = scales.data, product.y = y;
-    product.power = *(const float *)power.data;
     const int64_t blocks = product.rows * (product.width / product.block);
     product.row_step = level() == AVX2 ? 1 : product.width / product.block;
     product.block_step = level() == AVX2 ? product.rows : 1;
@@ -136,10 +191,13 @@ static Status *compute(void *made, void *context) {
 }
 
 static const char *name(const Operator *operator) { return (void)operator, "MatMulPacked"; }
-static size_t inputs(const Operator *operator) { return (void)operator, 4; }
-static size_t outputs(const Operator *operator) { return (void)operator, 1; }
-static int input_type(const Operator *operator, size_t at) { return (void)operator, at == 1 ? UINT8 : at == 2 ? FLOAT16 : FLOAT; }
+static size_t inputs(const Operator *operator) { return (void)operator, INPUTS; }
+static size_t outputs(const Operator *operator) { return (void)operator, 2; }
+static int input_type(const Operator *operator, size_t at) { return (void)operator, at == CODES ? UINT8 : at == SCALES ? FLOAT16 : FLOAT; }
 static int output_type(const Operator *operator, size_t at) { return (void)operator, (void)at, FLOAT; }
+
+static int input_kind(const Operator *operator, size_t at) { return (void)operator, at > POWER ? OPTIONAL : REQUIRED; }
+static int output_kind(const Operator *operator, size_t at) { return (void)operator, at ? OPTIONAL : REQUIRED; }
 
 const Operator MATMUL_PACKED = {
     .version = INTERFACE,
@@ -150,8 +208,8 @@ const Operator MATMUL_PACKED = {
     .output_type = output_type,
     .outputs = outputs,
     .destroy = free,
-    .input_kind = always_required,
-    .output_kind = always_required,
+    .input_kind = input_kind,
+    .output_kind = output_kind,
     .memory = in_memory,
     .variadic = {one_version, one_version, one_version, one_version},
     .create_with_status = create,

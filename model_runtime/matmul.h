@@ -23,7 +23,9 @@ enum {
 };
 
 typedef struct {
-    const float *x;
+    const float *x, *weight, *delta; /* see matmul.c; NULL where they were left out */
+    float *sum, epsilon;
+    int gated;
     const uint8_t *codes;
     const uint16_t *scales;
     float *y;

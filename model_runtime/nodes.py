@@ -27,6 +27,7 @@ Weights = Mapping[str, Floats]
 MICROSOFT = "com.microsoft"
 OWN = "lacuna"  # operators of the library that `kernels` compiles
 DEVICE: tuple[Precision, ...] = ("device", "device4")  # all in half precision, keys and values too
+_LONGEST_ROW = 16_384  # `matmul.c`
 _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
     "silu": ("QuickGelu", {"alpha": 1.0}),  # x·sigmoid(x)
     "gelu": ("Gelu", {}),
@@ -46,6 +47,17 @@ class _Stored:
     block: int
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What a product does to x before: x + delta, which it names `total`, and its norm; or gated, see `matmul.c`."""
+
+    x: str
+    delta: str = ""
+    weight: str = ""
+    total: str = ""
+    gated: bool = False
+
+
 class Nodes:
     """A graph under construction. sizes: of every weight the network may ask for."""
 
@@ -57,6 +69,7 @@ class Nodes:
         self.nodes: list[onnx.NodeProto] = []
         self._sizes, self._weights, self._constants = sizes, weights, constants
         self._even: dict[str, tuple[str, str]] = {}
+        self._before: dict[str, _Before] = {}
 
     @property
     def in_stacks(self) -> bool:
@@ -77,6 +90,10 @@ class Nodes:
     def in_bytes(self) -> bool:
         """Whether keys and values are kept in 8 bits, which only our own attention reads."""
         return self.is_packed and blocks.fit(self.shape)
+
+    def can_precede(self, width: int) -> bool:
+        """Whether our own product does itself what comes before it, for rows of this width that nothing else reads."""
+        return self.is_packed and width <= _LONGEST_ROW
 
     @property
     def bits(self) -> int:
@@ -131,6 +148,11 @@ class Nodes:
         kind, attributes = _ACTIVATIONS[self.shape.activation]
         return self.node(kind, [x], x + ".active", domain=MICROSOFT, **attributes)
 
+    def gated(self, both: str, name: str) -> str:
+        """silu of the first half of each row times the second, as a part of the one product that reads it."""
+        self._before[name] = _Before(both, gated=True)
+        return name
+
     def picked(self, x: str, width: int) -> str:
         """The rows that get logits: [B, T, width] → [R, width]."""
         flat = self.constant(f"flat.{width}", np.array([-1, width], np.int64))
@@ -144,7 +166,11 @@ class Nodes:
         return self.node(kind, [x, *weights], name + ".normed", axis=-1, epsilon=epsilon)
 
     def add_and_norm(self, hidden: str, delta: str | None, name: str) -> tuple[str, str]:
-        """(hidden + delta, its norm); the sum and the norm are one node."""
+        """(hidden + delta, its norm); the sum and the norm are one node, or a part of the one product that reads it."""
+        if self.can_precede(self.shape.hidden_size) and self.shape.norm == "rms" and not self.shape.parallel:
+            total, weight = name + ".sum" if delta else hidden, self.vector(name + ".weight")
+            self._before[name + ".normed"] = _Before(hidden, delta or "", weight, total if delta else "")
+            return total, name + ".normed"
         if delta is None:
             return hidden, self.norm(hidden, name)
         kind = "SkipLayerNormalization" if self.shape.norm == "layer" else "SkipSimplifiedLayerNormalization"
@@ -250,9 +276,18 @@ class Nodes:
             return [found.data, found.scales, found.power]
 
         self._constants.keep(matrix, make)
-        sizes = {"N": whole, "bits": self.bits, "block_size": block}
+        before = self._before.pop(x, _Before(x))
         product = self.node(
-            "MatMulPacked", [x, *matrix], output if whole == rows else output + ".whole", domain=OWN, **sizes
+            "MatMulPacked",
+            [before.x, *matrix, before.weight, before.delta],
+            output if whole == rows else output + ".whole",
+            *([before.total] if before.total else []),
+            domain=OWN,
+            N=whole,
+            bits=self.bits,
+            block_size=block,
+            gated=int(before.gated),
+            epsilon=self.shape.norm_epsilon,
         )
         if whole == rows:
             return product

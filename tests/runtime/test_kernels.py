@@ -70,6 +70,7 @@ def product(
     matrix = {"codes": found.data, "scales": found.scales, "power": found.power}
     constants = [numpy_helper.from_array(array, name) for name, array in matrix.items()]
     attributes = {"N": outputs or len(blocks.data), "bits": blocks.bits, "block_size": block or blocks.block}
+    attributes |= {"gated": 0, "epsilon": 1e-5}
     node = helper.make_node("MatMulPacked", ["x", *matrix], ["y"], domain=OWN, **attributes)
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", "T", None]) for name in "xy"]
     opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1), helper.make_opsetid(OWN, 1)]
