@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -178,6 +178,64 @@ def test_what_is_no_number_comes_to_none(library: Path, odd: float) -> None:
     found = multiplied(session, x)
     assert np.isnan(found[1]).all()
     assert np.isfinite(found[[0, 2]]).all()
+
+
+def prepared(library: Path, blocks: Blocks, inputs: Sequence[str], gated: bool = False) -> ort.InferenceSession:
+    """What the operator does before it multiplies, too. inputs: x, and of weight and delta what there is."""
+    found = packed(blocks)
+    matrix = {"codes": found.data, "scales": found.scales, "power": found.power}
+    given = ["x", *matrix, *(name if name in inputs else "" for name in ("weight", "delta"))]
+    outputs = ["y", "sum"] if "delta" in inputs else ["y"]
+    attributes = {"N": len(blocks.data), "bits": blocks.bits, "block_size": blocks.block}
+    node = helper.make_node("MatMulPacked", given, outputs, domain=OWN, **attributes, gated=int(gated), epsilon=1e-3)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (*inputs, *outputs)]
+    constants = [numpy_helper.from_array(array, name) for name, array in matrix.items()]
+    made = helper.make_graph([node], "product", ends[: len(inputs)], ends[len(inputs) :], constants)
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid(OWN, 1)]
+    model = helper.make_model(made, opset_imports=opsets, ir_version=10)
+    return loaded(model.SerializeToString(), 2, library=library)
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_a_sum_and_its_norm_come_before_the_product(library: Path, rows: int) -> None:
+    random = np.random.default_rng(5)
+    blocks = to_blocks(random.standard_normal((40, 288), np.float32), 8, 32)
+    x, delta = random.standard_normal((2, rows, 288), np.float32) * random.lognormal(0, 3, (2, rows, 1))
+    weight = random.standard_normal(288).astype(np.float32)
+    given = {"x": x.astype(np.float32)[None], "weight": weight, "delta": delta.astype(np.float32)[None]}
+    y, total = prepared(library, blocks, list(given)).run(None, given)
+    assert np.array_equal(total, given["x"] + given["delta"])
+    normed = total[0] / np.sqrt((total[0] ** 2).mean(-1, keepdims=True) + 1e-3) * weight
+    wanted = expected(blocks, normed)
+    assert np.abs(y[0] - wanted).max() <= 0.002 * np.abs(wanted).max()  # a rounding may go the other way
+    (alone,) = prepared(library, blocks, ["x", "weight"]).run(None, {"x": total, "weight": weight})
+    assert np.array_equal(alone, y)
+    (last,) = prepared(library, blocks, ["x", "weight"]).run(None, {"x": total[:, -1:], "weight": weight})
+    assert np.array_equal(last, y[:, -1:])
+
+
+@pytest.mark.usefixtures("level")
+@pytest.mark.parametrize("rows", [1, 3, 40])
+def test_a_gate_comes_before_the_product(library: Path, rows: int) -> None:
+    random = np.random.default_rng(6)
+    blocks = to_blocks(random.standard_normal((40, 256), np.float32), 8, 128)
+    x = (random.standard_normal((1, rows, 512), np.float32) * random.lognormal(0, 2, (rows, 1))).astype(np.float32)
+    x[0, 0, :4] = [-1e30, 100, -100, 0]
+    session = prepared(library, blocks, ["x"], gated=True)
+    (y,) = session.run(None, {"x": x})
+    half = x[0, :, :256].astype(np.float64)
+    wanted = expected(blocks, (half / (1 + np.exp(np.minimum(-half, 700))) * x[0, :, 256:]).astype(np.float32))
+    assert np.abs(y[0] - wanted).max() <= 0.002 * np.abs(wanted).max()
+    assert np.array_equal(session.run(None, {"x": x[:, -1:]})[0], y[:, -1:])
+    x[0, 0, 9] = np.nan
+    assert np.isnan(session.run(None, {"x": x})[0][0, 0]).all()
+
+
+def test_a_norm_and_a_gate_at_once_are_refused(library: Path) -> None:
+    session = prepared(library, to_blocks(np.ones((8, 32), np.float32), 8, 32), ["x", "weight"], gated=True)
+    with pytest.raises(Exception, match="another size"):  # ONNX Runtime raises bare kinds of its own
+        session.run(None, {"x": np.ones((1, 2, 64), np.float32), "weight": np.ones(32, np.float32)})
 
 
 @pytest.mark.parametrize(
