@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -24,6 +25,12 @@ from model_runtime.storage import Stored
 from tests import tiny
 from tests.runtime.conftest import Precision, hybrid
 from tests.runtime.test_graph import ROUNDED, TOKENS, feed
+
+
+SANITIZED = "LACUNA_TEST_SANITIZED"  # set by `make test-sanitized`, which loads what the sanitizers need first
+if SANITIZED in os.environ:  # floats may lie anywhere on these processors
+    strict = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-sanitize=alignment")
+    kernels._FLAGS = (*kernels._FLAGS, *strict)
 
 
 @pytest.fixture(scope="session")
