@@ -26,7 +26,6 @@ from tests import tiny
 from tests.runtime.conftest import Precision, hybrid
 from tests.runtime.test_graph import ROUNDED, TOKENS, feed
 
-
 SANITIZED = "LACUNA_TEST_SANITIZED"  # set by `make test-sanitized`, which loads what the sanitizers need first
 if SANITIZED in os.environ:  # floats may lie anywhere on these processors
     strict = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-sanitize=alignment")
