@@ -38,8 +38,8 @@ FOR_AVX2 static inline float sum_of_lanes(__m256 x) {
  * Cephes has it. */
 FOR_AVX2 static inline __m256 exponential_of(__m256 x) {
     x = _mm256_min_ps(_mm256_set1_ps(87), _mm256_max_ps(_mm256_set1_ps(-87), x)); /* so what is no number stays so */
-    const int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-    const __m256 n = _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504f)), nearest);
+    const __m256 n =
+        _mm256_round_ps(_mm256_mul_ps(x, _mm256_set1_ps(1.44269504f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
     const __m256 r = _mm256_fmadd_ps(
         n, _mm256_set1_ps(2.12194440e-4f), _mm256_fmadd_ps(n, _mm256_set1_ps(-0.693359375f), x)
     );
