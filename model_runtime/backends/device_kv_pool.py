@@ -33,6 +33,11 @@ class DevicePool(Pool):
         self._mover = ort.InferenceSession(_identity(), providers=providers)
         self.stores = [Store(row) for row in range(count)]
 
+    @property
+    def store_bytes(self) -> int:
+        """See Pool.store_bytes."""
+        return len(self._values) * math.prod(self._size) * _BYTES
+
     def bind(self, binding: ort.IOBinding, first: int, count: int, layers: Iterable[int] | None = None) -> None:
         """See Pool.bind."""
         size = [count, *self._size]

@@ -15,6 +15,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from model_runtime.errors import ModelError
+from model_runtime.graph import kv_blocks
 from model_runtime.graph.fused_matrices import SCALED, Sizes, Stack, StoredWeights, query_factor
 from model_runtime.graph.quantize import BLOCK, PACKED_ROWS, Blocks, Floats, packed, to_blocks, to_columns, wide
 from model_runtime.graph.storage import Array, Constants
@@ -71,6 +72,11 @@ class Nodes:
     def is_packed(self) -> bool:
         """Whether the graph is for our own kernels, which read and write: what only logits need is for their rows."""
         return self.precision in ("packed8", "packed4")
+
+    @property
+    def in_bytes(self) -> bool:
+        """Whether keys and values are kept in 8 bits, which only our own attention reads."""
+        return self.is_packed and kv_blocks.fit(self.shape)
 
     @property
     def bits(self) -> int:
@@ -158,16 +164,16 @@ class Nodes:
         """The rows of the embedding: [B, T] → [B, T, H]."""
         if self.half or self.precision in ("fp32", "fp16"):
             return self.rows("embed.weight", tokens, "embedded")
-        blocks = self._blocks("embed.weight")  # a tied head reads the very same data, but for a packed one
+        found = self._blocks("embed.weight")  # a tied head reads the very same data, but for a packed one
         flat = self.constant("embed.size", np.array([self.shape.vocab_size, -1], np.int64))
-        codes = blocks.codes if self.is_packed else self.node("Reshape", [blocks.codes, flat], "embed.flat")
+        codes = found.codes if self.is_packed else self.node("Reshape", [found.codes, flat], "embed.flat")
         return self.node(
             "GatherBlockQuantized",
-            [codes, tokens, blocks.scales],
+            [codes, tokens, found.scales],
             "embedded",
             domain=MICROSOFT,
-            bits=blocks.bits,
-            block_size=blocks.block,
+            bits=found.bits,
+            block_size=found.block,
             gather_axis=0,
             quantize_axis=1,
         )
@@ -237,16 +243,16 @@ class Nodes:
         names = parts or [name]
         rows, block = sum(self._sizes[one][0] for one in names), wide(self._sizes[names[0]][1])
         whole = -(-rows // PACKED_ROWS) * PACKED_ROWS
-        codes, scales = name + ".packed", name + ".packed_scales"
+        matrix = [name + ".packed", name + ".packed_scales", name + ".packed_power"]
 
         def make() -> list[Array]:
             found = packed(self._coded(names, factors, block))
-            return [found.data, found.scales]
+            return [found.data, found.scales, found.power]
 
-        self._constants.keep([codes, scales], make)
+        self._constants.keep(matrix, make)
         sizes = {"N": whole, "bits": self.bits, "block_size": block}
         product = self.node(
-            "MatMulPacked", [x, codes, scales], output if whole == rows else output + ".whole", domain=OWN, **sizes
+            "MatMulPacked", [x, *matrix], output if whole == rows else output + ".whole", domain=OWN, **sizes
         )
         if whole == rows:
             return product
