@@ -76,15 +76,15 @@ lock: ## choose the newest versions that fit pyproject.toml (needs uv)
 	scripts/lock
 
 clean: ## remove the environment and every build product
-	rm -rf .venv .venv-train .venv-parity .cache/vscode .cache/kernels model_runtime/kernels-* dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-train .venv-parity .cache/vscode .cache/kernels model_runtime/graph/native/kernels-* dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	cd vscode-extension && rm -rf node_modules dist out bundled
 
 .venv/stamp: requirements/dev.txt pyproject.toml scripts/environment
 	@scripts/environment .venv requirements/dev.txt
 	@touch $@
 
-$(KERNELS): .venv/stamp $(wildcard model_runtime/*.c model_runtime/*.h) model_runtime/kernels.py
-	@$(PYTHON_IN) model_runtime.kernels
+$(KERNELS): .venv/stamp $(wildcard model_runtime/graph/native/*.c model_runtime/graph/native/*.h) model_runtime/graph/kernels.py
+	@$(PYTHON_IN) model_runtime.graph.kernels
 	@mkdir -p $(@D) && touch $@
 
 .venv-train/stamp: requirements/train.txt pyproject.toml scripts/environment

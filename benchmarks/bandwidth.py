@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from model_runtime import graph
+from model_runtime.graph import graph
 from model_runtime.manifest import Shape
-from model_runtime.shares import shares
+from model_runtime.sharding.partition import shares
 
 PROMPT, LINE = 1536, 16  # tokens that are read, and written
 FAUXPILOT = "FauxPilot measured ~350 ms a line on 4 × A10 in fp16"  # github.com/fauxpilot/fauxpilot/issues/144

@@ -22,8 +22,8 @@ from benchmarks.editor import Editor
 from benchmarks.keystrokes import seen
 from benchmarks.typist import Typing
 from benchmarks.workspace import Hole, Workspace, opened
-from lsp_server import extent
-from lsp_server.window import Anchor, frame
+from lsp_server.editor.window import Anchor, frame
+from lsp_server.shaping import truncation
 from model_runtime.errors import LacunaRuntimeError, Overloaded
 from model_runtime.protocol import InfillRequest
 
@@ -133,7 +133,7 @@ def _asked(path: Path, editor: Editor, anchor: Anchor | None, who: int) -> tuple
         suffix=found.anchor.suffix,
         typed=found.typed,
         max_tokens=TOKENS,
-        max_lines=extent.plan(found, LINES).lines,
+        max_lines=truncation.plan(found, LINES).lines,
     )
     return found.anchor, request
 

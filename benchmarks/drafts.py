@@ -1,4 +1,6 @@
-"""Texts in, how long they take with drafts and without out: `model_runtime.speculation` where it pays and where not.
+"""Texts in, how long they take with drafts and without out.
+
+Shows where `model_runtime.engine.speculation` pays, and where not.
 
     python -m benchmarks.drafts [--size embedded b c] [--pairs 30] [--temperature 0] [--json]
 
@@ -29,14 +31,14 @@ import msgspec
 from benchmarks import random_model
 from benchmarks.workspace import holes_of, package
 from model_runtime import manifest as manifests
-from model_runtime import profile
-from model_runtime.engine import Engine
+from model_runtime.backends.onnx_backend import OnnxBackend, default_threads
+from model_runtime.engine import profile
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.ngrams import NGrams
+from model_runtime.engine.profile import Profile
+from model_runtime.engine.sequence import Cancel, Finish, Generation
 from model_runtime.manifest import Manifest, Trust
-from model_runtime.ngrams import NGrams
-from model_runtime.onnx_backend import OnnxBackend, default_threads
-from model_runtime.profile import Profile
 from model_runtime.prompt import Infill, lay_out
-from model_runtime.sequence import Cancel, Finish, Generation
 from model_runtime.tokenizer import Tokenizer
 
 WRITTEN = 48  # tokens of each text
@@ -120,7 +122,7 @@ def _written(engine: Engine, generation: Generation) -> float:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sizes = [*random_model.SIZES]
+    sizes = list(random_model.SIZES)
     parser.add_argument("--size", choices=sizes, nargs="+", default=["embedded"], help="default: embedded")
     parser.add_argument("--pairs", type=int, default=30, help="texts of each kind (default: 30)")
     parser.add_argument("--seed", type=int, default=1, help="which texts (default: 1)")

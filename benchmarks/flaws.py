@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Literal
 
-from retrieval import syntax
 from retrieval.errors import RetrievalError
 from retrieval.languages import Language
+from retrieval.syntax import syntax
 
 Flaw = Literal["marker", "closer", "overlap", "tabs", "width", "ending", "syntax"]
 

@@ -17,9 +17,10 @@ from pathlib import Path
 from benchmarks.editor import PAIRS, Editor, Mark
 from benchmarks.held_out import Package
 from benchmarks.workspace import Hole, Workspace
-from retrieval import languages, outlines, syntax
+from retrieval import languages
 from retrieval.errors import RetrievalError
 from retrieval.languages import Language
+from retrieval.syntax import outlines, syntax
 
 LEAST, MOST = 2, 30  # lines of a function's inside
 SOME = 4  # lines taken out of one at most

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 
 from benchmarks import moments
 from benchmarks.moments import Moment, Row
-from lsp_server import gate
-from lsp_server.gate import Gate
+from lsp_server.completion import gate
+from lsp_server.completion.gate import Gate
 
 COVERAGE = {"shy": 0.2, "balanced": 0.45, "eager": 0.75}  # share of suggestions shown, by eagerness
 PRIOR = 20.0  # strength of the pull of a standardized weight towards none, in suggestions

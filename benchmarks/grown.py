@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_runtime import graph
+from model_runtime.graph import graph
 from model_runtime.manifest import Shape
 
 Floats = NDArray[np.float32]

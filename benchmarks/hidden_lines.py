@@ -12,9 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from retrieval import languages, signatures, syntax, workspace
-from retrieval.entries import Known
-from retrieval.index import Index
+from retrieval import languages
+from retrieval.index import workspace
+from retrieval.index.entries import Known
+from retrieval.index.index import Index
+from retrieval.syntax import signatures, syntax
 
 if TYPE_CHECKING:
     from tree_sitter import Node

@@ -24,9 +24,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from benchmarks import footprint
 from lacuna import isolation
-from model_runtime.engine import Engine
+from model_runtime.engine.sequence import Cancel, Finish, Generation
+from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, lay_out
-from model_runtime.sequence import Cancel, Finish, Generation
 
 SHARD = 2_000_000_000  # bytes
 VOCAB = 51_200
@@ -115,7 +115,7 @@ def run_import(source: Path, target: Path, quant: str) -> dict[str, float]:
 def answer(directory: Path, cache: Path) -> dict[str, float]:
     """Seconds to load, and to read and write some tokens."""
     began = time.perf_counter()
-    engine = Engine.open(directory, cache=cache)
+    engine = open_engine(directory, cache=cache)
     loaded = time.perf_counter() - began
     infill = Infill("area.py", "def area(width, height):\n    return width", "\n\nprint(area(2, 3))\n")
     prompt = lay_out(infill, engine.tokenizer, engine.manifest.fim, 512).tokens

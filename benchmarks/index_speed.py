@@ -25,9 +25,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.samples import percentile
-from retrieval import entries, index, search, surroundings, workspace
-from retrieval.index import Index
-from retrieval.search import Query
+from retrieval.index import entries, index, workspace
+from retrieval.index.index import Index
+from retrieval.search import query_context, search
+from retrieval.search.search import Query
 
 SEED = 7
 LONGEST = 5_000  # lines of the changed file
@@ -78,7 +79,7 @@ def search_times(made: Index, tree: dict[str, str], n: int) -> dict[str, dict[st
 def _times_at(query: Query, made: Index) -> dict[str, tuple[float, float]]:
     """What `_ms` says of one place: of ranking, of the search alone, and of the live read."""
     rank = _ms(lambda: search.rank(query, made))  # before anything has been read for the others
-    here = surroundings.read(query)
+    here = query_context.read(query)
     kept = {(query.path, search.scope(query.text, query.offset)): ()}
     return {
         "rank": rank,

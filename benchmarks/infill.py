@@ -21,10 +21,11 @@ from pathlib import Path
 from benchmarks import five_gram, infill_tasks, plot, verdict
 from benchmarks.infill_tasks import Task
 from model_runtime import manifest
-from model_runtime.engine import Engine
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.sequence import Cancel, Generation, Token
 from model_runtime.errors import LacunaRuntimeError
+from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, lay_out
-from model_runtime.sequence import Cancel, Generation, Token
 
 _BACKGROUND = 4_000_000  # characters the 5-gram learns of a language before it sees the file
 
@@ -213,7 +214,7 @@ def _report(options: argparse.Namespace) -> str:
     directory = options.model or manifest.embedded()
     scores = []
     with tempfile.TemporaryDirectory() as cache:
-        engine = Engine.open(directory, cache=Path(cache), threads=options.threads)
+        engine = open_engine(directory, cache=Path(cache), threads=options.threads)
         fillers: dict[str, Filler] = {"model": model_filler(engine)}
         if not options.no_baselines:
             fillers |= {

@@ -1,6 +1,6 @@
 """A size in, what each key of a typist costs out: ours with the memory of the workspace and without, and llama.cpp.
 
-All write with the shipped model, grown to that size, in 4 bits; none takes the others' words. What is wanted is the
+All write with the small model, grown to that size, in 4 bits; none takes the others' words. What is wanted is the
 rest of the line, as our server asks for it mostly: a text ends for all with the first newline, where the model ends
 it, where it goes round in circles, or after MOST tokens. Ours is as in use: cut words healed, drafts where the
 machine's profile says that they pay, the memory made of the workspace's files without what is about to be typed.
@@ -20,12 +20,14 @@ import msgspec
 from benchmarks import grown, keystrokes, random_model
 from benchmarks.opponent import Opponent
 from benchmarks.workspace import copied, package
-from model_runtime import graph, manifest
-from model_runtime.engine import Engine
+from model_runtime import manifest
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.ngrams import NGrams
+from model_runtime.engine.sequence import Cancel, Finish, Generation
+from model_runtime.graph import graph
 from model_runtime.manifest import Fim
-from model_runtime.memories import Memories
-from model_runtime.ngrams import NGrams
-from model_runtime.sequence import Cancel, Finish, Generation
+from model_runtime.opening import open_engine
+from model_runtime.service.ngram_store import Memories
 from model_runtime.tokenizer import Tokenizer
 
 MOST = 32  # tokens of a text
@@ -37,14 +39,14 @@ Asks = Callable[[tuple[int, ...]], dict[str, float]]
 
 def compared(size: str, python: Path, threads: int, keys: int, folder: Path) -> dict[str, dict[str, float]]:
     """Figures of each, and the ratios of ours to llama.cpp's. python: see `opponent`; folder: for all that is made."""
-    shipped = manifest.read(manifest.embedded())
-    shape = msgspec.structs.replace(random_model.SIZES[size], qk_norm=True, norm_epsilon=shipped.shape.norm_epsilon)
-    small = dict(graph.read_weights(manifest.embedded(), shipped.shape))
-    weights = grown.Grown(small, shipped.shape, shape)
+    small = manifest.read(random_model.SMALL)
+    shape = msgspec.structs.replace(random_model.SIZES[size], qk_norm=True, norm_epsilon=small.shape.norm_epsilon)
+    of_small = dict(graph.read_weights(random_model.SMALL, small.shape))
+    weights = grown.Grown(of_small, small.shape, shape)
     described = random_model.write(folder / "model", shape, "int4", weights)
     grown.hand(weights, folder / "weights")
     workspace = copied(package("httpx"), folder, seed=1)
-    engines = [Engine.open(folder / "model", cache=folder / "cache", threads=threads) for _ in range(2)]
+    engines = [open_engine(folder / "model", cache=folder / "cache", threads=threads) for _ in range(2)]
     tokenizer = engines[0].tokenizer
     memory = remembered(workspace.root, tokenizer)
     with Opponent(python, folder / "peer.gguf", shape, threads, weights=folder / "weights") as opponent:

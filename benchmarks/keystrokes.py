@@ -18,9 +18,9 @@ from pathlib import Path
 from benchmarks.editor import Editor
 from benchmarks.typist import Typing
 from benchmarks.workspace import Workspace, opened
-from lsp_server.document import Place
-from lsp_server.session import Snapshot
-from lsp_server.window import Anchor, frame
+from lsp_server.editor.document import Place
+from lsp_server.editor.session import Snapshot
+from lsp_server.editor.window import Anchor, frame
 from model_runtime.manifest import Manifest
 from model_runtime.prompt import Infill, lay_out
 from model_runtime.protocol import RESERVE

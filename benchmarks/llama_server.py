@@ -19,8 +19,9 @@ import msgspec
 from benchmarks import grown
 from benchmarks.crowd import Asker
 from benchmarks.opponent import PEER
-from model_runtime import graph, manifest
+from model_runtime import manifest
 from model_runtime.errors import Overloaded, Unreachable
+from model_runtime.graph import graph
 from model_runtime.manifest import Fim, Shape
 from model_runtime.protocol import InfillRequest
 

@@ -30,8 +30,8 @@ from benchmarks.samples import PROMPT, spread
 from benchmarks.workspace import copied, package
 from lacuna import daemon, isolation, tokens
 from lacuna import settings as configuration
-from model_runtime.client import Client
-from model_runtime.endpoint import Endpoint
+from model_runtime.client.client import Client
+from model_runtime.client.endpoint import Endpoint
 from model_runtime.protocol import Chunk, InfillRequest
 
 WITHIN = 300.0  # milliseconds after the key: later the typist has gone on

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks import footprint
 from model_runtime import manifest
-from model_runtime.onnx_backend import OnnxBackend
-from model_runtime.sequence import Cancel
+from model_runtime.backends.onnx_backend import OnnxBackend
+from model_runtime.engine.sequence import Cancel
 
 
 def fresh(directory: Path, cache: Path, threads: int) -> dict[str, float]:

@@ -19,8 +19,9 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from model_runtime import graph, manifest
+from model_runtime import manifest
 from model_runtime.errors import LacunaRuntimeError
+from model_runtime.graph import graph
 from model_runtime.manifest import Manifest
 from model_runtime.prompt import Infill, lay_out
 from model_runtime.tokenizer import Tokenizer

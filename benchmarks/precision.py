@@ -20,8 +20,9 @@ from typing import get_args
 from benchmarks import infill_tasks
 from benchmarks.infill import model_filler
 from benchmarks.infill_tasks import Task
-from model_runtime.engine import Engine
+from model_runtime.engine.engine import Engine
 from model_runtime.errors import LacunaRuntimeError
+from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, lay_out
 from training import corpus
 from training.export import Precision, export
@@ -56,7 +57,7 @@ def compare(checkpoint: Path, tokenizer: Path, gaps: Sequence[Task], threads: in
     for precision in get_args(Precision):
         with tempfile.TemporaryDirectory() as folder:
             made = export(checkpoint, tokenizer, Path(folder) / "model", precision, precision)
-            engine = Engine.open(Path(folder) / "model", cache=Path(folder) / "cache", threads=threads)
+            engine = open_engine(Path(folder) / "model", cache=Path(folder) / "cache", threads=threads)
             fill = model_filler(engine)
             right = [fill(gap).strip() == gap.answer.strip() for gap in gaps]
             nats = _nats(engine, gaps)

@@ -19,12 +19,13 @@ from typing import Any
 import msgspec
 
 from benchmarks import random_model
-from model_runtime import graph, shard
-from model_runtime.backend import Backend
+from model_runtime.backends.onnx_backend import OnnxBackend, default_threads
+from model_runtime.engine.backend import Backend
+from model_runtime.engine.sequence import Cancel
+from model_runtime.graph import graph
 from model_runtime.manifest import Shape, Sharding
-from model_runtime.onnx_backend import OnnxBackend, default_threads
-from model_runtime.ranks import Ranks
-from model_runtime.sequence import Cancel
+from model_runtime.sharding import shard
+from model_runtime.sharding.tensor_parallel import Ranks
 
 HELD, CHUNK, TOKENS = 512, 128, 16  # tokens read before, read in a run, and written one by one in a turn
 

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.samples import spread
-from retrieval import index, search, workspace
-from retrieval.index import Index
-from retrieval.search import Query, Snippet
+from retrieval.index import index, workspace
+from retrieval.index.index import Index
+from retrieval.search import search
+from retrieval.search.search import Query, Snippet
 
 NAME = re.compile(r"[^\W\d]\w*")
 SEED = 7

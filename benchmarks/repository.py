@@ -33,22 +33,24 @@ from benchmarks import gains, hidden_lines
 from benchmarks.gains import ALONE, ARMS, BOTH, MEMORY, MODEL, ORACLE, RETRIEVAL, Record, Try
 from benchmarks.hidden_lines import Gap
 from benchmarks.infill import similarity
-from lsp_server import window
-from lsp_server.context import BUDGET, Contexts
-from lsp_server.document import Place, split
-from lsp_server.indexing import query
-from lsp_server.session import Snapshot
+from lsp_server.editor import window
+from lsp_server.editor.document import Place, split
+from lsp_server.editor.session import Snapshot
+from lsp_server.related.context import BUDGET, Contexts
+from lsp_server.related.indexing import query
 from model_runtime import manifest
-from model_runtime.engine import Engine
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.ngrams import LONGEST, Continuation, NGrams, mix
+from model_runtime.engine.sequence import Cancel, Generation, Token
+from model_runtime.engine.token_healing import Spellings
 from model_runtime.errors import LacunaRuntimeError
-from model_runtime.healing import Spellings
-from model_runtime.memories import TOKENS
-from model_runtime.ngrams import LONGEST, Continuation, NGrams, mix
+from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, Snippet, lay_out
-from model_runtime.sequence import Cancel, Generation, Token
-from retrieval import index, memory, search
+from model_runtime.service.ngram_store import TOKENS
 from retrieval.errors import RetrievalError
-from retrieval.index import Index
+from retrieval.index import index, masked_texts
+from retrieval.index.index import Index
+from retrieval.search import search
 
 MOST, SPARE = 48, 6  # tokens of the rest of a line
 
@@ -68,7 +70,7 @@ class Asked:
 
 def records(root: Path, asked: Asked, engine: Engine) -> Iterator[Record]:
     """Gaps of a root, filled. Raises RetrievalError, ModelError."""
-    streams = {path: engine.tokenizer.encode_once(text) for path, text in memory.texts(root)}
+    streams = {path: engine.tokenizer.encode_once(text) for path, text in masked_texts.texts(root)}
     with tempfile.TemporaryDirectory() as folder:
         made = index.with_vectors(index.opened(root, Path(folder)), Path(folder))
         gaps = hidden_lines.draw(made, asked.n, random.Random(asked.seed), asked.crossing)
@@ -202,7 +204,7 @@ def _measured(options: argparse.Namespace) -> list[Record]:
     until = time.monotonic() + options.seconds / len(options.root)
     with (
         tempfile.TemporaryDirectory() as cache,
-        contextlib.closing(Engine.open(options.model, cache=Path(cache), threads=options.threads)) as engine,
+        contextlib.closing(open_engine(options.model, cache=Path(cache), threads=options.threads)) as engine,
     ):
         for root in options.root:
             for one in records(root.absolute(), asked, engine):

@@ -28,10 +28,10 @@ from benchmarks import key_times, loading, random_model
 from benchmarks.opponent import Opponent
 from benchmarks.plot import Bar, bars
 from benchmarks.random_model import SIZES, Precision
-from model_runtime.engine import CHUNK
+from model_runtime.backends.onnx_backend import OnnxBackend, default_threads
+from model_runtime.engine.engine import CHUNK
+from model_runtime.engine.sequence import Cancel
 from model_runtime.manifest import Manifest
-from model_runtime.onnx_backend import OnnxBackend, default_threads
-from model_runtime.sequence import Cancel
 
 PRECISIONS: tuple[Precision, ...] = ("int4", "int8")
 PREFILLS = (256, 512, 1024, 2048)
@@ -183,7 +183,7 @@ def drawn(report: dict[str, Any]) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, nargs="+", default=["bootstrap"], help="default: bootstrap")
+    parser.add_argument("--size", choices=SIZES, nargs="+", default=["embedded"], help="default: embedded")
     parser.add_argument("--precision", choices=PRECISIONS, nargs="+", default=list(PRECISIONS), help="default: both")
     parser.add_argument("--rounds", type=int, default=9, help="counted runs of each job (default: 9); 0: no table")
     parser.add_argument("--threads", type=int, help="threads of the network (default: by the machine)")
@@ -195,7 +195,7 @@ def main() -> None:
     if asked.plot:
         asked.plot.write_text(drawn(json.load(sys.stdin)))
         return
-    if asked.replay and ("bootstrap" in asked.size or asked.against is None):
+    if asked.replay and ({"bootstrap", "embedded"} & set(asked.size) or asked.against is None):
         parser.error("--replay needs --against, and sizes that hold the shipped model: a, b or c")
     sizes: dict[str, Any] = {}
     for size in asked.size:

@@ -19,10 +19,11 @@ import numpy as np
 
 from benchmarks.infill import interval
 from model_runtime import manifest
-from model_runtime.engine import Engine
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.sequence import Cancel, Generation, Token
 from model_runtime.errors import LacunaRuntimeError
+from model_runtime.opening import open_engine
 from model_runtime.prompt import Infill, lay_out
-from model_runtime.sequence import Cancel, Generation, Token
 from training import corpus, duplicates
 from training.sources import SourceFile
 
@@ -74,7 +75,7 @@ def measure(directory: Path, shards: Path, count: int, seed: int) -> list[Share]
     """The share for continuations of held-out and of training files. Raises ModelError, OSError."""
     learnt = list(corpus.read(shards, "train"))
     with tempfile.TemporaryDirectory() as cache:
-        engine = Engine.open(directory, cache=Path(cache))
+        engine = open_engine(directory, cache=Path(cache))
         parts = {"held_out": list(corpus.read(shards, "held_out")), "train": learnt}
         texts = {part: outputs(engine, files, count, seed) for part, files in parts.items()}
         engine.close()

@@ -16,7 +16,7 @@ import msgspec
 from lacuna.errors import ServeError
 
 if TYPE_CHECKING:
-    from model_runtime.gateway import Record
+    from model_runtime.gateway.gateway import Record
 
 FILE = "audit.log"
 SIZE = 8 << 20  # bytes of a file, after which it is put aside

@@ -19,7 +19,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from lacuna import report, repository, shelf, tokens
+from lacuna import model_commands, report, repository, tokens
 from lacuna import settings as configuration
 from lacuna.errors import LacunaError, ServeError, SettingsError
 from lacuna.settings import Settings
@@ -28,7 +28,7 @@ from retrieval.errors import RetrievalError
 
 if TYPE_CHECKING:
     from lacuna.completion import Outcome
-    from lsp_server.window import Frame
+    from lsp_server.editor.window import Frame
 
 app = typer.Typer(
     name="lacuna",
@@ -38,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(shelf.app, name="model")
+app.add_typer(model_commands.app, name="model")
 app.add_typer(tokens.app, name="token")
 for command in (repository.index, repository.search, repository.context, report.stats, repository.purge):
     app.command()(command)
@@ -108,9 +108,9 @@ def serve(
                 insecure_without_tokens=without_tokens,
                 memory=memory,
             )
-            from lacuna import resident
+            from lacuna import daemon_server
 
-            resident.run(settings, lock_descriptor=lock_descriptor, ready=_frozen(ready))
+            daemon_server.run(settings, lock_descriptor=lock_descriptor, ready=_frozen(ready))
             return
         from lacuna import server
         from lacuna.server import Port

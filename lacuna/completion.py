@@ -17,12 +17,13 @@ import msgspec
 from lacuna import remote
 from lacuna.position import Cursor
 from lacuna.settings import Settings
-from lsp_server import extent, suggestion, window
-from lsp_server.extent import Plan
-from lsp_server.scope import outline
-from lsp_server.session import Snapshot
-from lsp_server.suggestion import Suggestion
-from lsp_server.window import Frame
+from lsp_server.editor import window
+from lsp_server.editor.scope import outline
+from lsp_server.editor.session import Snapshot
+from lsp_server.editor.window import Frame
+from lsp_server.shaping import suggestion, truncation
+from lsp_server.shaping.suggestion import Suggestion
+from lsp_server.shaping.truncation import Plan
 from model_runtime import manifest
 from model_runtime.manifest import Manifest
 from model_runtime.prompt import Snippet
@@ -97,7 +98,7 @@ def ask(cursor: Cursor, max_tokens: int) -> Question:
     frame = window.frame(snapshot, None)
     above = outline(snapshot.lines, frame.anchor.start.line, snapshot.cursor)
     frame = window.settled(frame, (Snippet(snapshot.path, above),) if above else ())
-    wanted = extent.plan(frame, MOST_LINES)
+    wanted = truncation.plan(frame, MOST_LINES)
     anchor = frame.anchor
     request = InfillRequest(
         client=f"command-{os.getpid()}",
@@ -126,12 +127,12 @@ async def by_daemon(question: Question, settings: Settings, tell: Callable[[str]
 
 def in_process(question: Question, settings: Settings) -> Outcome:
     """The answer of an engine that is opened for this one question. Raises LacunaRuntimeError."""
-    from model_runtime.engine import Engine
-    from model_runtime.lane import write
-    from model_runtime.sequence import Cancel
+    from model_runtime.engine.sequence import Cancel
+    from model_runtime.opening import open_engine
+    from model_runtime.service.engine_worker import write
 
     began = time.perf_counter()
-    engine = Engine.open(
+    engine = open_engine(
         settings.model_directory,
         cache=settings.cache,
         threads=settings.threads,

@@ -23,8 +23,8 @@ from lacuna.errors import DaemonError
 from lacuna.place import Place
 from lacuna.settings import Settings
 from model_runtime import manifest
-from model_runtime.client import Client
-from model_runtime.endpoint import Endpoint
+from model_runtime.client.client import Client
+from model_runtime.client.endpoint import Endpoint
 from model_runtime.errors import Unreachable
 from model_runtime.protocol import Health
 

@@ -21,10 +21,11 @@ from lacuna import settings as configuration
 from lacuna.completion import tokenizer_of
 from lacuna.errors import LacunaError
 from lacuna.settings import Remote, Settings
-from model_runtime import kernels, manifest
-from model_runtime.client import Client
-from model_runtime.endpoint import Endpoint
+from model_runtime import manifest
+from model_runtime.client.client import Client
+from model_runtime.client.endpoint import Endpoint
 from model_runtime.errors import LacunaRuntimeError
+from model_runtime.graph import kernels
 from model_runtime.protocol import Chunk, Done, InfillRequest
 
 _LIBRARIES = (

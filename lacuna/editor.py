@@ -9,8 +9,8 @@ from __future__ import annotations
 from lacuna import __version__, remote
 from lacuna import settings as configuration
 from lsp_server import server
-from lsp_server.indexing import Indexing
-from lsp_server.link import Service
+from lsp_server.related.connection import Service
+from lsp_server.related.indexing import Indexing
 
 
 def run() -> int:

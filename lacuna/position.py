@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacuna.errors import PositionError
-from lsp_server.document import Place, content, split
+from lsp_server.editor.document import Place, content, split
 
 _FORM = re.compile(r"(?P<path>.+):(?P<line>\d{1,9}):(?P<column>\d{1,9})", re.DOTALL)  # a path may hold colons itself
 

@@ -15,10 +15,10 @@ from contextlib import aclosing
 
 from lacuna import daemon
 from lacuna.settings import Remote, Settings
-from model_runtime.client import Client
-from model_runtime.endpoint import Endpoint
+from model_runtime.client.client import Client
+from model_runtime.client.endpoint import Endpoint
+from model_runtime.client.external_engines import Foreign, Manner
 from model_runtime.errors import LacunaRuntimeError, Overloaded, Refused, ServiceError
-from model_runtime.foreign import Foreign, Manner
 from model_runtime.protocol import Chunk, Done, InfillRequest, Learnt, Lesson
 
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds between looks at a server that is away

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from lacuna import settings as configuration
 from lacuna.stats import Row, Statistics, gather
-from lsp_server import journal
+from lsp_server.feedback import journal
 
 PAGE = "stats.html"
 
@@ -54,9 +54,9 @@ def stats(
 
 
 def _write(file: Path, found: Statistics, today: date, folder: Path) -> None:
-    from lacuna import page
+    from lacuna import stats_html
 
-    text = page.render(found, today, str(folder))
+    text = stats_html.render(found, today, str(folder))
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as opened:
         opened.write(text)

@@ -26,7 +26,7 @@ from lacuna.position import locate
 from model_runtime import manifest
 
 if TYPE_CHECKING:
-    from retrieval.index import Index
+    from retrieval.index.index import Index
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_DAMAGE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR_WRITE}
@@ -67,7 +67,7 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Print the definitions and the code of a repository that fit a query best."""
-    from retrieval import search as searching
+    from retrieval.search import search as searching
 
     with _opened(_root(path), with_vectors=True) as made:
         found = searching.find(query, made, most)
@@ -87,10 +87,10 @@ def context(
     as_json: Json = False,
 ) -> None:
     """Print what would go into the prompt at a position besides the lines around it, the most valuable last."""
-    from lsp_server import window
-    from lsp_server.context import Contexts
-    from lsp_server.indexing import query
-    from retrieval import search as searching
+    from lsp_server.editor import window
+    from lsp_server.related.context import Contexts
+    from lsp_server.related.indexing import query
+    from retrieval.search import search as searching
 
     snapshot = snapshot_of(locate(position))
     frame = window.frame(snapshot, None)
@@ -112,13 +112,13 @@ def context(
 
 
 def _root(path: Path) -> Path:
-    from retrieval import workspace
+    from retrieval.index import workspace
 
     return workspace.check_root(path)
 
 
 def _directory(root: Path) -> Path:
-    from retrieval import index as indexes
+    from retrieval.index import index as indexes
 
     return indexes.directory(configuration.cache(), root)
 
@@ -126,8 +126,9 @@ def _directory(root: Path) -> Path:
 @contextlib.contextmanager
 def _opened(root: Path, with_vectors: bool = False) -> Iterator[Index]:
     """The repository's index, brought up to date; by the process that writes it, if an editor runs one."""
-    from retrieval import index as indexes
-    from retrieval import lock, store, vectors
+    from retrieval import lock
+    from retrieval.index import index as indexes
+    from retrieval.index import store, vectors
 
     directory = _directory(root)
     writer = lock.acquire(directory / indexes.LOCK)
@@ -152,9 +153,9 @@ def _opened(root: Path, with_vectors: bool = False) -> Iterator[Index]:
 @contextlib.contextmanager
 def _damage_told(directory: Path, is_ours: bool) -> Iterator[None]:
     """What the database raises, as what to do. One of ours that is damaged is thrown away."""
-    from retrieval import index as indexes
-    from retrieval import store
     from retrieval.errors import StoreError
+    from retrieval.index import index as indexes
+    from retrieval.index import store
 
     try:
         yield

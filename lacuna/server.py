@@ -1,6 +1,6 @@
 """The team server: the model behind a port, on terms that are checked before anybody can connect. Unix only.
 
-`resident` is the daemon of one user; both serve with `model_runtime.server`.
+`daemon_server` is the daemon of one user; both serve with `model_runtime.service.server`.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacuna import audit, build, log, tokens
+from lacuna.daemon_server import runner
 from lacuna.errors import ServeError
 from lacuna.fresh import Fresh
-from lacuna.resident import runner
 from lacuna.settings import Settings
-from model_runtime import cache, gateway, manifest, memories
-from model_runtime.access import Access, Grant
-from model_runtime.gateway import Terms
-from model_runtime.lane import Writer
+from model_runtime import manifest
+from model_runtime.engine import cache
+from model_runtime.gateway import gateway
+from model_runtime.gateway.auth import Access, Grant
+from model_runtime.gateway.gateway import Terms
 from model_runtime.manifest import Manifest
-from model_runtime.server import Server, serve
-from model_runtime.service import Identity, Service
+from model_runtime.service import ngram_store
+from model_runtime.service.engine_worker import Writer
+from model_runtime.service.server import Server, serve
+from model_runtime.service.service import Identity, Service
 
 _BACKLOG = 1024
 _PROGRAM_MB = 200  # Python, its libraries and ONNX Runtime, with fifty at work and one memory being sorted
@@ -76,9 +79,9 @@ def run(settings: Settings, port: Port, ready: Callable[[str], None]) -> None:
     url = f"{'https' if port.certificate else 'http'}://{_bracketed(port.host)}:{listener.getsockname()[1]}"
 
     def opener() -> Writer:
-        from model_runtime.engine import Engine  # slow to import, so on the engine's thread
+        from model_runtime.opening import open_engine  # slow to import, so on the engine's thread
 
-        return Engine.open(
+        return open_engine(
             directory,
             cache=settings.cache,
             threads=settings.threads,
@@ -106,7 +109,7 @@ def _for_keys_and_values(settings: Settings, memory: int | None, described: Mani
         return settings.kv_cache
     weights = sum(file.bytes for file in described.files.values()) >> 20
     ranks = described.sharding.ranks if described.sharding else 0
-    rest = _PROGRAM_MB + ranks * _RANK_MB + _WEIGHTS * weights + memories.ALL * _WORKSPACE_MB
+    rest = _PROGRAM_MB + ranks * _RANK_MB + _WEIGHTS * weights + ngram_store.ALL * _WORKSPACE_MB
     if memory is None:
         left = _machine_mb() // _SHARE - rest
         return left if left > cache.MEGABYTES else None

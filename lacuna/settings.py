@@ -43,7 +43,7 @@ class Remote(msgspec.Struct, frozen=True):
     """A server elsewhere, and how to reach it; paths are absolute.
 
     ca: authorities to trust; certificate, key: ours to show. engine: whose protocol it speaks; model, fim: see
-    `model_runtime.foreign.Manner`. fallback: the local model answers while it is away.
+    `model_runtime.client.external_engines.Manner`. fallback: the local model answers while it is away.
     share_memory: it may know the texts of whole workspaces.
     """
 

@@ -13,7 +13,7 @@ from statistics import quantiles
 
 import msgspec
 
-from lsp_server.journal import Answered, Kept, Outcome, Record
+from lsp_server.feedback.journal import Answered, Kept, Outcome, Record
 
 SEEN = 0.3  # seconds: a suggestion that was gone sooner was not read, and nobody can have refused it
 STAGES = ("debounce", "queue", "layout", "prefill", "decode", "outside")

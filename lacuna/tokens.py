@@ -22,8 +22,8 @@ from rich.table import Table
 from lacuna import lock
 from lacuna import settings as configuration
 from lacuna.errors import DaemonError, TokenError
-from model_runtime import access
-from model_runtime.access import Grant, Scope
+from model_runtime.gateway import auth
+from model_runtime.gateway.auth import Grant, Scope
 
 FILE = "tokens.json"
 DAYS, RATE, CONCURRENCY = 365, 1200, 8
@@ -84,7 +84,7 @@ def make(path: Path, names: Sequence[str], **terms: Any) -> list[tuple[str, Gran
     """A new token for each name, and the grant that is kept of it. terms: of `access.Grant`. Raises TokenError."""
     made = []
     for name in names:
-        token, identifier, digest = access.issue()
+        token, identifier, digest = auth.issue()
         made.append((token, Grant(id=identifier, name=name, digest=digest, **terms)))
     with _changing(path) as grants:
         grants |= {grant.id: grant for _, grant in made}
@@ -174,9 +174,9 @@ def _checked_name(name: str) -> str:
 
 
 def _checked_scopes(scopes: list[str]) -> tuple[Scope, ...]:
-    known = [one for one in access.SCOPES if one in scopes]
+    known = [one for one in auth.SCOPES if one in scopes]
     if len(known) != len(set(scopes)):
-        raise TokenError(f"there are the scopes {' and '.join(access.SCOPES)}, not {' '.join(scopes)}")
+        raise TokenError(f"there are the scopes {' and '.join(auth.SCOPES)}, not {' '.join(scopes)}")
     return tuple(known)
 
 

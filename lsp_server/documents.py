@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lsp_server import ahead
-from lsp_server import desk as desks
-from lsp_server.acceptance import Acceptance
-from lsp_server.desk import Desk
-from lsp_server.document import Position
-from lsp_server.indexing import Indexing
-from lsp_server.pause import CURSOR_REST, Pause
-from lsp_server.requests import Requests
-from lsp_server.session import Edit, Session
-from lsp_server.tasks import Tasks
+from lsp_server.completion import prefetch
+from lsp_server.completion import state as desks
+from lsp_server.completion.idle import CURSOR_REST, Pause
+from lsp_server.completion.requests import Requests
+from lsp_server.completion.state import Desk
+from lsp_server.completion.tasks import Tasks
+from lsp_server.editor.document import Position
+from lsp_server.editor.session import Edit, Session
+from lsp_server.feedback.acceptance import Acceptance
+from lsp_server.related.indexing import Indexing
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Documents:
         desks.closed(uri, self.desk)
         snapshot = self.session.snapshot(uri, Position(0, 0))
         if snapshot is not None:
-            self.tasks.spawn(ahead.look(snapshot, self.desk))
+            self.tasks.spawn(prefetch.look(snapshot, self.desk))
 
     def changed(self, uri: str, version: int, edits: Sequence[Edit]) -> None:
         """A document was edited."""

@@ -20,15 +20,16 @@ import msgspec
 from lsprotocol import types
 from pygls.lsp.server import LanguageServer
 
-from lsp_server import ahead, wire
-from lsp_server.answering import Asked
-from lsp_server.indexing import Indexing
-from lsp_server.link import Connect
-from lsp_server.options import SECTION, Settings
-from lsp_server.parts import Parts
-from lsp_server.protocol import LacunaProtocol, hush
-from lsp_server.requests import Kind
-from lsp_server.transport import Reader, Writer
+from lsp_server.completion import prefetch
+from lsp_server.completion.requests import Kind
+from lsp_server.editor.options import SECTION, Settings
+from lsp_server.handler import Asked
+from lsp_server.related.connection import Connect
+from lsp_server.related.indexing import Indexing
+from lsp_server.rpc import wire
+from lsp_server.rpc.protocol import LacunaProtocol, hush
+from lsp_server.rpc.transport import Reader, Writer
+from lsp_server.wiring import Parts
 
 LAST_WORDS = 2.0  # seconds for what is under way when the pipe has ended
 
@@ -75,7 +76,7 @@ class Server(LanguageServer):
         """What the model is given from elsewhere at a place: snippets with `path` and `text`."""
         found = wire.cursor(params)
         snapshot = None if found is None else self.parts.session.snapshot(*found)
-        return [] if snapshot is None else msgspec.to_builtins(await ahead.given(snapshot, self.parts.desk))
+        return [] if snapshot is None else msgspec.to_builtins(await prefetch.given(snapshot, self.parts.desk))
 
     def _asked(self, params: types.InlineCompletionParams | types.CompletionParams, kind: Kind, **more: Any) -> Asked:
         identifier = self.protocol.msg_id

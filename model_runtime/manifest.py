@@ -116,7 +116,7 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     bias; length: of the logarithm of the match in tokens; seen: of the logarithm of how often it occurs;
     peak: of the share of its likeliest continuation; sure: of the model's largest log-probability.
-    Fitted to a model on held-out code by `training.trust`.
+    Fitted to a model on held-out code by `training.mixture_weights`.
     """
 
     bias: float = -4.0

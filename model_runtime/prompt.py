@@ -2,7 +2,7 @@
 
 Training, serving and evaluation lay out with this module and nothing else, so the model
 sees in use what it saw in training. docs/prompt-format.md says the same in prose and
-tests/test_prompt.py pins it. Ignores where the texts come from and what becomes of the tokens.
+tests/runtime/test_prompt.py pins it. Ignores where the texts come from and what becomes of the tokens.
 """
 
 from __future__ import annotations

@@ -3,37 +3,16 @@
 Knows nothing of token ids, editors or models. Modules, each of which imports only
 those above it:
 
-    errors        every exception a caller may catch, as one tree
-    languages     a file's name to its language
-    isolation     a module of ours as a process of its own
-    secrets       keys, tokens and passwords in a text, starred out
-    workspace     the files of a root that may be indexed
-    syntax        a text's tree: does an edit break it
-    insertion     a text at a cursor to how much of it adds no error
-    proofreader   the same, by a process that may die over it
-    clauses       an import statement to the names it binds
-    outlines      definitions, imports and references of a text
-    signatures    the text that stands for a definition in a prompt
-    chunks        a text in pieces of some dozen lines
-    projects      what go.mod, Cargo.toml, package.json and tsconfig.json say of imports
-    entries       everything an index keeps about one file
-    store         entries in SQLite
-    modules       a module's name to the files it means
-    dependencies  an import that leads out of the workspace to what is installed
-    edits         two versions of a text to what changed
-    embedding     texts to vectors, by an embedder learnt from the repository
-    vectors       a store's chunks to nearest neighbours (FAISS)
-    index         a root's entries, unsaved buffers over the disk
-    symbols       an import to the definitions it binds
-    surroundings  a cursor to the names, imports and similar lines around it
-    ranking       what speaks for a definition to how likely it is needed
-    candidates    surroundings to the definitions that may be needed
-    search        a cursor to ranked snippets under a budget
-    memory        the masked texts of a workspace, for whoever remembers how it is written
-    lock          one writer for each workspace
-    messages      what the indexing process and its owner say to each other
-    indexer       the indexing process
-    worker        its owner's end of the pipes
+    errors     every exception a caller may catch, as one tree
+    isolation  a module of ours as a process of its own
+    languages  a file's name to its language
+    secrets    keys, tokens and passwords in a text, starred out
+    lock       one writer for each workspace
+    syntax/    one text to its tree, its outline and its chunks
+    resolve/   the name that an import gives to files
+    index/     a workspace to an index on the disk
+    search/    a cursor to ranked snippets under a budget
+    process/   indexing and syntax checks as processes of their own
 
 The live interface, for a language server:
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from lsp_server.document import Position, split
-from lsp_server.options import Settings
-from lsp_server.session import Edit, Session, Snapshot
-from lsp_server.window import Anchor, Frame, frame, settled, shifted
+from lsp_server.editor.document import Position, split
+from lsp_server.editor.options import Settings
+from lsp_server.editor.session import Edit, Session, Snapshot
+from lsp_server.editor.window import Anchor, Frame, frame, settled, shifted
 
 CARET = "<caret>"
 URI = "file:///project/package/module.py"

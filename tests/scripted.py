@@ -6,8 +6,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from model_runtime.engine.sequence import Cancel, Finish, Generation, Reason, Token, Usage
 from model_runtime.manifest import FORMAT, Manifest
-from model_runtime.sequence import Cancel, Finish, Generation, Reason, Token, Usage
 from model_runtime.tokenizer import Tokenizer
 from tests import tiny
 

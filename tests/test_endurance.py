@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 
-from model_runtime.client import Client
-from model_runtime.endpoint import Endpoint
-from model_runtime.engine import Engine
+from model_runtime.client.client import Client
+from model_runtime.client.endpoint import Endpoint
+from model_runtime.engine.engine import Engine
 from model_runtime.errors import Overloaded
+from model_runtime.opening import open_engine
 from model_runtime.protocol import Done, InfillRequest
-from model_runtime.server import serve
-from model_runtime.service import Identity
+from model_runtime.service.server import serve
+from model_runtime.service.service import Identity
 from tests import tiny
 
 CLIENTS = 8
@@ -86,7 +87,7 @@ async def endure(model: Path, cache: Path, count: int) -> tuple[Engine, int, Cou
     engines: list[Engine] = []
 
     def opener() -> Engine:
-        engines.append(Engine.open(model, cache=cache, kv_cache=2))
+        engines.append(open_engine(model, cache=cache, kv_cache=2))
         return engines[-1]
 
     with tempfile.TemporaryDirectory(prefix="lacuna-") as folder, socket.socket(socket.AF_UNIX) as listener:

@@ -39,14 +39,14 @@ HOMES = {
     "onnxruntime": {"model_runtime"},
     "onnx": {"model_runtime", "training"},
     "tokenizers": {"model_runtime", "training"},
-    "httpx": {"model_runtime.client", "model_runtime.obstacles"},
-    "starlette": {"model_runtime.service", "model_runtime.server", "model_runtime.replies", "model_runtime.gateway"},
-    "uvicorn": {"model_runtime.server", "model_runtime.door", "model_runtime.gateway", "lacuna"},
+    "httpx": {"model_runtime.client"},
+    "starlette": {"model_runtime.service", "model_runtime.gateway"},
+    "uvicorn": {"model_runtime.service.server", "model_runtime.gateway", "lacuna"},
     "faiss": {"retrieval"},
     "tree_sitter": {"retrieval"},
-    "lsprotocol": {"lsp_server.wire", "lsp_server.protocol", "lsp_server.server"},
-    "pygls": {"lsp_server.protocol", "lsp_server.server"},
-    "torch": {"training", "model_runtime.parallel"},
+    "lsprotocol": {"lsp_server.rpc", "lsp_server.server"},
+    "pygls": {"lsp_server.rpc.protocol", "lsp_server.server"},
+    "torch": {"training", "model_runtime.sharding.rank_process"},
     "typer": {"lacuna"},
     "rich": {"lacuna"},
 }
@@ -113,17 +113,23 @@ def is_within(name: str, place: str) -> bool:
     return name == place or name.startswith(place + ".")
 
 
-def listed(package: str) -> list[str]:
-    """The modules that a package's docstring lists, in its order."""
-    text = ast.get_docstring(parsed(modules()[package])) or ""
-    return re.findall(r"^ {4}([a-z_0-9]+)(?: {2,}\S.*| →.*)$", text, flags=re.MULTILINE)
+def listed(place: str) -> list[str]:
+    """The modules and folders that the docstring of a package or of a folder in it lists, in its order."""
+    text = ast.get_docstring(parsed(modules()[place])) or ""
+    return re.findall(r"^ {4}([a-z_0-9]+)/?(?: {2,}\S.*| →.*)$", text, flags=re.MULTILINE)
 
 
-def own_modules(package: str) -> list[str]:
-    prefix = package + "."
-    return sorted(
-        name.removeprefix(prefix) for name in modules() if name.startswith(prefix) and not name.endswith("__main__")
-    )
+def inside(place: str) -> list[str]:
+    """The modules and folders right inside a package or a folder, by their own names."""
+    prefix = place + "."
+    tops = {name.removeprefix(prefix).split(".")[0] for name in modules() if name.startswith(prefix)}
+    return sorted(tops - {"__main__"})
+
+
+@cache
+def places() -> tuple[str, ...]:
+    """The packages, and every folder of modules in them."""
+    return tuple(sorted(name for name, path in modules().items() if path.name == "__init__.py"))
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -141,32 +147,47 @@ def test_imports_between_packages_go_one_way(package: str) -> None:
     assert not wrong
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_each_module_is_listed_in_its_package(package: str) -> None:
-    tops = {name.split(".")[0] for name in own_modules(package)}
-    assert tops - set(listed(package)) == set(), f"list these in {package}/__init__.py, in order of import"
+def test_each_folder_of_modules_has_a_docstring() -> None:
+    folders = {".".join(name.split(".")[:-1]) for name in modules() if "." in name}
+    assert folders - set(places()) == set(), "a folder of modules needs an __init__.py that lists them"
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_each_listed_module_exists(package: str) -> None:
-    tops = {name.split(".")[0] for name in own_modules(package)}
-    assert set(listed(package)) - tops == set(), f"{package}/__init__.py lists what is not there"
+@pytest.mark.parametrize("place", places())
+def test_each_module_is_listed_in_its_folder(place: str) -> None:
+    listing = f"{place.replace('.', '/')}/__init__.py"
+    assert set(inside(place)) - set(listed(place)) == set(), f"list these in {listing}, in order of import"
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_a_module_imports_only_modules_listed_above_it(package: str) -> None:
-    order = listed(package)
+@pytest.mark.parametrize("place", places())
+def test_each_listed_module_exists(place: str) -> None:
+    listing = f"{place.replace('.', '/')}/__init__.py"
+    assert set(listed(place)) - set(inside(place)) == set(), f"{listing} lists what is not there"
+
+
+@pytest.mark.parametrize("place", places())
+def test_a_module_imports_only_modules_listed_above_it(place: str) -> None:
+    """Between the modules of a package, between its folders, and inside each of them."""
+    order = listed(place)
     assert len(order) == len(set(order)), "a module is listed twice"
     wrong = []
-    for name in own_modules(package):
-        top = name.split(".")[0]
-        for target in imported(modules()[f"{package}.{name}"]):
-            if not target.startswith(package + "."):
+    for name, path in modules().items():
+        if not name.startswith(place + "."):
+            continue
+        own = name.removeprefix(place + ".").split(".")[0]
+        for target in imported(path):
+            if not target.startswith(place + "."):
                 continue
-            other = target.split(".")[1]
-            if {top, other} <= set(order) and order.index(other) > order.index(top):
-                wrong.append(f"{name} imports {other}, which is listed below it")
+            other = target.removeprefix(place + ".").split(".")[0]
+            if {own, other} <= set(order) and order.index(other) > order.index(own):
+                wrong.append(f"{name} imports {target}, and {other} is listed below {own}")
     assert not wrong
+
+
+@pytest.mark.parametrize("place", places())
+def test_a_folder_hands_on_no_names(place: str) -> None:
+    """A folder's `__init__` holds its list and nothing to import, so that a name has one home."""
+    if "." in place:
+        assert [type(node) for node in parsed(modules()[place]).body] == [ast.Expr]
 
 
 @cache

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from model_runtime import graph, manifest
+from model_runtime import manifest
+from model_runtime.graph import graph
 from model_runtime.manifest import Fim, Manifest, Shape
 
 Array = NDArray[np.float32]

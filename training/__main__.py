@@ -42,10 +42,10 @@ def _tokenizer(options: argparse.Namespace) -> None:
 
 
 def _rows(options: argparse.Namespace) -> None:
-    from training import rows, run
+    from training import packing, run
 
     chosen = range(options.first, options.last, options.stride)
-    rows.write(options.corpus, options.role, options.tokenizer, run.read(options.run), options.out, chosen)
+    packing.write(options.corpus, options.role, options.tokenizer, run.read(options.run), options.out, chosen)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -84,15 +84,15 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _trust(options: argparse.Namespace) -> None:
-    from model_runtime.engine import Engine
-    from training import corpus, rows, trust
+    from model_runtime.opening import open_engine
+    from training import corpus, mixture_weights, packing
 
-    packages = rows.by_package(corpus.read(options.corpus, "held_out"))
+    packages = packing.by_package(corpus.read(options.corpus, "held_out"))
     fitting = {name: files for name, files in packages.items() if name not in options.leave and len(files) > 1}
-    engine = Engine.open(options.model, cache=WORK / "engine")
-    observed = trust.observe(engine, fitting, options.lines, options.seed)
-    found = trust.fit(observed)
-    trust.write(options.model, found)
+    engine = open_engine(options.model, cache=WORK / "engine")
+    observed = mixture_weights.observe(engine, fitting, options.lines, options.seed)
+    found = mixture_weights.fit(observed)
+    mixture_weights.write(options.model, found)
     print(f"{', '.join(sorted(fitting))}: {len(observed.model)} tokens, {observed.gain(found):+.3f} nats each; {found}")
 
 

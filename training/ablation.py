@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from training import checkpoint, rows, run, train
+from training import checkpoint, packing, run, train
 from training.model import Decoder, Kernels, loss
 from training.run import Run
 
@@ -46,8 +46,8 @@ def judge(plan: Run, folder: Path, data: Path, shards: int) -> Judgement:
     sums = np.zeros(4)
     with torch.no_grad():
         for number in range(shards):
-            found = rows.load(rows.shard_path(data, "held_out", number))
-            for batch in rows.batches(found, plan.steps.batch, plan.seed):
+            found = packing.load(packing.shard_path(data, "held_out", number))
+            for batch in packing.batches(found, plan.steps.batch, plan.seed):
                 tokens, classes = (torch.from_numpy(part) for part in batch)
                 hidden = decoder.hidden(tokens[:, :-1]).flatten(0, 1)
                 classes = classes.flatten()

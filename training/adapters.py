@@ -30,7 +30,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from training import rows
+from training import packing
 from training.schedule import Place, factor
 
 Method = Literal["full", "lora", "adalora", "freeze"]
@@ -175,7 +175,7 @@ def merged(model: Any) -> Any:
 def _batches(job: Job) -> Iterator[tuple[Any, Any]]:
     """tokens, labels: [n, length] int64, of every shard; a label is the token itself or nothing."""
     for number, path in enumerate(sorted(job.data.glob("train-*.npz"))):
-        for tokens, classes in rows.batches(rows.load(path), job.batch, number, job.markers):
+        for tokens, classes in packing.batches(packing.load(path), job.batch, number, job.markers):
             labels = np.where(classes != 0, tokens[:, 1:], _NOTHING)
             yield tokens[:, :-1], np.pad(labels, ((0, 0), (1, 0)), constant_values=_NOTHING)[:, :-1]
 

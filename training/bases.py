@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from model_runtime import graph, importer, manifest, tokenizer
+from model_runtime import manifest, tokenizer
+from model_runtime.graph import graph
+from model_runtime.importer import importer
 from model_runtime.manifest import Manifest, Shape
 from training import checkpoint, export
 from training.samples import FIM

@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from model_runtime import graph, manifest, tokenizer
+from model_runtime import manifest, tokenizer
+from model_runtime.graph import graph
 from model_runtime.manifest import Manifest, Shape
 from training import checkpoint
 from training.samples import FIM

@@ -23,12 +23,14 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from model_runtime import importer, manifest
-from model_runtime.engine import Engine
+from model_runtime import manifest
+from model_runtime.engine.engine import Engine
+from model_runtime.importer import importer
+from model_runtime.opening import open_engine
 from model_runtime.tokenizer import Tokenizer
-from training import bases, gaps, judgement, repositories, rows
+from training import bases, evaluation, gaps, packing, repositories
+from training.evaluation import Trial, Verdict
 from training.gaps import Filled, Gap
-from training.judgement import Trial, Verdict
 from training.repositories import Lots
 from training.run import RowPlan
 from training.samples import Recipe
@@ -69,7 +71,7 @@ class Order:
     held_out: float = 0.15
     replayed: float = 0.5
     count: int = 100
-    tolerance: float = judgement.TOLERANCE
+    tolerance: float = evaluation.TOLERANCE
     epochs: int = 3
     rate: float = 1.0
     blend: float | None = None
@@ -132,9 +134,9 @@ def finetune(order: Order, say: Callable[[str], None] = print) -> Outcome | None
         model = _tuned_part(order, ready, ready.base, gaps.drawn(chosen_by, learnt, 2 * order.count, order.seed), say)
     both = (ready.base.directory, model)
     mine, theirs = (Trial(lot, *(_filled(order, gaps.filled, lot, one) for one in both)) for lot in (own, others))
-    verdict = judgement.judged(mine, theirs, order.tolerance)
+    verdict = evaluation.judged(mine, theirs, order.tolerance)
     (model / REPORT).write_bytes(msgspec.json.format(msgspec.json.encode(verdict)) + b"\n")
-    say(judgement.table(verdict))
+    say(evaluation.table(verdict))
     published = verdict.publishes or order.publish_anyway
     for reason in verdict.reasons:
         say(reason)
@@ -178,23 +180,25 @@ def _tuned_part(
     order: Order, ready: Prepared, base: bases.Own, chosen_by: Sequence[Gap], say: Callable[[str], None]
 ) -> Path:
     """The model as far from its base as is told, or as these gaps of code by others allow."""
-    from training import whole
+    from training import full_finetune
 
     told = f"{base.manifest.name} tuned on {', '.join(path.resolve().name for path in order.repositories)}"
-    latest = whole.tuned(base, ready.plan, ready.data, order.work, ready.steps, order.batch, order.rate, order.device)
+    latest = full_finetune.tuned(
+        base, ready.plan, ready.data, order.work, ready.steps, order.batch, order.rate, order.device
+    )
 
     def at(blend: float) -> Path:
         model = order.work / f"model-{blend}"
         if not model.exists():
             part = model.with_name(f"{model.name}.part")
-            whole.exported(base, latest, part, order.name, told, blend)
+            full_finetune.exported(base, latest, part, order.name, told, blend)
             part.rename(model)
         return model
 
     if order.blend is not None:
         return at(order.blend)
     priced = partial(_filled, order, gaps.priced, chosen_by)
-    blend = judgement.furthest(chosen_by, priced(base.directory), lambda share: priced(at(share)), order.tolerance)
+    blend = evaluation.furthest(chosen_by, priced(base.directory), lambda share: priced(at(share)), order.tolerance)
     say(f"{blend:.0%} of the way from the base to where it was tuned to, by {len(chosen_by)} other gaps by others")
     return at(blend)
 
@@ -278,15 +282,15 @@ def _write_rows(order: Order, lots: Lots, base: bases.Own | bases.Foreign, plan:
     """One shard a pass over the team's files, with as much by others beside as is asked; the steps they make."""
     encoder = _encoder(base)
     recipe = Recipe(plan.buckets, plan.cross_file, plan.plain, base.manifest.fim)
-    known = rows.Known(rows.by_package([*lots.learnt, *lots.replayed]))
+    known = packing.Known(packing.by_package([*lots.learnt, *lots.replayed]))
     steps = 0
     for turn in range(order.epochs):
-        path = rows.shard_path(order.work / "rows", "train", turn)
+        path = packing.shard_path(order.work / "rows", "train", turn)
         if not path.exists():
             seed, again = order.seed * 1_000_003 + turn, _replayed(lots, order.replayed, order.seed + turn)
-            learnt, kept = (rows.shard(files, known, encoder, recipe, seed) for files in (lots.learnt, again))
-            rows.save(path, rows.with_kept(learnt, kept, seed))
-        steps += sum(1 for _ in rows.batches(rows.load(path), order.batch, turn))
+            learnt, kept = (packing.shard(files, known, encoder, recipe, seed) for files in (lots.learnt, again))
+            packing.save(path, packing.with_kept(learnt, kept, seed))
+        steps += sum(1 for _ in packing.batches(packing.load(path), order.batch, turn))
     if steps < _LEAST_STEPS:
         raise ValueError(
             f"all of it makes {steps} steps of {order.batch} tokens; give more code with --repo, a larger --epochs "
@@ -324,7 +328,7 @@ def _filled(
     said = (model / manifest.MANIFEST).read_bytes() + how.__name__.encode() + msgspec.json.encode(lot)
     kept = order.work / "filled" / f"{hashlib.sha256(said).hexdigest()}.json"
     if not kept.exists():
-        engine = Engine.open(model, cache=order.work / "engine", threads=order.threads)
+        engine = open_engine(model, cache=order.work / "engine", threads=order.threads)
         try:
             found = how(engine, lot)
         finally:

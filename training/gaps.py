@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model_runtime.engine import Engine
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.sequence import Cancel, Generation, Token
 from model_runtime.prompt import Infill, lay_out
-from model_runtime.sequence import Cancel, Generation, Token
 from training import duplicates, holes
 from training.sources import SourceFile
 

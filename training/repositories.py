@@ -16,8 +16,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from retrieval import languages, memory, workspace
+from retrieval import languages
 from retrieval.errors import RetrievalError
+from retrieval.index import masked_texts, workspace
 from training import archives, duplicates, filters, sources
 from training.sources import SourceFile
 
@@ -102,7 +103,7 @@ def halves(files: Iterable[SourceFile], seed: int) -> tuple[list[SourceFile], li
 def read(root: Path) -> Iterator[SourceFile]:
     """The code of a folder, masked. Raises ValueError when it cannot be read."""
     try:
-        for path, text in memory.texts(root, characters=_READ_AT_ONCE):
+        for path, text in masked_texts.texts(root, characters=_READ_AT_ONCE):
             language = languages.of(path, text).name
             if language not in _PROSE:
                 yield SourceFile(root.resolve().name, "", path, language, text)
@@ -134,7 +135,7 @@ def by_others(roots: Sequence[Path] | None, seed: int) -> list[SourceFile]:
     drawn = []
     for language_name, paths in sorted(found.items()):
         for root, path in random.Random(f"{seed} {language_name}").sample(paths, min(_EACH, len(paths))):
-            text = next(memory.texts(root, [path]))[1]
+            text = next(masked_texts.texts(root, [path]))[1]
             drawn.append(SourceFile(root.resolve().name, "", path, language_name, text))
     return drawn
 

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training import checkpoint, rows
+from training import checkpoint, packing
 from training.model import Decoder, Kept, Kernels, loss
 from training.muon import Optimizer
 from training.ranks import Ranks, start
@@ -198,11 +198,11 @@ def _tensors(batch: Batch, steps: StepPlan, device: str) -> tuple[Tensor, Tensor
 def _stream(run: Run, data: Path, place: Place, patience: float) -> Iterator[tuple[Batch, Place]]:
     """Batches from the place on, each with the place after it; ends where the shards do."""
     shard, skip = place.shard, place.batch
-    if not _is_there(rows.shard_path(data, "train", shard), patience):
+    if not _is_there(packing.shard_path(data, "train", shard), patience):
         raise FileNotFoundError(f"no shard {shard} in {data}; write it with `python -m training rows`")
-    while _is_there(path := rows.shard_path(data, "train", shard), patience):
-        found = rows.load(path)
-        for number, batch in enumerate(rows.batches(found, run.steps.batch, run.seed + shard)):
+    while _is_there(path := packing.shard_path(data, "train", shard), patience):
+        found = packing.load(path)
+        for number, batch in enumerate(packing.batches(found, run.steps.batch, run.seed + shard)):
             if number >= skip:
                 yield batch, replace(place, shard=shard, batch=number + 1)
         shard, skip = shard + 1, 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lsp_server import options
+from lsp_server.editor import options
 from retrieval import languages
 
 EDITORS = Path(__file__).parents[2] / "editors"

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from lsprotocol import types
 
-from lsp_server import wire
-from lsp_server.completion import Answer, without_cover
+from lsp_server.completion.completion import Answer, without_cover
+from lsp_server.rpc import wire
 from tests.caret import snapshot
-from tests.lsp.editor import GHOSTS, Editor
+from tests.lsp.scripted_editor import GHOSTS, Editor
 
 BODY = {"before": "if (x) {\n\t", "text": "a();\n\tb();\n}\n"}
 NEOVIM = {"name": "Neovim", "version": "0.12.4"}

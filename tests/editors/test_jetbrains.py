@@ -18,10 +18,11 @@ import msgspec
 import pytest
 
 import lacuna
-from lsp_server import journal, options
-from lsp_server.journal import Outcome
+from lsp_server.editor import options
+from lsp_server.feedback import journal
+from lsp_server.feedback.journal import Outcome
 from retrieval import languages
-from tests.lsp.editor import Editor
+from tests.lsp.scripted_editor import Editor
 
 ROOT = Path(__file__).parents[2]
 TEMPLATE = ROOT / "editors" / "jetbrains" / "lacuna"

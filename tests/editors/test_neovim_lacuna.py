@@ -16,8 +16,8 @@ import lacuna
 from benchmarks import workspace
 from lacuna import lock
 from lacuna.settings import Settings
-from lsp_server import journal
-from lsp_server.journal import Outcome
+from lsp_server.feedback import journal
+from lsp_server.feedback.journal import Outcome
 from model_runtime import manifest
 from tests import daemons
 from tests.editors.neovim import Neovim, alive

@@ -9,21 +9,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lsp_server import desk as desks
-from lsp_server import soundness
-from lsp_server.completion import Answer, complete
-from lsp_server.context import Contexts, Retrieve
-from lsp_server.desk import Desk
-from lsp_server.document import Position, split
-from lsp_server.link import Link
-from lsp_server.options import Settings
-from lsp_server.session import Edit, Session, Snapshot
-from lsp_server.soundness import Soundness
+from lsp_server.completion import state as desks
+from lsp_server.completion import syntax_check
+from lsp_server.completion.completion import Answer, complete
+from lsp_server.completion.state import Desk
+from lsp_server.completion.syntax_check import Soundness
+from lsp_server.editor.document import Position, split
+from lsp_server.editor.options import Settings
+from lsp_server.editor.session import Edit, Session, Snapshot
+from lsp_server.related.connection import Link
+from lsp_server.related.context import Contexts, Retrieve
 from model_runtime.protocol import Chunk, Done, InfillRequest
 from tests.caret import URI, parted
 from tests.lsp.serve import Scripted
 
-soundness.BUSY = 60.0  # a busy machine decides nothing here
+syntax_check.BUSY = 60.0  # a busy machine decides nothing here
 
 LONG_AGO = 0.0  # a request received then is late by now, so that what is valid goes out at once
 

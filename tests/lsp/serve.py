@@ -22,11 +22,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 import msgspec
 
-from lsp_server import server, soundness
-from lsp_server.context import Retrieved
-from lsp_server.indexing import Indexing
-from lsp_server.session import Snapshot
-from lsp_server.window import Frame
+from lsp_server import server
+from lsp_server.completion import syntax_check
+from lsp_server.editor.session import Snapshot
+from lsp_server.editor.window import Frame
+from lsp_server.related.context import Retrieved
+from lsp_server.related.indexing import Indexing
 from model_runtime.errors import Overloaded, Refused, Unreachable
 from model_runtime.prompt import Snippet
 from model_runtime.protocol import Chunk, Done, InfillRequest, Learnt, Lesson, Reason, Usage, leaves_open
@@ -111,7 +112,7 @@ def shortened(text: str, request: InfillRequest) -> tuple[str, Reason]:
 
 
 def main() -> int:
-    soundness.BUSY = 60.0  # a busy machine decides nothing here
+    syntax_check.BUSY = 60.0  # a busy machine decides nothing here
     script, log = json.loads(Path(sys.argv[1]).read_text("utf-8")), Path(sys.argv[2])
 
     async def connect() -> Scripted:

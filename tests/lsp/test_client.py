@@ -12,7 +12,7 @@ import pytest
 from lsprotocol import types
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities
 
-from tests.lsp.editor import SERVE, URI
+from tests.lsp.scripted_editor import SERVE, URI
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.lsp.editor import GHOSTS, PATIENCE, URI, Editor
+from tests.lsp.scripted_editor import GHOSTS, PATIENCE, URI, Editor
 
 ADD = "def add(a, b):\n    return \n"
 SUM = {"before": "return ", "text": "a + b\n"}

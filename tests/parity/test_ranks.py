@@ -18,13 +18,14 @@ import pytest
 
 from benchmarks import ranks as timing
 from model_runtime import manifest
-from model_runtime.engine import Engine
+from model_runtime.backends.onnx_backend import OnnxBackend
+from model_runtime.engine.engine import Engine
+from model_runtime.engine.sampling import Logits
+from model_runtime.engine.sequence import Cancel, Finish, Generation
 from model_runtime.errors import RankError
-from model_runtime.onnx_backend import OnnxBackend
-from model_runtime.ranks import Ranks
-from model_runtime.sampling import Logits
-from model_runtime.sequence import Cancel, Finish, Generation
-from tests.runtime.test_sharding import TOKENS, imported, sharded
+from model_runtime.opening import open_engine
+from model_runtime.sharding.tensor_parallel import Ranks
+from tests.runtime.sharding.test_sharding import TOKENS, imported, sharded
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(300)]
 
@@ -53,7 +54,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, int], Path
 
 @pytest.fixture
 def engine(model: Callable[[str, int], Path], tmp_path: Path) -> Iterator[Engine]:
-    with contextlib.closing(Engine.open(model("llama", 2), cache=tmp_path)) as found:
+    with contextlib.closing(open_engine(model("llama", 2), cache=tmp_path)) as found:
         yield found
 
 
@@ -126,7 +127,7 @@ def test_cards_say_about_what_the_whole_network_says(tmp_path: Path) -> None:
 def test_an_engine_over_ranks_writes_what_an_engine_over_one_network_writes(
     engine: Engine, model: Callable[[str, int], Path], tmp_path: Path
 ) -> None:
-    with contextlib.closing(Engine.open(model("llama", 1), cache=tmp_path)) as whole:
+    with contextlib.closing(open_engine(model("llama", 1), cache=tmp_path)) as whole:
         assert text(engine) == text(whole) != ""
 
 
@@ -181,7 +182,7 @@ def test_ranks_are_watched_also_where_many_files_are_open(model: Callable[[str, 
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
     try:
-        with contextlib.closing(Engine.open(model("llama", 2), cache=tmp_path)) as engine:
+        with contextlib.closing(open_engine(model("llama", 2), cache=tmp_path)) as engine:
             generation = engine.generate(ASKED, Cancel())
             next(generation)
             os.kill(ranks_of(engine).pids[1], signal.SIGSTOP)
@@ -196,7 +197,7 @@ def test_ranks_are_watched_also_where_many_files_are_open(model: Callable[[str, 
 def test_ranks_end_with_whoever_started_them(model: Callable[[str, int], Path], tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from model_runtime import manifest\n"
-        "from model_runtime.ranks import Ranks\n"
+        "from model_runtime.sharding.tensor_parallel import Ranks\n"
         "directory = Path(sys.argv[1])\n"
         "group = Ranks.open(directory, manifest.read(directory), cache=Path(sys.argv[2]))\n"
         "print(*group.pids, flush=True); time.sleep(60)\n"

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_runtime import graph, importer, manifest
-from model_runtime.engine import Engine
-from model_runtime.onnx_backend import OnnxBackend
-from model_runtime.sequence import Cancel, Finish, Generation
+from model_runtime import manifest
+from model_runtime.backends.onnx_backend import OnnxBackend
+from model_runtime.engine.sequence import Cancel, Finish, Generation
+from model_runtime.graph import graph
+from model_runtime.importer import importer
+from model_runtime.opening import open_engine
 from tests import checkpoints
 from tests.checkpoints import Array
-from tests.runtime.test_import import two_at_once
+from tests.runtime.importer.test_importer import two_at_once
 
 pytestmark = [pytest.mark.parity, pytest.mark.timeout(300)]
 
@@ -174,7 +176,7 @@ def test_greedy_goes_on_the_same_for_64_tokens(family: str, pair: Callable[[str]
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_engine_says_what_transformers_says(family: str, pair: Callable[[str], Pair], tmp_path: Path) -> None:
     reference = pair(family)
-    engine = Engine.open(imported(reference, tmp_path), cache=tmp_path, threads=1)
+    engine = open_engine(imported(reference, tmp_path), cache=tmp_path, threads=1)
     *tokens, finish = engine.generate(Generation(tuple(TOKENS[:40]), max_tokens=24), Cancel())
     assert isinstance(finish, Finish)
     expected = reference.greedy(TOKENS[:40], finish.usage.generated)
@@ -282,8 +284,9 @@ def test_two_files_encode_as_transformers_encodes_them(kind: str, tmp_path: Path
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
     from transformers import AutoTokenizer
 
-    from model_runtime import tokenizer, vocabulary
-    from model_runtime.configuration import Configuration
+    from model_runtime import tokenizer
+    from model_runtime.importer import hf_tokenizer
+    from model_runtime.importer.hf_config import Configuration
 
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -298,7 +301,7 @@ def test_two_files_encode_as_transformers_encodes_them(kind: str, tmp_path: Path
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     size = len(theirs)
-    words = vocabulary.vocabulary(tmp_path, Configuration(tmp_path / "config.json", {}), size)
+    words = hf_tokenizer.vocabulary(tmp_path, Configuration(tmp_path / "config.json", {}), size)
     ours = tokenizer.Tokenizer(Tokenizer.from_str(words.text))
     for text in [*texts, "x = 1234\n\n\n    y\t\t z \r\n", "日本 é 🎈\n"]:
         assert ours.encode(text) == theirs.encode(text, add_special_tokens=False)

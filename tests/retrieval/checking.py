@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from textwrap import dedent
 
-from retrieval import index, search
-from retrieval.index import Index
-from retrieval.search import Query, Snippet
+from retrieval.index import index
+from retrieval.index.index import Index
+from retrieval.search import search
+from retrieval.search.search import Query, Snippet
 
 CARET = "▮"
 

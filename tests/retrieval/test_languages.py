@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from retrieval import languages, outlines, syntax
+from retrieval import languages
+from retrieval.syntax import outlines, syntax
 
 FULL = [one for one in languages.LANGUAGES.values() if one.full]
 

@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval import index, search, secrets
-from retrieval.search import Query
+from retrieval import secrets
+from retrieval.index import index
+from retrieval.search import search
+from retrieval.search.search import Query
 
 HEX = "0123456789abcdef"
 ALNUM = string.ascii_letters + string.digits

@@ -10,9 +10,11 @@ from typing import Literal
 import msgspec
 import pytest
 
-from model_runtime import graph, kernels, manifest
-from model_runtime.engine import Engine
+from model_runtime import manifest
+from model_runtime.engine.engine import Engine
+from model_runtime.graph import graph, kernels
 from model_runtime.manifest import Manifest
+from model_runtime.opening import open_engine
 from tests import tiny
 
 Precision = Literal["fp32", "int8", "int4"]
@@ -49,6 +51,6 @@ def kernels_of_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def engine(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> Iterator[Engine]:
     """The tiny int8 model, loaded afresh."""
-    opened = Engine.open(tiny_model("int8"), cache=tmp_path / "cache")
+    opened = open_engine(tiny_model("int8"), cache=tmp_path / "cache")
     yield opened
     opened.close()

@@ -12,8 +12,8 @@ from tests import tiny
 LOAD = """
 import sys
 from pathlib import Path
-from model_runtime.engine import Engine
-engine = Engine.open(Path(sys.argv[1]), cache=Path(sys.argv[2]))
+from model_runtime.opening import open_engine
+engine = open_engine(Path(sys.argv[1]), cache=Path(sys.argv[2]))
 engine.close()
 """
 

@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 
-from model_runtime import access, gateway
-from model_runtime.access import Access, Grant
-from model_runtime.gateway import Record, Terms
-from model_runtime.lane import Writer
-from model_runtime.server import serve
-from model_runtime.service import Identity, Service
+from model_runtime.gateway import auth, gateway
+from model_runtime.gateway.auth import Access, Grant
+from model_runtime.gateway.gateway import Record, Terms
+from model_runtime.service.engine_worker import Writer
+from model_runtime.service.server import serve
+from model_runtime.service.service import Identity, Service
 from tests.scripted import ScriptedEngine, description
 
 PATIENCE = 10.0  # seconds that a wait in these tests may take at most
@@ -26,7 +26,7 @@ SECRET_CODE = "zebra_quagga_okapi"  # stands in every prompt: it may be in an an
 
 def granted(**more: Any) -> tuple[str, Grant]:
     """A token, and the grant that is kept of it."""
-    token, identifier, digest = access.issue()
+    token, identifier, digest = auth.issue()
     return token, Grant(**{"id": identifier, "name": f"name-{identifier}", "digest": digest, **more})
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from model_runtime import raw_prompt
-from model_runtime.client import Client
-from model_runtime.endpoint import Endpoint
+from model_runtime.client.client import Client
+from model_runtime.client.endpoint import Endpoint
+from model_runtime.gateway import raw_prompt
 from model_runtime.manifest import Fim
 from model_runtime.protocol import Done, InfillRequest
 from tests import tiny

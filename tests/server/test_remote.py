@@ -17,14 +17,14 @@ import pytest
 
 from lacuna import isolation, remote
 from lacuna.settings import Remote, Settings
-from model_runtime.client import Client
-from model_runtime.endpoint import Endpoint
+from model_runtime.client.client import Client
+from model_runtime.client.endpoint import Endpoint
+from model_runtime.client.external_engines import Foreign, Manner
 from model_runtime.errors import Denied, ProtocolMismatch, Refused, Unreachable
-from model_runtime.foreign import Foreign, Manner
 from model_runtime.prompt import Snippet
 from model_runtime.protocol import Chunk, Done, InfillRequest, Lesson
 from tests import daemons, tiny
-from tests.lsp.editor import Editor
+from tests.lsp.scripted_editor import Editor
 from tests.scripted import ScriptedEngine
 from tests.server.serving import PATIENCE, granted, grants, served, talkative
 

@@ -22,10 +22,10 @@ import pytest
 import trustme
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from model_runtime import door, gateway
-from model_runtime.client import Client
-from model_runtime.endpoint import Endpoint
-from model_runtime.engine import Engine
+from model_runtime.client.client import Client
+from model_runtime.client.endpoint import Endpoint
+from model_runtime.gateway import connection_limits, gateway
+from model_runtime.opening import open_engine
 from model_runtime.protocol import BODY_LIMIT, Done, InfillRequest, Lesson
 from tests import tiny
 from tests.scripted import ScriptedEngine
@@ -199,7 +199,7 @@ async def test_one_tokens_requests_neither_end_nor_teach_anothers() -> None:
 
 
 async def test_the_same_prompt_of_two_tokens_is_read_twice(tmp_path: Path) -> None:
-    engine = Engine.open(tiny.write(tmp_path / "model"), cache=tmp_path / "cache")
+    engine = open_engine(tiny.write(tmp_path / "model"), cache=tmp_path / "cache")
     (one, a), (two, b) = granted(), granted()
     request = msgspec.convert({**INFILL, "prefix": "word = 1\n" * 9, "max_tokens": 2}, InfillRequest)
     async with served(engine, grants(a, b)) as here:
@@ -372,8 +372,10 @@ async def knocking(here: Served, count: int, greeting: bytes) -> AsyncIterator[l
 async def test_connections_that_say_nothing_hold_nobody_up(
     greeting: bytes, encrypted: bool, count: int, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "MOST", count // 5)
-    monkeypatch.setattr(door, "STRANGER_SECONDS", 2.0 if count < 1000 else door.STRANGER_SECONDS)
+    monkeypatch.setattr(connection_limits, "MOST", count // 5)
+    monkeypatch.setattr(
+        connection_limits, "STRANGER_SECONDS", 2.0 if count < 1000 else connection_limits.STRANGER_SECONDS
+    )
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     before = len(os.listdir("/proc/self/fd"))
     if hard < count + count // 5 + before + 200:
@@ -392,7 +394,7 @@ async def test_connections_that_say_nothing_hold_nobody_up(
                 async with here.http(token, verify=verify) as late:  # and a new one
                     assert (await late.post("/v1/completions", json=completion())).status_code == 200
                 assert len(engine.calls) == 2
-            async with asyncio.timeout(door.STRANGER_SECONDS + PATIENCE):
+            async with asyncio.timeout(connection_limits.STRANGER_SECONDS + PATIENCE):
                 while "lacuna_connections 1.0" not in here.service.metrics.text().decode():
                     await asyncio.sleep(0.05)
     assert len(os.listdir("/proc/self/fd")) <= before + 3
@@ -400,7 +402,7 @@ async def test_connections_that_say_nothing_hold_nobody_up(
 
 
 async def test_a_stranger_is_shown_out_and_a_guest_may_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "STRANGER_SECONDS", 0.3)
+    monkeypatch.setattr(connection_limits, "STRANGER_SECONDS", 0.3)
     token, grant = granted()
     async with served(None, grants(grant)) as here, here.http(token) as guest:
         assert (await guest.get("/v1/models")).status_code == 200

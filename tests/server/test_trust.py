@@ -15,8 +15,8 @@ import trustme
 
 from lacuna import doctor
 from lacuna.settings import Remote
-from model_runtime.client import Client
-from model_runtime.endpoint import Endpoint
+from model_runtime.client.client import Client
+from model_runtime.client.endpoint import Endpoint
 from model_runtime.errors import Denied, LacunaRuntimeError, ProtocolMismatch, Unreachable, Untrusted
 from model_runtime.protocol import Done, InfillRequest
 from tests.server.serving import PATIENCE, granted, grants, served

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 import lacuna
-from lsp_server import options
+from lsp_server.editor import options
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 EXTENSION = ROOT / "vscode-extension"

@@ -1,0 +1,69 @@
+"""When the user does something and where in, the work done once they pause out: `ahead` at the place they are at.
+
+Lives on the event loop's thread. One timer, set anew by each key, and no polling. Answers nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from lsp_server.completion import prefetch
+from lsp_server.completion.state import Desk
+from lsp_server.editor.document import Position
+from lsp_server.editor.session import Session, Snapshot
+from lsp_server.related.indexing import Indexing
+from model_runtime.errors import LacunaRuntimeError
+
+REST = 0.400  # seconds without a key after which there is time to prepare
+CURSOR_REST = 0.150  # seconds the cursor stands still before its place is prepared
+
+
+class Pause:
+    """The next pause of the user. spawn: starts a task and reports what it should not have raised."""
+
+    def __init__(
+        self,
+        session: Session,
+        desk: Desk,
+        indexing: Indexing | None,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+    ) -> None:
+        self._session, self._desk, self._indexing, self._spawn = session, desk, indexing, spawn
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._indexed: dict[str, int] = {}  # document → version its repository knows
+
+    def stir(self) -> None:
+        """The user does something: what was to be done has to wait."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
+    def rest(self, uri: str, at: Position, seconds: float = REST) -> None:
+        """Prepare this place if nothing happens for so long."""
+        self.stir()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._prepare, uri, at)
+
+    def forget(self, uri: str) -> None:
+        """The document was closed."""
+        self._indexed.pop(uri, None)
+
+    def _prepare(self, uri: str, at: Position) -> None:
+        snapshot = self._session.snapshot(uri, at)
+        if snapshot is None:
+            return
+        if self._indexing is not None and self._indexed.get(uri) != snapshot.version:
+            self._indexed[uri] = snapshot.version
+            self._indexing.rested(snapshot)
+        self._task = self._spawn(self._look_ahead(snapshot))
+
+    async def _look_ahead(self, snapshot: Snapshot) -> None:
+        with suppress(LacunaRuntimeError):  # the next request will meet it and say so
+            await prefetch.prepare(snapshot, self._desk)
+            await prefetch.look_around(snapshot, self._desk)

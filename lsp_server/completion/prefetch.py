@@ -1,0 +1,87 @@
+"""A Snapshot in, a prompt that the service has already read out: what makes the next key quick, done in a pause.
+
+The task is cancelled by whatever the user does next; what was read until then is not lost. Answers nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import replace
+
+from lsp_server.completion import state as desks
+from lsp_server.completion.state import Desk
+from lsp_server.editor import scope, window
+from lsp_server.editor.session import Snapshot
+from lsp_server.editor.window import Frame
+from model_runtime.prompt import Snippet
+from model_runtime.protocol import Done
+
+LOOKUP = 2.0  # seconds the search for snippets may take when nobody waits
+PREFILL = 2.0  # seconds of prefill in one pause
+NEIGHBOURS = 40  # definitions around the cursor whose snippets are found ahead of a jump
+
+
+async def prepare(snapshot: Snapshot, desk: Desk) -> None:
+    """Make the next request at the snapshot's cursor a quick one.
+
+    Sets the anchor there, or renews one that is tired or lacks its context. A tired anchor goes on answering until the
+    new one has been read whole, in this pause or a later one; context is worth reading when the next key comes, too.
+    Raises what `Link.middle` raises.
+    """
+    if not snapshot.settings.allows(snapshot.language):
+        return
+    old = desk.anchors.get(snapshot.uri)
+    frame = window.frame(snapshot, old)
+    answers = not frame.fresh
+    tired = answers and window.is_tired(frame, snapshot)
+    if answers and not tired and snapshot.uri not in desk.lacking:
+        return
+    if answers:
+        frame = window.renewed(snapshot, old)
+    context = await desk.contexts.of(snapshot, frame, LOOKUP)
+    if answers and not tired and old is not None and old.context == context.snippets:
+        desk.lacking.discard(snapshot.uri)
+        return
+    frame = window.settled(frame, context.snippets)
+    if not answers:
+        desk.place(frame.anchor, lacking=context.late)
+    is_read = await _read(frame, desk)
+    if answers and (is_read or not tired):
+        desk.place(frame.anchor, lacking=context.late)
+
+
+async def given(snapshot: Snapshot, desk: Desk) -> tuple[Snippet, ...]:
+    """What the model is given beside the window at the snapshot's cursor, the most valuable last."""
+    frame = window.frame(snapshot, desk.anchors.get(snapshot.uri))
+    if frame.anchor.context is not None:
+        return frame.anchor.context
+    return (await desk.contexts.of(snapshot, frame, LOOKUP)).snippets
+
+
+async def look(snapshot: Snapshot, desk: Desk) -> None:
+    """Find the snippets for the snapshot's cursor, so that the first request there has them."""
+    if snapshot.settings.allows(snapshot.language) and snapshot.settings.retrieval:
+        await desk.contexts.of(snapshot, window.frame(snapshot, None), LOOKUP)
+
+
+async def look_around(snapshot: Snapshot, desk: Desk) -> None:
+    """Find the snippets for the snapshot's cursor and then for the definitions near it, so that a jump has them."""
+    if not snapshot.settings.allows(snapshot.language) or not snapshot.settings.retrieval:
+        return
+    here = await desk.contexts.of(snapshot, window.frame(snapshot, None), LOOKUP)
+    if here.late:
+        return  # not everything has been read yet, so that one would have to ask again
+    for place in scope.places(snapshot.lines, snapshot.cursor.line)[:NEIGHBOURS]:
+        await asyncio.sleep(0)
+        there = replace(snapshot, cursor=place)
+        frame = window.frame(there, None)
+        if desk.contexts.known(there, frame) is None:
+            await desk.contexts.of(there, frame, LOOKUP)
+
+
+async def _read(frame: Frame, desk: Desk) -> bool:
+    """Has the service read a frame, which delays nothing that somebody waits for. Whether it came to the end."""
+    async with aclosing(desk.link.middle(desks.infill(frame, desk, tokens=0, seconds=PREFILL))) as events:
+        ends = [event.finish async for event in events if isinstance(event, Done)]
+    return ends[-1:] not in ([], ["deadline"], ["cancelled"])

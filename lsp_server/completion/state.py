@@ -1,0 +1,231 @@
+"""What outlives a request: anchors, generations, contexts. Edits in, the same things still true out.
+
+Mutable and on the event loop's thread, like the session. Knows nothing of when an answer is due.
+"""
+
+from __future__ import annotations
+
+import statistics
+import uuid
+from collections import deque
+from dataclasses import dataclass, field
+
+import msgspec
+
+from lsp_server.completion.gate import FARED, Gate, fitted
+from lsp_server.completion.generation import Generation
+from lsp_server.completion.suggestion_cache import Memory, Recall
+from lsp_server.completion.syntax_check import Soundness
+from lsp_server.editor import brackets, window
+from lsp_server.editor.document import Change
+from lsp_server.editor.session import Snapshot
+from lsp_server.editor.window import Anchor, Frame
+from lsp_server.related.connection import Link
+from lsp_server.related.context import Contexts
+from lsp_server.related.ngram_sync import workspace
+from lsp_server.shaping import suggestion, truncation
+from lsp_server.shaping.suggestion import Nothing, Suggestion
+from lsp_server.shaping.truncation import Plan
+from model_runtime.protocol import InfillRequest
+
+LINE_TOKENS, BLOCK_TOKENS = 64, 96
+CANDIDATES = 3  # texts that are asked for by hand
+CONFIDENT = -0.5  # mean log-probability of the tokens of a line that opens a block from which on that is written too
+AFTER = 1.0  # seconds a generation may go on after its request's deadline, for the next key
+
+_ANSWERS, _ENOUGH = 5, 3  # the newest suggestions by which it is said how long they take, and how many will do
+_FAR = 24  # lines: an edit further below is not somebody typing on
+
+
+@dataclass
+class Desk:
+    """client: how the service tells this editor's requests from others'. running: the newest generation.
+
+    seen: the one whose text is on the screen, as far as no edit contradicts it.
+    gate: what decides whether to show; fared: how suggestions fared of late, see `gate.fares`.
+    lacking: documents whose anchor was set before the best snippets for it were found.
+    waits: seconds that the newest suggestions took of the model, those left out for which a whole prompt was read.
+    """
+
+    link: Link
+    contexts: Contexts
+    memory: Memory = field(default_factory=Memory)
+    anchors: dict[str, Anchor] = field(default_factory=dict)
+    lacking: set[str] = field(default_factory=set)
+    running: Generation | None = None
+    gate: Gate = field(default_factory=fitted)
+    fared: float = FARED
+    seen: Generation | None = None
+    waits: deque[float] = field(default_factory=lambda: deque(maxlen=_ANSWERS))
+    soundness: Soundness = field(default_factory=Soundness)
+    client: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def place(self, anchor: Anchor, *, lacking: bool) -> None:
+        """The anchor of its document from now on."""
+        self.anchors[anchor.uri] = anchor
+        (self.lacking.add if lacking else self.lacking.discard)(anchor.uri)
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds that a suggestion mostly takes of the model, None before a few have come.
+
+        Of the newest the one in the middle: one long block says nothing of the next word.
+        """
+        return statistics.median_low(self.waits) if len(self.waits) >= _ENOUGH else None
+
+    def stop(self) -> None:
+        """Nobody waits for what is being generated."""
+        if self.running is not None:
+            self.running.cancel()
+
+
+def framed(snapshot: Snapshot, desk: Desk) -> Frame:
+    """The cursor's frame. Its anchor has no context yet if that would have to be waited for."""
+    frame = window.frame(snapshot, desk.anchors.get(snapshot.uri))
+    if frame.anchor.context is None:
+        context = desk.contexts.known(snapshot, frame)
+        if context is None:
+            return frame
+        frame = window.settled(frame, context.snippets)
+        desk.place(frame.anchor, lacking=context.late)
+    else:
+        desk.place(frame.anchor, lacking=frame.anchor.uri in desk.lacking)
+    return frame
+
+
+def infill(frame: Frame, desk: Desk, *, tokens: int, lines: int | None = None, seconds: float) -> InfillRequest:
+    """The request for what comes at the frame's cursor."""
+    return InfillRequest(
+        client=desk.client,
+        path=frame.anchor.path,
+        prefix=frame.prefix,
+        suffix=frame.anchor.suffix,
+        typed=frame.typed,
+        context=frame.anchor.context or (),
+        max_tokens=tokens,
+        max_lines=lines,
+        deadline_ms=seconds * 1000,
+    )
+
+
+def recall(snapshot: Snapshot, frame: Frame, desk: Desk) -> Recall | None:
+    """What is on the screen, if the cursor went on in it; else a generation that says what comes at the cursor."""
+    seen, cursor = desk.seen, snapshot.cursor
+    is_near = seen is not None and seen.at <= cursor and cursor.line - seen.at.line <= _FAR
+    if seen is not None and seen.shown is not None and seen.frame.anchor.uri == snapshot.uri and is_near:
+        typed = window.between(snapshot.lines, seen.at, cursor)
+        agreeing = [one for one in (seen.shown, *seen.offered) if one.startswith(typed)]
+        if agreeing and agreeing[0] != seen.shown:
+            seen.choose(agreeing[0])
+        if agreeing:
+            return Recall(seen, typed)
+    return desk.memory.recall(frame)
+
+
+def begin(snapshot: Snapshot, frame: Frame, desk: Desk, *, lines: int | None = None) -> Generation:
+    """A generation at the frame's cursor, in place of the one that runs.
+
+    lines: how many may be written of what is wanted as one, for more than what is shown now.
+    """
+    most = snapshot.settings.max_lines  # the functions below outlive the snapshot, which holds the whole text
+    wanted = truncation.plan(frame, most)
+    may_go_on = wanted.floor is None and most > 1 and not frame.right.strip() and lines is None
+    tokens = BLOCK_TOKENS if may_go_on or wanted.floor is not None else LINE_TOKENS
+    seconds = snapshot.settings.patience(snapshot.by_hand) + AFTER
+    request = infill(frame, desk, tokens=tokens, lines=lines or wanted.lines, seconds=seconds)
+    if wanted.floor is not None and wanted.until is None and lines is None:
+        request = msgspec.structs.replace(request, floor=wanted.floor)
+    if may_go_on:
+        request = msgspec.structs.replace(request, open_lines=1 + most)
+    if snapshot.by_hand:
+        request = msgspec.structs.replace(request, n=CANDIDATES, priority="hand")
+    elif lines is not None:
+        request = msgspec.structs.replace(request, priority="prefetch")
+    if snapshot.settings.retrieval:
+        request = msgspec.structs.replace(request, workspace=workspace(snapshot.root))
+
+    def enough(text: str, wanted: Plan) -> bool:
+        return lines is None and suggestion.shape(text, None, frame, wanted).whole
+
+    def more(generation: Generation) -> Plan | None:
+        line = generation.text.split("\n", 1)[0]
+        further = truncation.goes_on(line, frame, most) if may_go_on else None
+        opens = not brackets.depth(line)  # a block, which may as well be left to the next suggestion
+        return None if opens and generation.confidence() < CONFIDENT else further
+
+    desk.stop()
+    generation = desk.running = Generation(request, frame, snapshot.cursor, wanted, enough, more)
+    desk.memory.keep(generation)
+    generation.start(desk.link)
+    return generation
+
+
+def prefetch(snapshot: Snapshot, frame: Frame, desk: Desk) -> None:
+    """Have the line after the cursor's written, for the user has just taken the whole of a suggestion."""
+    if frame.right.strip() or (desk.running is not None and desk.running.running) or desk.memory.holds(frame):
+        return
+    begin(snapshot, frame, desk, lines=2)
+
+
+def show(recall: Recall, outcome: Suggestion, frame: Frame, desk: Desk) -> None:
+    """A suggestion goes to the screen: from now on that is what its generation says."""
+    generation, text = recall.generation, recall.typed + outcome.text
+    if generation.shown is None or not generation.shown.startswith(text) or generation.right != frame.right:
+        generation.shown = text
+        generation.right, generation.replaces = frame.right, outcome.replaces
+    generation.settled = outcome.whole
+    desk.seen = generation
+
+
+def offer(recall: Recall, outcome: Suggestion, others: list[Suggestion | Nothing]) -> None:
+    """What else its generation says goes to the screen beside a suggestion, each text once."""
+    texts = [one.text for one in others if isinstance(one, Suggestion) and one.replaces == outcome.replaces]
+    unlike = dict.fromkeys(recall.typed + text for text in texts if text.strip() and text != outcome.text)
+    recall.generation.offered = tuple(unlike)
+
+
+def edited(uri: str, change: Change, lines: tuple[str, ...], desk: Desk) -> None:
+    """An edit was made, `lines` are the text after it: anchors move, a generation that it contradicts ends."""
+    anchor = desk.anchors.get(uri)
+    if anchor is not None:
+        moved = window.shifted(anchor, change)
+        if moved is None:
+            del desk.anchors[uri]
+        else:
+            desk.anchors[uri] = moved
+    running = desk.running
+    if running is not None and running.frame.anchor.uri == uri and not _expected(running, change, lines):
+        running.cancel()
+    seen = desk.seen
+    if seen is not None and seen.frame.anchor.uri == uri and not _leaves(seen, change, lines):
+        desk.seen = None
+
+
+def closed(uri: str, desk: Desk) -> None:
+    """The document was closed: nothing is kept of it but what memory holds."""
+    desk.anchors.pop(uri, None)
+    desk.lacking.discard(uri)
+    desk.contexts.forget(uri)
+    if desk.seen is not None and desk.seen.frame.anchor.uri == uri:
+        desk.seen = None
+    if desk.running is not None and desk.running.frame.anchor.uri == uri:
+        desk.running.cancel()
+
+
+def _expected(generation: Generation, change: Change, lines: tuple[str, ...]) -> bool:
+    """Whether an edit may be the user or the editor typing what is being generated."""
+    if change.start != change.old_end or change.start < generation.at or change.end.line >= len(lines):
+        return False
+    if change.end.line - generation.at.line > _FAR:
+        return False
+    typed = window.between(lines, generation.at, change.end)
+    return not generation.text or generation.agrees(typed) or generation.agrees(typed.rstrip(brackets.AUTOMATIC))
+
+
+def _leaves(seen: Generation, change: Change, lines: tuple[str, ...]) -> bool:
+    """Whether an edit leaves what is on the screen true: it is typed, taken or taken back, all within it."""
+    if change.start < seen.at or change.end.line >= len(lines) or change.end.line - seen.at.line > _FAR:
+        return False
+    typed = window.between(lines, seen.at, change.end)
+    shown = (seen.shown or "", *seen.offered)
+    return any(one.startswith((typed, typed.rstrip(brackets.AUTOMATIC))) for one in shown)

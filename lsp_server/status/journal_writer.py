@@ -1,0 +1,68 @@
+"""What became of requests and suggestions in, lines of the user's journal out if they want one, and a gate moved by it.
+
+Lives on the event loop's thread. Ignores how a fate was found out, and drops what a suggestion said unless the user
+wants that kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import msgspec
+
+from lsp_server.completion import gate
+from lsp_server.completion.state import Desk
+from lsp_server.editor.options import Settings
+from lsp_server.feedback import journal
+from lsp_server.feedback.journal import Journal, Outcome, Record
+
+
+class Keeping:
+    """folder: of the journal, None for none. settings: those in force. warn: tells the user something, once."""
+
+    def __init__(
+        self, folder: Path | None, desk: Desk, settings: Callable[[], Settings], warn: Callable[[str], None]
+    ) -> None:
+        self._journal = None if folder is None else Journal(folder)
+        self._desk, self._settings, self._warn = desk, settings, warn
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the user asked for it."""
+        return self._journal is not None and self._settings().journal != "off"
+
+    def keep(self, record: Record) -> None:
+        """A line of the journal. One that cannot be written is told once, and the suggestions go on."""
+        if isinstance(record, Outcome):
+            self._desk.fared = gate.fares(self._desk.fared, record.fate)
+        if self._journal is None or not self.wanted:
+            return
+        if isinstance(record, Outcome) and self._settings().journal != "code":
+            record = msgspec.structs.replace(record, text=None)
+        try:
+            self._journal.write(record)
+        except OSError as error:
+            self._warn(
+                f"Lacuna cannot keep its journal in {self._journal.folder}: {error.strerror}; make room or mend its "
+                "rights, or switch the setting `journal` off"
+            )
+
+    async def calibrate(self) -> None:
+        """Let what became of suggestions move the gate, if that is kept on this machine."""
+        self._desk.gate = gate.fitted()
+        if self._journal is None or not self.wanted:
+            return
+        folder, since = self._journal.folder, date.today() - timedelta(gate.DAYS)
+        with contextlib.suppress(OSError):  # what cannot be read has no say
+            self._desk.gate = await asyncio.to_thread(
+                lambda: gate.calibrated(gate.fitted(), journal.read(folder, since))
+            )
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._journal is not None:
+            self._journal.close()

@@ -1,0 +1,9 @@
+"""Asks a service for infills, ours or another project's. Does not generate.
+
+Modules, each of which imports only those above it:
+
+    endpoint          where a service is
+    http_errors       what is in the way, in one sentence
+    client            the other end of that HTTP
+    external_engines  other projects' engines behind the same client
+"""

@@ -1,0 +1,304 @@
+"""The indexing process: messages on stdin, answers on stdout, a store on disk.
+
+Reads the root file by file at low priority, one writer for each workspace (the others read what
+it commits), and answers queries between two files. Ends when its stdin ends, at any moment it may
+be killed: the store's transactions keep it whole. Ignores editors and models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import queue
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from retrieval import isolation, lock
+from retrieval.errors import RetrievalError, StoreError
+from retrieval.index import index as indexes
+from retrieval.index import masked_texts, store, vectors, workspace
+from retrieval.index.index import Index
+from retrieval.index.vectors import Neighbours
+from retrieval.process import messages
+from retrieval.process.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
+from retrieval.search import search
+
+COMMIT_SECONDS = 0.5  # work that a kill may lose
+PROGRESS_SECONDS = 0.2
+RETRY_SECONDS = 2.0  # how often a reader tries to become the writer
+RECITED = 200_000  # characters of texts in one message
+MEND_SECONDS = 60.0  # a database that fails twice within this time is kept in memory
+GRACE_SECONDS = 3.0  # after the end of stdin, for the file at hand
+
+
+class Indexer:
+    """One root's index and the work that is still to do on it."""
+
+    def __init__(self, root: Path, directory: Path, out: BinaryIO, after_failure: bool = False) -> None:
+        """after_failure: the process before this one crashed or hung. Raises WorkspaceError, StoreError."""
+        self._root = workspace.check_root(root)
+        self._directory = directory
+        self._out = out
+        self._lock = lock.acquire(directory / indexes.LOCK)
+        self._index = self._opened()
+        self._work: Iterator[tuple[int, int]] | None = None
+        self._learning: Iterator[Neighbours] | None = None
+        self._touched: set[str] = set()
+        self._texts: dict[str, str] = {}  # of open buffers
+        self._recital: Iterator[tuple[str, str]] | None = None
+        self._committed = self._reported = self._tried = self._mended = 0.0
+        if self._lock is not None:
+            if after_failure:
+                indexes.pass_over(self._index, directory)
+                self._index.store.commit()
+            self._work = self._refreshing()
+        self._remember()
+
+    @property
+    def is_working(self) -> bool:
+        """Whether there are files to read."""
+        return self._work is not None or bool(self._touched)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is anything to do."""
+        return self.is_working or self._learning is not None or self._recital is not None
+
+    @property
+    def is_writing(self) -> bool:
+        """Whether this process is the workspace's writer."""
+        return self._lock is not None
+
+    def handle(self, message: messages.ToIndexer) -> None:
+        """One message from the owner."""
+        if isinstance(message, Ask):
+            self._answer(message)
+        elif isinstance(message, Buffer):
+            self._edit(message)
+        elif isinstance(message, Recite):
+            self._recital = itertools.chain(self._recital or (), masked_texts.texts(self._root, message.paths))
+        elif message.paths:
+            self._touched.update(message.paths)
+        elif self._lock is not None:
+            self._work = self._refreshing()
+
+    def _edit(self, message: Buffer) -> None:
+        """A buffer was opened, changed or closed."""
+        path, text = message.path, message.text
+        if text is None:
+            self._texts.pop(path, None)
+            self._index = indexes.without_buffer(self._index, path)
+            return
+        before = self._texts.get(path) or workspace.read(self._root, path)
+        self._index = indexes.with_buffer(self._index, path, text, before)
+        self._texts[path] = text
+
+    def step(self) -> None:
+        """A little of what is to do: files first, then their vectors, then the recital."""
+        if self._lock is None:
+            self._touched.clear()  # the writer is told of them too
+        if self.is_working:
+            self._read()
+        elif self._learning is not None:
+            self._learn(self._learning)
+        elif self._recital is not None:
+            self._recite(self._recital)
+
+    def _read(self) -> None:
+        """Reads one file, or ends the work at hand; commits and reports now and then."""
+        if self._work is None:
+            self._work = self._refreshing(sorted(self._touched))
+            self._touched.clear()
+        done = next(self._work, None)
+        now = time.monotonic()
+        if done is None or now - self._committed > COMMIT_SECONDS:
+            self._index.store.commit()
+            self._committed = time.monotonic()
+        if done is None:
+            self._work = None
+            self._learning = vectors.refreshing(self._directory, self._index.store, self._index.neighbours)
+            files = self._index.store.count()
+            self.send(Progress(files, files))
+        elif now - self._reported > PROGRESS_SECONDS:
+            self._reported = now
+            self.send(Progress(*done))
+
+    def _learn(self, learning: Iterator[Neighbours]) -> None:
+        """The vectors of the next chunks."""
+        neighbours = next(learning, None)
+        if neighbours is None:
+            self._index.store.commit()
+            self._learning = None
+        else:
+            self._index = replace(self._index, neighbours=neighbours)
+
+    def _recite(self, recital: Iterator[tuple[str, str]]) -> None:
+        """The next texts to the owner."""
+        texts: dict[str, str] = {}
+        size = 0
+        for path, text in recital:
+            texts[path] = text
+            size += len(text)
+            if size > RECITED:
+                return self.send(Texts(texts, more=True))
+        self._recital = None
+        self.send(Texts(texts, more=False))
+
+    def idle(self) -> None:
+        """Becomes the writer when the one before has gone; as a reader, notices what the writer has done."""
+        if self._lock is not None or time.monotonic() - self._tried < RETRY_SECONDS:
+            return
+        self._tried = time.monotonic()
+        self._lock = lock.acquire(self._directory / indexes.LOCK)
+        if self._lock is not None or self._index.store.is_passing:
+            self._reopen()
+        elif self._index.store.look():
+            self._remember()
+
+    def mend(self, error: sqlite3.Error) -> None:
+        """The database failed: throws it away and begins anew; in memory, when that does not last."""
+        is_again = time.monotonic() - self._mended < MEND_SECONDS
+        self._mended = time.monotonic()
+        self._work = self._learning = None
+        with contextlib.suppress(sqlite3.Error):
+            self._index.store.close()
+        if self._lock is not None and not is_again:
+            with contextlib.suppress(StoreError):
+                store.discard(self._directory / indexes.DATABASE)
+                return self._reopen()
+        self.send(Failed(None, f"the index in {self._directory} cannot be kept ({error}); free some disk space"))
+        self._index = replace(indexes.over(self._root, store.in_memory()), buffers=self._index.buffers)
+        self._work = self._refreshing()
+
+    def _reopen(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._index.store.close()
+        self._index = replace(self._opened(), buffers=self._index.buffers)
+        self._remember()
+        if self._lock is not None:
+            self._work = self._refreshing()
+
+    def _refreshing(self, paths: list[str] | None = None) -> Iterator[tuple[int, int]]:
+        return indexes.refreshing(self._index, paths, self._directory if self._lock is not None else None)
+
+    def _remember(self) -> None:
+        """Reads the vectors that were kept."""
+        if self._index.store.kept_at_all(vectors.KEY):
+            self._index = replace(self._index, neighbours=vectors.read(self._directory, self._index.store))
+
+    def send(self, message: messages.FromIndexer) -> None:
+        """Writes to the owner; a broken pipe ends the process."""
+        self._out.write(messages.frame(message))
+        self._out.flush()
+
+    def close(self) -> None:
+        """Commits and lets go."""
+        self._index.store.commit()
+        self._index.store.close()
+        if self._lock is not None:
+            lock.release(self._lock)
+
+    def _opened(self) -> Index:
+        path = self._directory / indexes.DATABASE
+        if self._lock is not None:
+            return indexes.over(self._root, store.open_fresh(path))
+        for _ in range(10):  # the writer may be about to make it
+            with contextlib.suppress(RetrievalError):
+                return indexes.over(self._root, store.open_store(path))
+            time.sleep(0.1)
+        return indexes.over(self._root, store.in_memory())
+
+    def _answer(self, ask: Ask) -> None:
+        try:
+            snippets = search.rank(ask.query, self._index)
+        except RetrievalError as error:
+            self.send(Failed(ask.id, str(error)))
+        except sqlite3.Error as error:
+            self.send(Failed(ask.id, f"the index cannot be read ({error}); it is made anew"))
+            raise
+        else:
+            self.send(Answer(ask.id, snippets, partial=self.is_working))
+
+
+def serve(
+    root: Path, directory: Path, inbox: BinaryIO, out: BinaryIO, watch: bool = False, after_failure: bool = False
+) -> None:
+    """Serves one root until `inbox` ends. `watch`: look at the disk oneself. Raises WorkspaceError, StoreError."""
+    received: queue.SimpleQueue[messages.ToIndexer | None] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(inbox, received), daemon=True).start()
+    indexer = Indexer(root, directory, out, after_failure)
+    indexer.send(Progress(0, 1 if indexer.is_working else 0, indexer.is_writing))
+    if watch:
+        threading.Thread(target=_watch, args=(root, received), daemon=True).start()
+    goes_on = True
+    while goes_on:
+        try:
+            goes_on = _turn(indexer, received)
+        except sqlite3.Error as error:
+            indexer.mend(error)
+    indexer.close()
+
+
+def _turn(indexer: Indexer, received: queue.SimpleQueue[messages.ToIndexer | None]) -> bool:
+    """One message, or a little work when there is none; whether there will be more."""
+    try:
+        message = received.get(timeout=0 if indexer.is_busy else RETRY_SECONDS)
+    except queue.Empty:
+        indexer.step()
+    else:
+        if message is None:
+            return False
+        indexer.handle(message)
+    indexer.idle()
+    return True
+
+
+def _watch(root: Path, received: queue.SimpleQueue[messages.ToIndexer | None]) -> None:
+    """Tells of files that change, for editors that do not. Without a way to watch, nothing is told."""
+    import watchfiles
+
+    with contextlib.suppress(OSError, RuntimeError):
+        for changes in watchfiles.watch(root, debounce=200, rust_timeout=0, raise_interrupt=False):
+            paths = {Path(path).relative_to(root).as_posix() for _, path in changes}
+            received.put(Touched(tuple(sorted(path for path in paths if not path.startswith(".git/")))))
+
+
+def main() -> int:
+    """The process's entry: `--root DIR --directory DIR [--watch] [--after-failure]`."""
+    parser = argparse.ArgumentParser(prog="retrieval.process.indexer")
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--watch", action="store_true")
+    parser.add_argument("--after-failure", action="store_true")
+    options = parser.parse_args()
+    inbox, out = isolation.own_pipes()
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(10)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # before FAISS is loaded
+    try:
+        serve(options.root, options.directory, inbox, out, options.watch, options.after_failure)
+    except BrokenPipeError:
+        return 0
+    except RetrievalError as error:
+        with contextlib.suppress(OSError):
+            out.write(messages.frame(Failed(None, str(error))))
+            out.flush()
+        return 1
+    return 0
+
+
+def _receive(inbox: BinaryIO, received: queue.SimpleQueue[messages.ToIndexer | None]) -> None:
+    """Reads frames until there are no more; then the process has GRACE_SECONDS to end."""
+    with contextlib.suppress(RetrievalError, OSError, EOFError):
+        while True:
+            received.put(messages.to_indexer(isolation.received(inbox)))
+    received.put(None)
+    time.sleep(GRACE_SECONDS)
+    os._exit(0)
