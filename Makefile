@@ -45,7 +45,7 @@ test-neovim: $(KERNELS) ## the plugin on Neovim 0.10, 0.11 and 0.12; unpacks the
 
 test-sanitized: .venv/stamp ## our kernels under AddressSanitizer and UBSan (needs gcc; Linux)
 	LACUNA_TEST_SANITIZED=1 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
-		$(PYTHON_IN) pytest tests/runtime/test_kernels.py tests/runtime/test_attention.py --timeout 600 $(ARGS)
+		$(PYTHON_IN) pytest tests/runtime/graph/test_kernels.py tests/runtime/graph/test_attention.py --timeout 600 $(ARGS)
 
 test-parity: .venv-parity/stamp ## the runtime against transformers, and over several ranks, with torch: a large download
 	$(PARITY_IN) pytest -m parity $(ARGS)

@@ -352,7 +352,6 @@ def test_by_hand_goes_first_and_a_prefetch_last(engine: Engine) -> None:
     assert of(found, 0)[1].usage.prefilled == len(prefetch)
 
 
-@pytest.mark.usefixtures("kernels_of_onnxruntime")  # a slot takes a quarter with our own
 def test_a_prefetch_gives_its_slot_to_who_waits_and_goes_on_later(
     tiny_model: Callable[[Precision], Path], tmp_path: Path
 ) -> None:
