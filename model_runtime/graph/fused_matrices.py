@@ -86,13 +86,25 @@ class StoredWeights(Mapping[str, Floats]):
         whole: Floats = found.astype(np.float32, copy=False)
         return whole if place.factor == 1 else whole / np.float32(place.factor)
 
+    def coding(self, name: str) -> tuple[int, int] | None:
+        """Bits and length of a matrix's blocks, where it is stored in blocks; reads no values."""
+        place = self._places[name]
+        if not place.key.endswith(".codes"):
+            return None
+        _, count, size = self._stored.dims(place.key)
+        bits = 8 * count * size // self._sizes[name][1]
+        return bits, size * 8 // bits
+
     def blocks(self, name: str) -> Blocks | None:
         """A matrix as it is stored, where that is in blocks."""
         place = self._places[name]
         if not place.key.endswith(".codes"):
             return None
         codes = self._stored[place.key]
-        scales = self._stored[place.key.removesuffix("codes") + "scales"].reshape(codes.shape[:2])[place.rows]
+        matrix = place.key.removesuffix("codes")
+        scales = self._stored[matrix + "scales"].reshape(codes.shape[:2])[place.rows].astype(np.float32)
+        if matrix + "power" in self._stored:
+            scales *= self._stored[matrix + "power"]
         bits = 8 * codes.shape[1] * codes.shape[2] // self._sizes[name][1]
         return Blocks(bits, codes[place.rows], (scales / np.float32(place.factor)).astype(np.float32))
 

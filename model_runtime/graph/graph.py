@@ -8,6 +8,8 @@ caller owns. The precision only chooses how a matrix is stored and multiplied:
     "fp16"     the same, stored in half precision and widened when the graph is loaded
     "int8"     MatMulNBits, 8 bits in blocks of 128, in stacks: storage and decode
     "int4"     MatMulNBits, 4 bits in blocks of 128, in stacks: storage and decode
+    "int4_head8"  "int4" in blocks of 32, the matrix of the logits in 8 bits, scales in half precision: the smallest
+               that loses little
     "columns"  DynamicQuantizeMatMul with each row scaled by its own maximum: prefill, without logits
     "packed8"  MatMulPacked, an operator of our own, on the blocks of "int8": all of it, see `kernels`
     "packed4"  the same on those of "int4"

@@ -17,11 +17,11 @@ from onnx import TensorProto, helper
 from model_runtime.errors import ModelError
 from model_runtime.graph import kv_blocks
 from model_runtime.graph.fused_matrices import SCALED, Sizes, Stack, StoredWeights, query_factor
-from model_runtime.graph.quantize import BLOCK, PACKED_ROWS, Blocks, Floats, packed, to_blocks, to_columns, wide
+from model_runtime.graph.quantize import BLOCK, PACKED_ROWS, Blocks, Floats, halved, packed, to_blocks, to_columns, wide
 from model_runtime.graph.storage import Array, Constants
 from model_runtime.manifest import Shape
 
-Precision = Literal["fp32", "fp16", "int8", "int4", "columns", "packed8", "packed4", "device", "device4"]
+Precision = Literal["fp32", "fp16", "int8", "int4", "int4_head8", "columns", "packed8", "packed4", "device", "device4"]
 Weights = Mapping[str, Floats]
 
 MICROSOFT = "com.microsoft"
@@ -74,7 +74,7 @@ class Nodes:
     @property
     def in_stacks(self) -> bool:
         """Whether matrices that read the same are kept as one."""
-        return self.precision in ("int8", "int4", "columns") or self.is_packed
+        return self.precision in ("int8", "int4", "int4_head8", "columns") or self.is_packed
 
     @property
     def is_silent(self) -> bool:
@@ -98,7 +98,7 @@ class Nodes:
     @property
     def bits(self) -> int:
         """Of what is stored in blocks."""
-        return 4 if self.precision in ("int4", "packed4", "device4") else 8
+        return 4 if self.precision in ("int4", "int4_head8", "packed4", "device4") else 8
 
     @property
     def kind(self) -> type[np.floating[Any]]:
@@ -267,12 +267,12 @@ class Nodes:
 
     def _multiply_packed(self, x: str, name: str, output: str, parts: Sequence[str], factors: Sequence[float]) -> str:
         names = parts or [name]
-        rows, block = sum(self._sizes[one][0] for one in names), wide(self._sizes[names[0]][1])
+        rows, (bits, block) = sum(self._sizes[one][0] for one in names), self._coding(names[0])
         whole = -(-rows // PACKED_ROWS) * PACKED_ROWS
         matrix = [name + ".packed", name + ".packed_scales", name + ".packed_power"]
 
         def make() -> list[Array]:
-            found = packed(self._coded(names, factors, block))
+            found = packed(self._coded(names, factors, bits, block))
             return [found.data, found.scales, found.power]
 
         self._constants.keep(matrix, make)
@@ -284,7 +284,7 @@ class Nodes:
             *([before.total] if before.total else []),
             domain=OWN,
             N=whole,
-            bits=self.bits,
+            bits=bits,
             block_size=block,
             gated=int(before.gated),
             epsilon=self.shape.norm_epsilon,
@@ -318,26 +318,47 @@ class Nodes:
                 "import the model with --quant fp16"
             )
 
-        block = wide(width)
+        bits, block = self._coding(names[0])
+        is_halved = self.precision == "int4_head8"
 
         def make() -> list[Array]:
-            found = self._coded(names, factors, block)
+            found = self._coded(names, factors, bits, block)
             data = found.data.reshape(len(found.data), -1) if self.is_packed else found.data
-            return [data, found.scales.astype(self.kind)]
+            return [data, *(halved(found.scales) if is_halved else (found.scales.astype(self.kind),))]
 
-        self._constants.keep([codes, scales], make)
-        return _Stored(codes, scales, sum(self._sizes[one][0] for one in names), width, self.bits, block)
+        self._constants.keep([codes, scales, *([name + ".power"] if is_halved else [])], make)
+        if is_halved:
+            scales = self._whole_scales(name)
+        return _Stored(codes, scales, sum(self._sizes[one][0] for one in names), width, bits, block)
 
-    def _coded(self, names: Sequence[str], factors: Sequence[float], block: int) -> Blocks:
+    def _whole_scales(self, name: str) -> str:
+        """Scales that are stored in half precision, for ONNX Runtime, which computes that when it loads them."""
+        whole = name + ".scales.whole"
+        if all(whole not in node.output for node in self.nodes):
+            wide_scales = self.node("Cast", [name + ".scales"], name + ".scales.wide", to=TensorProto.FLOAT)
+            self.node("Mul", [wide_scales, name + ".power"], whole)
+        return whole
+
+    def _coding(self, name: str) -> tuple[int, int]:
+        """Bits and length of a matrix's blocks: for our own kernels as they are stored, where so they are."""
+        if self.is_packed and isinstance(self._weights, StoredWeights):
+            kept = self._weights.coding(name)
+            if kept is not None:
+                return kept
+        if self.precision == "int4_head8":
+            return 8 if name == ("embed.weight" if self.shape.tied else "head.weight") else 4, BLOCK
+        return self.bits, wide(self._sizes[name][1])
+
+    def _coded(self, names: Sequence[str], factors: Sequence[float], bits: int, block: int) -> Blocks:
         """Matrices in blocks, one below the other and each times its factor; as they are stored, where so they are."""
-        found = [self._blocks_of(name, block) for name in names]
+        found = [self._blocks_of(name, bits, block) for name in names]
         spread = [one.scales * np.float32(factor) for one, factor in zip(found, factors, strict=True)]
-        return Blocks(self.bits, np.concatenate([one.data for one in found]), np.concatenate(spread))
+        return Blocks(bits, np.concatenate([one.data for one in found]), np.concatenate(spread))
 
-    def _blocks_of(self, name: str, block: int) -> Blocks:
+    def _blocks_of(self, name: str, bits: int, block: int) -> Blocks:
         kept = self._weights.blocks(name) if isinstance(self._weights, StoredWeights) else None
-        if kept is None or (kept.bits, kept.block) != (self.bits, block):
-            return to_blocks(self._weight(name), self.bits, block)
+        if kept is None or (kept.bits, kept.block) != (bits, block):
+            return to_blocks(self._weight(name), bits, block)
         if not np.isfinite(kept.scales).all():
             raise _no_numbers(name)
         return kept

@@ -45,7 +45,7 @@ class Blocks:
 class Packed:
     """Blocks of eight rows together. data: uint8 [N/8, K/B, B·bits/32, 32]; scales: float16 [N/8, K/B, 8].
 
-    The scales are times power, float32 [1], a power of 2 by which the largest lies between a half and 1.
+    The scales are times power, float32 [1], a power of 2 by which the largest lies ½ to 1.
     32 bytes are four values of each row at 8 bits. At 4 bits they are eight: of a byte the low half is one of the
     first four, the high half one of the last four.
     """
@@ -108,9 +108,14 @@ def packed(blocks: Blocks) -> Packed:
     fours = apart.reshape(rows // PACKED_ROWS, PACKED_ROWS, count, size // 4, -1, 4).transpose(4, 0, 2, 3, 1, 5)
     parts = fours.reshape(-1, rows // PACKED_ROWS, count, size // 4, PACKED_ROWS * 4)
     turned = scales.reshape(-1, PACKED_ROWS, count).transpose(0, 2, 1)
-    power = np.ldexp(np.float32(1), np.frexp(np.abs(scales).max())[1]).reshape(1)
     codes = parts[0] if blocks.bits == 8 else parts[0] | (parts[1] << 4)
-    return Packed(codes, (turned / power).astype(np.float16), power)
+    return Packed(codes, *halved(turned))
+
+
+def halved(scales: Floats) -> tuple[NDArray[np.float16], Floats]:
+    """Scales in half precision, and the power of 2, [1], that they are times: the largest is then ½ to 1."""
+    power = np.ldexp(np.float32(1), np.frexp(np.abs(scales).max())[1]).reshape(1)
+    return (scales / power).astype(np.float16), power
 
 
 def to_columns(matrix: Floats) -> Columns:

@@ -152,6 +152,10 @@ class Stored(Mapping[str, Array]):
         except (OSError, ValueError) as error:
             raise _unreadable(path, error) from error
 
+    def dims(self, name: str) -> tuple[int, ...]:
+        """The size of a constant, without reading it."""
+        return tuple(self._tensors[name].dims)
+
     def __contains__(self, name: object) -> bool:
         return name in self._tensors  # without reading it
 

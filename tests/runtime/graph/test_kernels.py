@@ -20,6 +20,7 @@ from model_runtime.backends.onnx_backend import OnnxBackend, loaded
 from model_runtime.engine.sequence import Cancel
 from model_runtime.errors import ModelError
 from model_runtime.graph import derived_graphs, graph, kernels
+from model_runtime.graph.fused_matrices import StoredWeights
 from model_runtime.graph.nodes import MICROSOFT, OWN
 from model_runtime.graph.quantize import Blocks, Floats, from_blocks, packed, to_blocks
 from model_runtime.graph.storage import Stored
@@ -453,3 +454,29 @@ def test_the_command_compiles_them_beside_their_source_and_removes_older_ones(
     (tmp_path / library.name).unlink()
     kernels.main()
     assert "not compiled" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("has_own", [True, False])
+def test_a_model_in_4_bits_with_its_head_in_8_says_what_its_weights_say(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_own: bool
+) -> None:
+    monkeypatch.setattr(kernels, "library", lambda cache: library if has_own else None)
+    graph.write_model(tmp_path, tiny.SHAPE, tiny.weights(), "int4_head8")
+    stored = graph.read_weights(tmp_path, tiny.SHAPE)
+    assert isinstance(stored, StoredWeights)
+    head = np.abs(stored["embed.weight"] - tiny.weights()["embed.weight"]).max()
+    assert head <= 0.02 * np.abs(tiny.weights()["embed.weight"]).max()
+    described = msgspec.structs.replace(
+        manifest.read(tiny.write(tmp_path / "other", precision="int4")),
+        files={graph.DATA: manifest.digest(tmp_path / graph.DATA)},
+    )
+    backend = OnnxBackend.open(tmp_path, described, cache=tmp_path / "cache")
+    assert (backend.kernels == library.stem) is has_own
+    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    wanted = tiny.logits({name: stored[name] for name in stored}, TOKENS)[-1]
+    assert np.abs(found - wanted).max() <= 0.03 * np.abs(wanted).max()
+    if has_own:
+        (path,) = (tmp_path / "cache").glob("packed-*.onnx")
+        kept = stored.blocks("embed.weight")
+        assert kept is not None and kept.bits == 8
+        assert np.array_equal(Stored(path)["embed.weight.packed"], packed(kept).data)
