@@ -2,7 +2,7 @@
 
 `python -m benchmarks.bandwidth` prints the table of docs/sharding.md. A token reads all weights and all keys and
 values once, so it takes their bytes by the memory's bandwidth, of which a kernel reaches a part; a prompt takes its
-operations by the peak of the tensor cores, likewise; to both come the sums over the ranks and the way to each stretch.
+operations by the peak of the tensor cores, likewise; to both come the sums over the ranks and the way to each stage.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from model_runtime.graph import graph
 from model_runtime.manifest import Shape
-from model_runtime.sharding.partition import shares
+from model_runtime.sharding.partition import partitions
 
 PROMPT, LINE = 1536, 16  # tokens that are read, and written
 FAUXPILOT = "FauxPilot measured ~350 ms a line on 4 × A10 in fp16"  # github.com/fauxpilot/fauxpilot/issues/144
@@ -35,12 +35,13 @@ CODEGEN_6B = Shape(
 )
 
 # How much of the published bandwidth is reached in decode: gpt-fast's README, Llama-2-7B on an A100 of 2,039 GB/s,
-# which read 1,397, 1,069 and 863 GB/s. Our graphs reached .86 in fp32 and .60 in int4 on a processor (docs/LOG.md).
+# which read 1,397, 1,069 and 863 GB/s. Our graphs reached .86 in fp32 and .60 in int4 on a processor, see
+# docs/log/runtime.md.
 REACHED = {"fp16": 1397 / 2039, "int8": 1069 / 2039, "int4": 863 / 2039}
 BYTES = {"fp16": 2.0, "int8": 1 + 2 / 128, "int4": 0.5 + 2 / 128}  # a weight, with a scale of two bytes for 128
 COMPUTED = 0.5  # of the tensor cores' peak, for prompts: assumed
 WIRED = 0.7  # of the bus's peak, for sums over prompts: assumed
-STRETCH = 16e-6  # seconds to start one: Python and ONNX Runtime, measured on a processor (docs/LOG.md)
+STRETCH = 16e-6  # seconds to start one: Python and ONNX Runtime, measured on a processor (docs/log/runtime.md)
 LAYER = 50e-6  # seconds to start its dozen kernels: assumed, and as if none was started while another runs
 
 
@@ -72,7 +73,7 @@ CARDS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class Estimate:
     """What a form takes on some cards: bytes a card holds; seconds a token, a prompt, and a line of LINE tokens with
     its prompt read before (warm) or not (cold)."""
 
@@ -99,23 +100,23 @@ def weights(shape: Shape) -> int:
     return sum(rows * width for name, (rows, width) in graph.matrix_names(shape).items() if name != "embed.weight")
 
 
-def row(cards: Cards, form: str, shape: Shape = CODEGEN_6B) -> Row:
+def row(cards: Cards, form: str, shape: Shape = CODEGEN_6B) -> Estimate:
     """A form on some cards."""
-    share = shares(shape, cards.count)[0]
-    sums = len(graph.stretches(shape)) - 1 if cards.count > 1 else 0
+    partition = partitions(shape, cards.count)[0]
+    sums = len(graph.stages(shape)) - 1 if cards.count > 1 else 0
     started = (sums + 1) * STRETCH + shape.layers * LAYER
     read = weights(shape) * BYTES[form] / cards.count
-    caches = 2 * shape.layers * len(share.kv_heads) * shape.head_size * PROMPT * 2
+    caches = 2 * shape.layers * len(partition.kv_heads) * shape.head_size * PROMPT * 2
     token = (read + caches) / (cards.bandwidth * REACHED[form]) + sums * cards.latency + started
     operations = 2 * weights(shape) * PROMPT + 2 * shape.layers * shape.heads * shape.head_size * PROMPT**2
     sent = shape.hidden_size * PROMPT * 2 * 2 * (cards.count - 1) / cards.count  # in a ring
     prompt = operations / (cards.count * cards.peak * COMPUTED)
     prompt += sums * (cards.latency + sent / (cards.bus * WIRED)) + started
     held = read + caches + shape.vocab_size * shape.hidden_size * 2
-    return Row(cards.name, form, held, held < 0.9 * cards.memory, token, prompt)
+    return Estimate(cards.name, form, held, held < 0.9 * cards.memory, token, prompt)
 
 
-def rows() -> list[Row]:
+def rows() -> list[Estimate]:
     """Each form on each of the cards."""
     return [row(cards, form) for cards in CARDS for form in BYTES]
 

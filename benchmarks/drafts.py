@@ -30,21 +30,21 @@ import msgspec
 
 from benchmarks import random_model
 from benchmarks.workspace import holes_of, package
-from model_runtime import manifest as manifests
+from model_runtime import manifest
 from model_runtime.backends.onnx_backend import OnnxBackend, default_threads
 from model_runtime.engine import profile
 from model_runtime.engine.engine import Engine
 from model_runtime.engine.ngrams import NGrams
 from model_runtime.engine.profile import Profile
 from model_runtime.engine.sequence import Cancel, Finish, Generation
-from model_runtime.manifest import Manifest, Trust
+from model_runtime.manifest import Manifest, MixtureWeights
 from model_runtime.prompt import Infill, lay_out
 from model_runtime.tokenizer import Tokenizer
 
 WRITTEN = 48  # tokens of each text
 TYPED = 2  # lines of a copied function that stand there already
 BEFORE, AFTER = 2400, 1000  # characters around the cursor, as an editor's window has them
-BELIEVED = Trust(bias=12.0)
+BELIEVED = MixtureWeights(bias=12.0)
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ def cases(count: int, seed: int) -> Iterator[Case]:
 
 def measure(directory: Path, described: Manifest, folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """Median ratio and times of each kind, and what a run over several tokens costs, in runs over one."""
-    embedded = directory == manifests.embedded()
+    embedded = directory == manifest.embedded()
     threads = asked.threads or default_threads()
     tokenizer = Tokenizer.load(directory, vocab_size=described.shape.vocab_size, split_lines=described.split_lines)
     backends = [OnnxBackend.open(directory, described, cache=folder, threads=threads) for _ in range(2)]
     speed = profile.kept(backends[0], described, str(threads), folder)
     never = Profile(speed.prefill, speed.decode_ms, {})
-    believing = described if embedded else msgspec.structs.replace(described, trust=BELIEVED)
+    believing = described if embedded else msgspec.structs.replace(described, mixture_weights=BELIEVED)
     engines = [Engine(believing, tokenizer, *one) for one in zip(backends, (speed, never), strict=True)]
     found: dict[str, list[tuple[float, float]]] = {}
     for number, case in enumerate(cases(asked.pairs + 1, asked.seed)):
@@ -90,7 +90,7 @@ def measure(directory: Path, described: Manifest, folder: Path, asked: argparse.
             continue
         tokens = lay_out(case.infill, tokenizer, described.fim, described.shape.context_length - WRITTEN).tokens
         memory = None if case.source is None else NGrams([tokenizer.encode(case.source)], 100_000)
-        generation = Generation(tokens, max_tokens=WRITTEN, memory=memory, temperature=asked.temperature, seed=number)
+        generation = Generation(tokens, max_tokens=WRITTEN, ngrams=memory, temperature=asked.temperature, seed=number)
         times = [0.0, 0.0]
         for at in (0, 1) if number % 2 else (1, 0):
             times[at] = _written(engines[at], generation)
@@ -134,9 +134,9 @@ def main() -> None:
     for size in asked.size:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
-            directory = manifests.embedded() if size == "embedded" else folder / "model"
+            directory = manifest.embedded() if size == "embedded" else folder / "model"
             if size == "embedded":
-                described = manifests.read(directory)
+                described = manifest.read(directory)
             else:
                 described = random_model.write(directory, random_model.SIZES[size], "int4")
             report[size] = measure(directory, described, folder / "cache", asked)

@@ -49,7 +49,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Row:
+class Gain:
     """One arm. exact, similar: shares of 1; gains: over the model alone, with the ends of their 95 % interval.
 
     exact_over_memory: the same over the memory alone, None where that was not asked.
@@ -73,7 +73,7 @@ def paired(differences: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - 1.96 * error, mean + 1.96 * error
 
 
-def report(found: Sequence[Record]) -> dict[str, dict[str, Row]]:
+def report(found: Sequence[Record]) -> dict[str, dict[str, Gain]]:
     """Part → arm → row, for parts and arms that have any gap."""
     parts = {part: [one for one in found if one.is_of(part)] for part in PARTS}
     return {
@@ -83,13 +83,13 @@ def report(found: Sequence[Record]) -> dict[str, dict[str, Row]]:
     }
 
 
-def _row(found: Sequence[Record], arm: str) -> Row:
+def _row(found: Sequence[Record], arm: str) -> Gain:
     tries = [one.tries[arm] for one in found]
     pairs = [(one.tries[arm], one.tries[MODEL]) for one in found]
     scored = [(mine.nats, alone.nats) for mine, alone in pairs if mine.nats is not None and alone.nats is not None]
     over = [float(one.tries[arm].exact - one.tries[ALONE].exact) for one in found if ALONE in one.tries]
     times = spread(one.ms for one in tries)
-    return Row(
+    return Gain(
         n=len(tries),
         exact=statistics.fmean(one.exact for one in tries),
         exact_gain=paired([float(mine.exact - alone.exact) for mine, alone in pairs]),
@@ -102,7 +102,7 @@ def _row(found: Sequence[Record], arm: str) -> Row:
     )
 
 
-def show(rows: dict[str, dict[str, Row]]) -> None:
+def show(rows: dict[str, dict[str, Gain]]) -> None:
     """Prints a table."""
     for part, arms in rows.items():
         print(

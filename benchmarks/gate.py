@@ -36,16 +36,16 @@ Array = NDArray[np.float64]
 
 
 def judged(rows: Sequence[Row]) -> list[Moment]:
-    """The rows to go by: what was shown where the author's line goes on, and with what signs."""
-    return [row for row in rows if isinstance(row, Moment) and row.shown and row.goes_on and row.signs]
+    """The rows to go by: what was shown where the author's line goes on, and with what features."""
+    return [row for row in rows if isinstance(row, Moment) and row.shown and row.goes_on and row.features]
 
 
 def fit(found: Sequence[Moment], steps: int = 30) -> Gate:
     """The likeliest model of which were right. Raises ValueError when there is nothing to learn from."""
     if not any(one.right for one in found) or all(one.right for one in found):
         raise ValueError(f"{len(found)} suggestions, all right or all wrong, teach nothing; replay more")
-    names = sorted(found[0].signs)
-    seen = np.array([[one.signs.get(name, 0.0) for name in names] for one in found])
+    names = sorted(found[0].features)
+    seen = np.array([[one.features.get(name, 0.0) for name in names] for one in found])
     right = np.array([one.right for one in found], np.float64)
     sizes = Counter(one.package for one in found)
     weight = np.array([len(found) / len(sizes) / sizes[one.package] for one in found])
@@ -71,7 +71,7 @@ def fit(found: Sequence[Moment], steps: int = 30) -> Gate:
 
 def likelihoods(made: Gate, found: Sequence[Moment]) -> Array:
     """What the gate thinks of each."""
-    return np.array([made.likelihood(one.signs) for one in found])
+    return np.array([made.likelihood(one.features) for one in found])
 
 
 def worth(made: Gate, found: Sequence[Moment]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from retrieval import languages
 from retrieval.index import workspace
-from retrieval.index.entries import Known
+from retrieval.index.entries import IndexedDefinition
 from retrieval.index.index import Index
 from retrieval.syntax import signatures, syntax
 
@@ -31,7 +31,7 @@ _NO_CODE = re.compile("string|comment|import|use_|include|package")
 
 
 @dataclass(frozen=True)
-class Gap:
+class HiddenLine:
     """The end of a line, taken out of a file; the file reads `before + rest + after`. line: from 0.
 
     oracle: path and text of the definition that the rest needs, None where it needs no other file's.
@@ -46,11 +46,11 @@ class Gap:
     oracle: tuple[str, str] | None
 
 
-def draw(made: Index, n: int, chance: random.Random, share: float = 0.5) -> list[Gap]:
+def draw(made: Index, n: int, chance: random.Random, share: float = 0.5) -> list[HiddenLine]:
     """About n gaps, that share of them in need of another file if there are so many; OF_A_FILE of each sort a file."""
     wanted = {True: round(share * n), False: n - round(share * n)}
     paths = [source.path for source in workspace.files(made.root) if languages.of(source.path).full]
-    found: dict[bool, list[Gap]] = {True: [], False: []}
+    found: dict[bool, list[HiddenLine]] = {True: [], False: []}
     for path in chance.sample(paths, len(paths)):
         text = workspace.read(made.root, path)
         if (
@@ -67,7 +67,7 @@ def draw(made: Index, n: int, chance: random.Random, share: float = 0.5) -> list
     return sorted([*found[True], *found[False]], key=lambda gap: (gap.path, gap.line))
 
 
-def _in_file(made: Index, path: str, text: str, chance: random.Random) -> Iterator[Gap]:
+def _in_file(made: Index, path: str, text: str, chance: random.Random) -> Iterator[HiddenLine]:
     """One gap for each line of code, where one can be."""
     lines = text.split("\n")
     elsewhere = _elsewhere(made, path, text)
@@ -78,9 +78,9 @@ def _in_file(made: Index, path: str, text: str, chance: random.Random) -> Iterat
         seen.update(names)
         gap = _cut(path, lines, number, fresh, chance)
         if gap is not None and fresh is not None:
-            yield Gap(*gap, _definition(elsewhere[fresh], made))
+            yield HiddenLine(*gap, _definition(elsewhere[fresh], made))
         elif gap is not None:
-            yield Gap(*gap, None)
+            yield HiddenLine(*gap, None)
 
 
 def _code(path: str, text: str) -> list[int]:
@@ -104,7 +104,7 @@ def _lineage(node: Node | None) -> Iterator[Node]:
         node = node.parent
 
 
-def _elsewhere(made: Index, path: str, text: str) -> dict[str, Known]:
+def _elsewhere(made: Index, path: str, text: str) -> dict[str, IndexedDefinition]:
     """The names of a file that exactly one other file of the tree defines: imported ones, and those behind a dot."""
     own = {known.definition.name for known in made.definitions(path)}
     usable = {one.alias for one in made.imports(path)} | set(_MEMBER.findall(text))
@@ -115,7 +115,7 @@ def _elsewhere(made: Index, path: str, text: str) -> dict[str, Known]:
 def _cut(
     path: str, lines: Sequence[str], number: int, fresh: str | None, chance: random.Random
 ) -> tuple[str, int, str, str, str, str] | None:
-    """The end of a line taken out, the fresh name with it: the parts of a Gap, or None."""
+    """The end of a line taken out, the fresh name with it: the parts of a HiddenLine, or None."""
     line = lines[number].rstrip()
     cut = indent = len(line) - len(line.lstrip())
     last = line.find(fresh) if fresh is not None else len(line) - 3
@@ -131,7 +131,7 @@ def _cut(
     return path, number, kind, before, line[cut:], "\n" + "\n".join(lines[number + 1 :])
 
 
-def _definition(known: Known, made: Index) -> tuple[str, str]:
+def _definition(known: IndexedDefinition, made: Index) -> tuple[str, str]:
     """Path and text of a definition; a member comes under its container's head."""
     one = known.definition
     holder = one.parent or one.path

@@ -121,9 +121,9 @@ def suites(data: Path, corpus: Path | None, count: int | None, seed: int) -> lis
     found = [infill_tasks.human_eval(data, "SingleLine"), infill_tasks.human_eval(data, "MultiLine")]
     found += [infill_tasks.human_eval_x(data, language) for language in infill_tasks.languages()]
     if corpus is not None:
-        from training import corpus as shards
+        from training.corpus import read
 
-        files = [(file.language, file.path, file.text) for file in shards.read(corpus, "held_out")]
+        files = [(file.language, file.path, file.text) for file in read(corpus, "held_out")]
         gaps = infill_tasks.held_out(files, 2 * (count or 400), seed)
         names = sorted({task.suite for task in gaps})
         found += [[task for task in gaps if task.suite == name] for name in names]
@@ -146,9 +146,9 @@ def _texts(corpus: Path | None) -> list[tuple[str, str]]:
     if corpus is None:
         root = Path(sysconfig.get_paths()["stdlib"])
         return [("py", path.read_text("utf-8", "replace")) for path in sorted(root.glob("*.py"))]
-    from training import corpus as shards
+    from training.corpus import read
 
-    texts = [(file.path.rpartition(".")[2], file.text) for file in shards.read(corpus, "train")]
+    texts = [(file.path.rpartition(".")[2], file.text) for file in read(corpus, "train")]
     random.Random(0).shuffle(texts)
     return texts
 

@@ -27,7 +27,8 @@ from model_runtime.engine.sequence import Cancel, Finish, Generation
 from model_runtime.graph import graph
 from model_runtime.manifest import Fim
 from model_runtime.opening import open_engine
-from model_runtime.service.ngram_store import Memories
+from model_runtime.owner import LOCAL
+from model_runtime.service.ngram_store import NgramStore
 from model_runtime.tokenizer import Tokenizer
 
 MOST = 32  # tokens of a text
@@ -64,9 +65,9 @@ def compared(size: str, python: Path, threads: int, keys: int, folder: Path) -> 
 
 def remembered(root: Path, tokenizer: Tokenizer) -> NGrams:
     """The memory of a workspace, as the service makes it of the files."""
-    memories = Memories(tokenizer.encode)
-    memories.learn("", {str(path): path.read_text("utf-8") for path in sorted(root.rglob("*.py"))})
-    memory = memories.of("")
+    ngram_store = NgramStore(tokenizer.encode)
+    ngram_store.learn(LOCAL, "", {str(path): path.read_text("utf-8") for path in sorted(root.rglob("*.py"))})
+    memory = ngram_store.of(LOCAL, "")
     assert memory is not None
     return memory
 
@@ -94,7 +95,7 @@ def own_request(engine: Engine, memory: NGrams | None, tokens: tuple[int, ...]) 
     """Milliseconds to the first and to the last token; tokens computed of the prompt, and written."""
     began = time.perf_counter()
     first, last = 0.0, None
-    for event in engine.generate(Generation(tokens, max_tokens=MOST, max_lines=1, memory=memory, heal=True), Cancel()):
+    for event in engine.generate(Generation(tokens, max_tokens=MOST, max_lines=1, ngrams=memory, heal=True), Cancel()):
         first = first or time.perf_counter() - began
         last = event
     spent = time.perf_counter() - began

@@ -29,7 +29,7 @@ from benchmarks.crowd import DEADLINE, Asker, Crowd, Request, write
 from benchmarks.samples import PROMPT, spread
 from benchmarks.workspace import copied, package
 from lacuna import daemon, isolation, tokens
-from lacuna import settings as configuration
+from lacuna.settings import read_settings
 from model_runtime.client.client import Client
 from model_runtime.client.endpoint import Endpoint
 from model_runtime.protocol import Chunk, InfillRequest
@@ -163,7 +163,7 @@ def _shares(counts: Sequence[int]) -> dict[str, int]:
 
 
 async def _by_daemon(arguments: argparse.Namespace) -> dict[str, Any]:
-    client = await daemon.connect(configuration.read())
+    client = await daemon.connect(read_settings())
     pid = (await client.health()).pid
     await client.close()
     return await measure(

@@ -31,9 +31,9 @@ def main() -> None:
     directory, cache, threads = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     began = time.perf_counter()
     backend = OnnxBackend.open(directory, manifest.read(directory), cache=cache, threads=threads)
-    (store,) = backend.new_stores(1)
-    backend.extend(store, [5] * 16, 0, Cancel())
-    backend.step(store, [5], 16, Cancel())
+    (store,) = backend.new_slots(1)
+    backend.prefill(store, [5] * 16, 0, Cancel())
+    backend.decode(store, [5], 16, Cancel())
     spent = (time.perf_counter() - began) * 1e3
     own = os.getpid()
     memory = {"resident_mb": footprint.resident_mb(own), "anonymous_mb": footprint.anonymous_mb(own)}

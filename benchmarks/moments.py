@@ -23,7 +23,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, tag="moment"):
     source, reason: as the server's timing has them. characters, lines: of what was shown, 0 for nothing.
     first_right: the first line of it is right. worth: right and long enough to be taken.
     flicker: the one before it is being typed through, and this is neither the rest of it nor more: "changed" or
-    "vanished". flaws: of a fresh one. signs: what the gate went by. seen: the code around, where there is something
+    "vanished". flaws: of a fresh one. features: what the gate went by. seen: the code around, where there is something
     wrong with it.
     """
 
@@ -42,7 +42,7 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True, tag="moment"):
     taken: bool = False
     flicker: str | None = None
     flaws: tuple[str, ...] = ()
-    signs: dict[str, float] = {}
+    features: dict[str, float] = msgspec.field(default_factory=dict, name="signs")
     seen: tuple[str, str, str] | None = None
 
     @property

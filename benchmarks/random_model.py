@@ -1,7 +1,7 @@
 """A Shape in, a model directory with random weights out, or with others. Speed does not depend on what the weights are.
 
-The sizes are those of docs/LOG.md's tables. `SMALL` is the model of 11 million parameters that tests run on: it lends
-its tokenizer, and its weights where a benchmark grows them to another size. Ignores what a model says.
+The sizes are those of docs/log/runtime.md's tables. `SMALL` is the model of 11 million parameters that tests run on: it
+lends its tokenizer, and its weights where a benchmark grows them to another size. Ignores what a model says.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ SIZES: dict[str, Shape] = {
 }  # fmt: skip
 
 
-class Row(msgspec.Struct):
+class RankTiming(msgspec.Struct):
     """Medians of the turns of one way to compute: milliseconds a token, and a run over a chunk of a prompt."""
 
     size: str
@@ -47,11 +47,13 @@ class Row(msgspec.Struct):
     ranks: int
     token_ms: float
     chunk_ms: float
-    stretch_us: float | None = None
+    stage_us: float | None = None
 
 
-def measured(size: str, precision: random_model.Precision, ranks: list[int], turns: int, folder: Path) -> list[Row]:
-    """One row for a single process, then one for each number of ranks. stretch_us: of the token, by its stretches."""
+def measured(
+    size: str, precision: random_model.Precision, ranks: list[int], turns: int, folder: Path
+) -> list[RankTiming]:
+    """One row for a single process, then one for each number of ranks. stage_us: of the token, by its stages."""
     whole = folder / f"{size}-{precision}"
     described = random_model.write(whole, SIZES[size], precision)
     with contextlib.ExitStack() as stack:
@@ -65,26 +67,26 @@ def measured(size: str, precision: random_model.Precision, ranks: list[int], tur
         for backend in opened.values():
             stack.callback(backend.close)
         spent: dict[int, list[tuple[float, float]]] = {count: [] for count in opened}
-        stores = {count: backend.new_stores(1)[0] for count, backend in opened.items()}
+        stores = {count: backend.new_slots(1)[0] for count, backend in opened.items()}
         for _ in range(turns + 1):
             for count, backend in opened.items():
                 spent[count].append(_turn(backend, stores[count]))
     rows = []
     for count, found in spent.items():
         token, chunk = (statistics.median(one[at] for one in found[1:]) for at in (0, 1))  # the first warms up
-        pieces = len(graph.stretches(SIZES[size])) if count > 1 else None
-        rows.append(Row(size, precision, count, token, chunk, token * 1e3 / pieces if pieces else None))
+        pieces = len(graph.stages(SIZES[size])) if count > 1 else None
+        rows.append(RankTiming(size, precision, count, token, chunk, token * 1e3 / pieces if pieces else None))
     return rows
 
 
 def _turn(backend: Backend[Any], store: Any) -> tuple[float, float]:
     """Milliseconds a token, and those of a chunk."""
     cancel = Cancel()
-    chunk = _milliseconds(lambda: backend.extend(store, [5] * CHUNK, HELD, cancel))
+    chunk = _milliseconds(lambda: backend.prefill(store, [5] * CHUNK, HELD, cancel))
 
     def write() -> None:
         for at in range(TOKENS):
-            backend.step(store, [5], HELD + at, cancel)
+            backend.decode(store, [5], HELD + at, cancel)
 
     return _milliseconds(write) / TOKENS, chunk
 
@@ -111,7 +113,7 @@ def main() -> None:
                     if options.json:
                         print(msgspec.json.encode(row).decode(), flush=True)
                         continue
-                    each = f", {row.stretch_us:.0f} µs a stretch" if row.stretch_us else ""
+                    each = f", {row.stage_us:.0f} µs a stage" if row.stage_us else ""
                     print(
                         f"{size} {precision} over {row.ranks}: {row.token_ms:.2f} ms a token{each}, "
                         f"{row.chunk_ms:.1f} ms a chunk of {CHUNK}",

@@ -45,7 +45,7 @@ class Definition:
 
 
 @dataclass(frozen=True)
-class Place:
+class HiddenUse:
     """A hidden line and the definition it needs."""
 
     path: str
@@ -125,7 +125,7 @@ def _resolve(known: dict[str, Module], module: str, name: str, hops: int = 6) ->
     return None
 
 
-def places(known: dict[str, Module], task: str, n: int, chance: random.Random) -> list[Place]:
+def places(known: dict[str, Module], task: str, n: int, chance: random.Random) -> list[HiddenUse]:
     """n places of a task, drawn over all code lines."""
     owners: dict[str, set[Definition]] = defaultdict(set)
     for module in known.values():
@@ -147,7 +147,7 @@ def places(known: dict[str, Module], task: str, n: int, chance: random.Random) -
                 if gold is not None and gold.path != module.path:
                     golds.append(gold)
             if golds:
-                found.append(Place(module.path, number, chance.choice(golds)))
+                found.append(HiddenUse(module.path, number, chance.choice(golds)))
     return chance.sample(found, min(n, len(found)))
 
 
@@ -162,7 +162,7 @@ def _not_code(tree: ast.Module) -> set[int]:
     return found
 
 
-def query(place: Place, lines: list[str]) -> Query:
+def query(place: HiddenUse, lines: list[str]) -> Query:
     """The place with its line taken out, the cursor at the line's indentation."""
     line = lines[place.line]
     indent = line[: len(line) - len(line.lstrip())]

@@ -67,7 +67,7 @@ class Followed:
 
 
 @dataclass
-class Gap:
+class GapReplay:
     """One gap while it is written."""
 
     hole: Hole
@@ -119,7 +119,7 @@ class Replay:
         identifier = {"uri": path.as_uri(), "version": self.editors[path].version}
         self.client.notify("textDocument/didChange", {"textDocument": identifier, "contentChanges": [change]})
 
-    async def look(self, gap: Gap, key: str, pause: float) -> bool:
+    async def look(self, gap: GapReplay, key: str, pause: float) -> bool:
         """Asks at the cursor and waits for what is shown until the next key. True when it was taken."""
         path = gap.hole.path
         editor = self.editors[path]
@@ -137,7 +137,7 @@ class Replay:
             self._take(gap, item)
         return taken
 
-    def _moment(self, reply: Reply, gap: Gap, key: str) -> tuple[Moment, dict[str, Any] | None]:
+    def _moment(self, reply: Reply, gap: GapReplay, key: str) -> tuple[Moment, dict[str, Any] | None]:
         """What stands on the screen now, judged; and the item, if something does."""
         editor, typing = self.editors[gap.hole.path], gap.typing
         item = first_item(reply)
@@ -197,7 +197,7 @@ class Replay:
         seen = (before[-AROUND:], f"{rest} → {text}", after[:AROUND])
         return msgspec.structs.replace(moment, flicker=flicker, seen=seen), False
 
-    def _take(self, gap: Gap, item: dict[str, Any]) -> None:
+    def _take(self, gap: GapReplay, item: dict[str, Any]) -> None:
         """The person takes what is shown."""
         path, done = gap.hole.path, gap.typing.done
         editor = self.editors[path]
@@ -249,7 +249,7 @@ async def write(replay: Replay, workspace: Workspace) -> None:
     replay.rows += [_written(replay, gap) for gap in active]
 
 
-async def _stretch(replay: Replay, gap: Gap, lines: int) -> None:
+async def _stretch(replay: Replay, gap: GapReplay, lines: int) -> None:
     editor = replay.editors[gap.hole.path]
     limit = gap.keys + 4 * len(gap.hole.text) + 50
     while lines > 0 and not replay.enough and (key := gap.typing.next_key(editor)) is not None:
@@ -265,7 +265,7 @@ async def _stretch(replay: Replay, gap: Gap, lines: int) -> None:
         lines -= key.kind == "enter"
 
 
-def _gaps(replay: Replay, workspace: Workspace) -> Iterator[Gap]:
+def _gaps(replay: Replay, workspace: Workspace) -> Iterator[GapReplay]:
     """The gaps to write; a file is opened when it is first needed."""
     marks: dict[int, Mark] = {}
     for number, hole in enumerate(workspace.holes):
@@ -275,7 +275,7 @@ def _gaps(replay: Replay, workspace: Workspace) -> Iterator[Gap]:
             marks.update({id(one): at for one, at in zip(own, places, strict=True)})
             replay.open(hole.path, editor)
         alone = _keys_alone(copy.deepcopy(replay.editors[hole.path]), hole, marks[id(hole)], number)
-        yield Gap(hole, Typing(hole.text, marks[id(hole)], random.Random(number)), alone)
+        yield GapReplay(hole, Typing(hole.text, marks[id(hole)], random.Random(number)), alone)
 
 
 def _keys_alone(editor: Editor, hole: Hole, mark: Mark, seed: int) -> int:
@@ -290,7 +290,7 @@ def _keys_alone(editor: Editor, hole: Hole, mark: Mark, seed: int) -> int:
     raise RuntimeError(f"the typist does not come to an end in {hole.path.name}, {hole.name}")
 
 
-def _written(replay: Replay, gap: Gap) -> Written:
+def _written(replay: Replay, gap: GapReplay) -> Written:
     return Written(
         package=replay.package,
         language=languages.of(gap.hole.path.name, replay.editors[gap.hole.path].text()).name,
@@ -357,7 +357,7 @@ def _timed(moment: Moment, timing: dict[str, Any] | None) -> Moment:
     if timing is None:
         return moment
     return msgspec.structs.replace(
-        moment, source=timing["source"], reason=timing["reason"], signs=timing.get("signs") or {}
+        moment, source=timing["source"], reason=timing["reason"], features=timing.get("signs") or {}
     )
 
 

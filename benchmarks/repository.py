@@ -31,7 +31,7 @@ from pathlib import Path
 
 from benchmarks import gains, hidden_lines
 from benchmarks.gains import ALONE, ARMS, BOTH, MEMORY, MODEL, ORACLE, RETRIEVAL, Record, Try
-from benchmarks.hidden_lines import Gap
+from benchmarks.hidden_lines import HiddenLine
 from benchmarks.infill import similarity
 from lsp_server.editor import window
 from lsp_server.editor.document import Place, split
@@ -85,7 +85,7 @@ def records(root: Path, asked: Asked, engine: Engine) -> Iterator[Record]:
                 yield from (_record(root, gap, made, known, engine, asked.arms) for gap in group)
 
 
-def _left(group: Sequence[Gap]) -> list[str]:
+def _left(group: Sequence[HiddenLine]) -> list[str]:
     """What is left of a file whose gaps these are, in pieces: the lines that are being written are not there yet."""
     hidden = {gap.line for gap in group}
     pieces: list[list[str]] = [[]]
@@ -110,7 +110,9 @@ class _Back(Exception):
     """Rolls a transaction back."""
 
 
-def _record(root: Path, gap: Gap, made: Index, known: NGrams | None, engine: Engine, arms: Collection[str]) -> Record:
+def _record(
+    root: Path, gap: HiddenLine, made: Index, known: NGrams | None, engine: Engine, arms: Collection[str]
+) -> Record:
     cursor = Place(gap.line, len(gap.before) - gap.before.rfind("\n") - 1)
     lines = tuple(split(gap.before + gap.after))
     here = Snapshot((root / gap.path).as_uri(), str(root), gap.path, "", 0, lines, cursor)
@@ -139,7 +141,7 @@ def _record(root: Path, gap: Gap, made: Index, known: NGrams | None, engine: Eng
 def _filled(engine: Engine, prompt: tuple[int, ...], rest: str, known: NGrams | None) -> Try:
     began = time.perf_counter()
     most = min(MOST, engine.tokenizer.count(rest) + SPARE)
-    asked = Generation(prompt, max_tokens=most, max_lines=1, memory=known, heal=True)
+    asked = Generation(prompt, max_tokens=most, max_lines=1, ngrams=known, heal=True)
     text = "".join(one.text for one in engine.generate(asked, Cancel()) if isinstance(one, Token))
     return _try(text, rest, began, _nats(engine, prompt, rest, known))
 
@@ -156,12 +158,12 @@ def _nats(engine: Engine, prompt: tuple[int, ...], rest: str, known: NGrams | No
     for at, scores in enumerate(engine.score(prompt, middle)):
         if known is not None:
             before = known.after((*prompt, *middle[:at])[-LONGEST:], before)
-            scores = mix(scores, before, engine.manifest.trust)
+            scores = mix(scores, before, engine.manifest.mixture_weights)
         total += scores[middle[at]]
     return total
 
 
-def _recalled(engine: Engine, known: NGrams, gap: Gap) -> Try:
+def _recalled(engine: Engine, known: NGrams, gap: HiddenLine) -> Try:
     """What the memory alone writes: what went on most often behind the longest context that it knows, words healed."""
     began = time.perf_counter()
     said, cut = Spellings(engine.tokenizer.spelled).healed(tuple(engine.tokenizer.encode_once(gap.before)))

@@ -47,20 +47,20 @@ Spent = dict[str, dict[str, list[float]]]
 
 def own_jobs(backend: OnnxBackend) -> Jobs:
     """One time, in milliseconds, of everything that is measured."""
-    stores, cancel = backend.new_stores(max(BATCHES)), Cancel()
+    stores, cancel = backend.new_slots(max(BATCHES)), Cancel()
 
     def prefill(length: int) -> None:
         for start in range(0, length, CHUNK):
-            backend.extend(stores[0], [5] * min(CHUNK, length - start), start, cancel)
+            backend.prefill(stores[0], [5] * min(CHUNK, length - start), start, cancel)
 
     jobs: Jobs = {f"prefill {length}": partial(_timed, partial(prefill, length), 1) for length in PREFILLS}
     for held in HELD:
-        jobs[f"decode at {held}"] = partial(_timed, partial(backend.step, stores[0], [5], held, cancel), REPEATS)
+        jobs[f"decode at {held}"] = partial(_timed, partial(backend.decode, stores[0], [5], held, cancel), REPEATS)
     for count in DRAFTED:
         run = partial(backend.verify, stores[0], [5] * count, 1024, cancel)
         jobs[f"verify {count} at 1024"] = partial(_timed, run, REPEATS)
     for rows in BATCHES:
-        run = partial(backend.steps, stores[:rows], [5] * rows, [512] * rows, cancel)
+        run = partial(backend.decode_batch, stores[:rows], [5] * rows, [512] * rows, cancel)
         jobs[f"batch {rows} at 512"] = partial(_timed, run, REPEATS)
     return jobs
 

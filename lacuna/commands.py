@@ -20,9 +20,8 @@ from rich.console import Console
 from rich.text import Text
 
 from lacuna import model_commands, report, repository, tokens
-from lacuna import settings as configuration
 from lacuna.errors import LacunaError, ServeError, SettingsError
-from lacuna.settings import Settings
+from lacuna.settings import Settings, read_settings
 from model_runtime.errors import LacunaRuntimeError
 from retrieval.errors import RetrievalError
 
@@ -183,12 +182,12 @@ def complete(
 @app.command()
 def doctor(model: Model = None, as_json: Json = False) -> None:
     """Look whether everything is as it should be; each line says ok, or what to do."""
-    from lacuna import doctor as practice
+    from lacuna.doctor import examine
 
     settings = _settings(model, check=False)
     checks = []
     with _status() as status:
-        for check in practice.examine(settings, status):
+        for check in examine(settings, status):
             checks.append(check)
             if not as_json:
                 print(f"{'ok' if check.ok else 'NO':3} {check.name:12} {check.detail}", flush=True)
@@ -255,7 +254,7 @@ def _reporting(descriptor: int | None) -> Iterator[Callable[[], None]]:
 
 
 def _settings(model: Path | None = None, *, check: bool = True, **overrides: float | None) -> Settings:
-    settings = configuration.read()
+    settings = read_settings()
     given: dict[str, Any] = {name: value for name, value in overrides.items() if value is not None}
     if model is not None:
         if check and not model.is_dir():

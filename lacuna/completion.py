@@ -87,7 +87,7 @@ def snapshot_of(cursor: Cursor) -> Snapshot:
         version=0,
         lines=cursor.lines,
         cursor=cursor.place,
-        by_hand=True,
+        invoked=True,
     )
 
 

@@ -20,7 +20,7 @@ import msgspec
 
 from lacuna import build, isolation, lock, place
 from lacuna.errors import DaemonError
-from lacuna.place import Place
+from lacuna.place import DaemonPlace
 from lacuna.settings import Settings
 from model_runtime import manifest
 from model_runtime.client.client import Client
@@ -86,7 +86,7 @@ async def stop(settings: Settings, *, patience: float = PATIENCE) -> bool:
     return await end(place.find(settings), patience=patience)
 
 
-async def end(where: Place, *, patience: float = PATIENCE) -> bool:
+async def end(where: DaemonPlace, *, patience: float = PATIENCE) -> bool:
     """As `stop`, of the daemon at a place."""
     client = Client(Endpoint(socket=str(where.socket)))
     until = time.monotonic() + patience
@@ -116,7 +116,7 @@ async def _drain(client: Client) -> None:
         await client.drain()
 
 
-async def _start(settings: Settings, where: Place, held: int, until: float) -> None:
+async def _start(settings: Settings, where: DaemonPlace, held: int, until: float) -> None:
     """Start a daemon, hand it the lock, and wait for its word on a pipe: that it is ready, or why not."""
     reading, writing = os.pipe()
     with open(reading, "rb", buffering=0) as pipe:
@@ -134,7 +134,7 @@ async def _start(settings: Settings, where: Place, held: int, until: float) -> N
         raise DaemonError(words or f"the daemon died at its start: {_last_line(where.log)}")
 
 
-def _spawn(settings: Settings, where: Place, held: int, writing: int) -> subprocess.Popen[bytes]:
+def _spawn(settings: Settings, where: DaemonPlace, held: int, writing: int) -> subprocess.Popen[bytes]:
     there = msgspec.structs.replace(settings, runtime=where.folder, log=where.log)
     with contextlib.ExitStack() as stack:
         output: IO[bytes] | int = subprocess.DEVNULL
@@ -174,7 +174,7 @@ def _last_line(log: Path) -> str:
     return next((line for line in reversed(lines) if line.strip()), f"it left no word in {log}")[:500]
 
 
-def _stuck(where: Place, patience: float) -> DaemonError:
+def _stuck(where: DaemonPlace, patience: float) -> DaemonError:
     return DaemonError(
         f"the daemon (process {lock.holder(where.lock)}) has not answered for {patience:.0f} s; "
         f"end it with `kill`, then try again; its log is {where.log}"

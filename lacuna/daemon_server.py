@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from lacuna import build, lock, log, place
 from lacuna.errors import DaemonError, LacunaError
-from lacuna.place import Place
+from lacuna.place import DaemonPlace
 from lacuna.settings import Settings
 from model_runtime import manifest
 from model_runtime.errors import LacunaRuntimeError
@@ -50,7 +50,7 @@ def run(settings: Settings, *, lock_descriptor: int | None = None, ready: Callab
         os.close(held)
 
 
-def _serve(settings: Settings, where: Place, held: int, ready: Callable[[], None]) -> None:
+def _serve(settings: Settings, where: DaemonPlace, held: int, ready: Callable[[], None]) -> None:
     directory = settings.model_directory
     name = manifest.read(directory).name  # before anything slow: a wrong path is told at once
     identity = Identity(build.identify(directory), name)
@@ -80,7 +80,7 @@ def _serve(settings: Settings, where: Place, held: int, ready: Callable[[], None
     _log.info("ended")
 
 
-def _listen(where: Place) -> socket.socket:
+def _listen(where: DaemonPlace) -> socket.socket:
     """The socket, for this user alone. What lies at its path is a dead daemon's: the lock is ours."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)

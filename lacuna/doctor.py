@@ -17,10 +17,9 @@ from collections.abc import Awaitable, Callable, Iterator
 import msgspec
 
 from lacuna import build, daemon, place, remote
-from lacuna import settings as configuration
 from lacuna.completion import tokenizer_of
 from lacuna.errors import LacunaError
-from lacuna.settings import Remote, Settings
+from lacuna.settings import Remote, Settings, read_settings, settings_file
 from model_runtime import manifest
 from model_runtime.client.client import Client
 from model_runtime.client.endpoint import Endpoint
@@ -131,8 +130,8 @@ _FLAVOURS = frozenset(
 
 
 def _settings() -> str:
-    path = configuration.location()
-    configuration.read()
+    path = settings_file()
+    read_settings()
     return str(path) if path.exists() else f"all defaults; {path} would change them"
 
 

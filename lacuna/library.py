@@ -15,9 +15,8 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
-from lacuna import settings as configuration
 from lacuna.errors import ModelNameError, SettingsError
-from lacuna.settings import Settings
+from lacuna.settings import Settings, data_folder, read_settings, settings_file
 from model_runtime import manifest
 
 EMBEDDED = "embedded"
@@ -28,7 +27,7 @@ _LINE = re.compile(r"^[ \t]*model[ \t]*=.*\n?", re.MULTILINE)
 
 def folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Where imported models are kept; it need not be there yet."""
-    return configuration.data(environment) / "models"
+    return data_folder(environment) / "models"
 
 
 def kept(environment: Mapping[str, str] = os.environ) -> list[Path]:
@@ -67,8 +66,8 @@ def use(directory: Path, environment: Mapping[str, str] = os.environ) -> Path:
     """Makes this the model that answers, from the next start on; returns the settings file. Raises SettingsError."""
     if environment.get("LACUNA_MODEL"):
         raise SettingsError("LACUNA_MODEL is set and goes before the settings file; unset it, or name the model there")
-    configuration.read(environment)  # nothing is written into a file that is broken already
-    path = configuration.location(environment)
+    read_settings(environment)  # nothing is written into a file that is broken already
+    path = settings_file(environment)
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     line = "" if directory == manifest.embedded() else f"model = {json.dumps(str(directory), ensure_ascii=False)}\n"
     text = line + _LINE.sub("", text, count=1)

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from lacuna import library, lock
-from lacuna import settings as configuration
 from lacuna.errors import ModelNameError, SettingsError
+from lacuna.settings import read_settings
 from model_runtime.errors import ModelError
 
 if TYPE_CHECKING:
@@ -36,14 +36,16 @@ _UNABLE = "it cannot fill in the middle: it reads what stands before the cursor,
 
 @app.command("import")
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a Hugging Face checkpoint.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A GGUF file, or the folder of a Hugging Face checkpoint.")
+    ],
     name: Annotated[str | None, typer.Option(help="What to call it; unless told, as the folder is called.")] = None,
     quant: Annotated[Quant, typer.Option(help="How its weights are stored.")] = "hybrid",
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The model directory to make, elsewhere.")] = None,
     context: Annotated[int | None, typer.Option(min=512, help="Tokens that prompt and answer share.")] = None,
     use: Annotated[bool, typer.Option("--use", help="Make it the model that answers.")] = False,
 ) -> None:
-    """Make a model directory of a checkpoint on this disk. Interrupted, the same command goes on."""
+    """Make a model directory of a GGUF or a checkpoint on this disk. Interrupted, the same command goes on."""
     from model_runtime.importer import importer
 
     called = name or _name_of(source)
@@ -73,14 +75,14 @@ def shard(
 ) -> None:
     """Make of a model one that is shared out among ranks, each with a part of every layer."""
     from model_runtime.manifest import Sharding
-    from model_runtime.sharding import shard as sharding
+    from model_runtime.sharding.shard import write
 
     source = library.find(name)
     chosen = called or f"{library.EMBEDDED if name == library.EMBEDDED else source.name}-{ranks}"
     target = library.path_for(chosen)
     target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target), _progress(chosen, "the same command begins anew") as progress:
-        sharding.write(source, target, chosen, Sharding(ranks, device), progress)
+        write(source, target, chosen, Sharding(ranks, device), progress)
     print(f"{chosen}: {_told(target)}")
     if use:
         _use(target)
@@ -92,7 +94,7 @@ def shard(
 def list_(as_json: Json = False) -> None:
     """Name the models there are; * is the one that answers."""
     embedded = library.find(library.EMBEDDED)
-    answers = configuration.read().model or embedded
+    answers = read_settings().model or embedded
     elsewhere = [one for one in (embedded, answers) if one not in library.kept()]
     directories = [one for one in dict.fromkeys(elsewhere) if library.is_model(one)] + library.kept()
     if as_json:
@@ -146,7 +148,7 @@ def verify(
     manifest.check(directory, described)
     print(f"ok  {len(described.files)} files are what the manifest names")
     provider: Provider = described.sharding.device if described.sharding else "cpu"
-    engine = open_engine(directory, cache=configuration.read().cache, provider=provider)
+    engine = open_engine(directory, cache=read_settings().cache, provider=provider)
     try:
         prompt = lay_out(Infill("area.py", "def area(r):\n    return ", "\n"), engine.tokenizer, described.fim, 256)
         *_, last = engine.generate(Generation(prompt.tokens, max_tokens=8), Cancel())
@@ -160,20 +162,28 @@ def verify(
 def remove(name: Name) -> None:
     """Delete an imported model."""
     directory = library.find(name)
-    library.remove(directory, configuration.read())
+    library.remove(directory, read_settings())
     print(f"removed {directory}")
 
 
 def _name_of(source: Path) -> str:
-    """As the folder is called; in the Hugging Face cache, where that is a commit, as the repository is."""
+    """As the folder is called, or the file without its ending; in the Hugging Face cache, as the repository is."""
+    from model_runtime.importer.gguf_checkpoint import is_gguf, stem
+
+    if is_gguf(source):
+        return _plain(stem(source))
     path = source.resolve()
     if path.parent.name == "snapshots":
         path = Path(path.parent.parent.name.rpartition("--")[2])
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", path.name).strip("-._")
+    return _plain(path.name)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
 
 
 def _directory(name: str | None) -> Path:
-    return library.find(name) if name is not None else configuration.read().model_directory
+    return library.find(name) if name is not None else read_settings().model_directory
 
 
 def _use(directory: Path) -> None:

@@ -25,7 +25,7 @@ _NAME = re.compile(r"(\d+-(?:embedded|[0-9a-f]{8}))\.(?:sock|lock|log.*)")
 
 
 @dataclass(frozen=True)
-class Place:
+class DaemonPlace:
     """Where one daemon is met."""
 
     folder: Path
@@ -43,7 +43,7 @@ class Place:
         return self.folder / f"{self.name}.lock"
 
 
-def find(settings: Settings, environment: Mapping[str, str] = os.environ) -> Place:
+def find(settings: Settings, environment: Mapping[str, str] = os.environ) -> DaemonPlace:
     """The place of the daemon that serves these settings; its folder is made. Raises DaemonError."""
     if not hasattr(os, "geteuid"):
         raise DaemonError("Lacuna's daemon needs Unix sockets; on Windows use WSL, or --no-daemon for one completion")
@@ -52,14 +52,14 @@ def find(settings: Settings, environment: Mapping[str, str] = os.environ) -> Pla
     if len(os.fsencode(folder / f"{name}.sock")) > PATH_LIMIT:
         folder = _short_folder(folder, name)
     _make_private(folder)
-    return Place(folder, name, settings.log or folder / f"{name}.log")
+    return DaemonPlace(folder, name, settings.log or folder / f"{name}.log")
 
 
-def every(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[Place]:
+def every(settings: Settings, environment: Mapping[str, str] = os.environ) -> list[DaemonPlace]:
     """The places in the same folder that some daemon has used, of whatever model and protocol. Raises DaemonError."""
     folder = find(settings, environment).folder
     names = {match[1] for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))}
-    return [Place(folder, name, settings.log or folder / f"{name}.log") for name in sorted(names)]
+    return [DaemonPlace(folder, name, settings.log or folder / f"{name}.log") for name in sorted(names)]
 
 
 def _key(model: Path | None) -> str:

@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lacuna import audit, library, place, tokens
-from lacuna import settings as configuration
 from lacuna.errors import LacunaError, PurgeError
-from lacuna.settings import Settings
+from lacuna.settings import Settings, journal_folder, settings_file
 
 _MADE = {
     "prefill": "a graph made of a model",
@@ -66,7 +65,7 @@ def _places(settings: Settings, environment: Mapping[str, str]) -> Iterator[tupl
         for kind, what in _MADE.items():
             yield from ((path, what) for path in sorted(settings.cache.glob(f"{kind}-*")))
     yield library.folder(environment), "imported models"
-    yield configuration.journal(environment), "the journal of suggestions"
+    yield journal_folder(environment), "the journal of suggestions"
     with contextlib.suppress(LacunaError):
         for daemon in place.every(settings, environment):
             for path in (daemon.socket, daemon.lock):
@@ -76,7 +75,7 @@ def _places(settings: Settings, environment: Mapping[str, str]) -> Iterator[tupl
     for path in (*sorted(kept.parent.glob(f"{kept.name}*")), kept.with_suffix(".lock")):
         yield path, "tokens of a team server"
     yield from ((path, "its audit log") for path in sorted(kept.parent.glob(f"{audit.FILE}*")))
-    yield configuration.location(environment), "settings"
+    yield settings_file(environment), "settings"
 
 
 def _is_there(path: Path) -> bool:

@@ -17,7 +17,7 @@ from lacuna import daemon
 from lacuna.settings import Remote, Settings
 from model_runtime.client.client import Client
 from model_runtime.client.endpoint import Endpoint
-from model_runtime.client.external_engines import Foreign, Manner
+from model_runtime.client.external_engines import ExternalEngine, Manner
 from model_runtime.errors import LacunaRuntimeError, Overloaded, Refused, ServiceError
 from model_runtime.protocol import Chunk, Done, InfillRequest, Learnt, Lesson
 
@@ -55,7 +55,7 @@ def of(remote: Remote) -> Client:
     )
     if remote.engine == "lacuna":
         return Client(endpoint) if remote.share_memory else _Untaught(endpoint)
-    return Foreign(endpoint, Manner(remote.engine, remote.model, remote.fim))
+    return ExternalEngine(endpoint, Manner(remote.engine, remote.model, remote.fim))
 
 
 class _Untaught(Client):

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from lacuna import settings as configuration
+from lacuna.settings import journal_folder
 from lacuna.stats import Row, Statistics, gather
 from lsp_server.feedback import journal
 
@@ -35,7 +35,7 @@ def stats(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print what became of suggestions: how many were taken, how fast they came, why nothing was shown."""
-    folder, today = configuration.journal(), date.today()
+    folder, today = journal_folder(), date.today()
     found = gather(journal.read(folder, today - timedelta(days - 1)))
     if web or page is not None:
         file = page or folder / PAGE

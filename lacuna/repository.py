@@ -20,9 +20,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from lacuna import settings as configuration
 from lacuna.completion import snapshot_of, tokenizer_of
 from lacuna.position import locate
+from lacuna.settings import cache_folder, read_settings
 from model_runtime import manifest
 
 if TYPE_CHECKING:
@@ -67,10 +67,10 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Print the definitions and the code of a repository that fit a query best."""
-    from retrieval.search import search as searching
+    from retrieval.search.search import find
 
     with _opened(_root(path), with_vectors=True) as made:
-        found = searching.find(query, made, most)
+        found = find(query, made, most)
     if as_json:
         _print_json([asdict(one) for one in found])
         return
@@ -90,18 +90,18 @@ def context(
     from lsp_server.editor import window
     from lsp_server.related.context import Contexts
     from lsp_server.related.indexing import query
-    from retrieval.search import search as searching
+    from retrieval.search.search import Snippet, pack, rank
 
     snapshot = snapshot_of(locate(position))
     frame = window.frame(snapshot, None)
-    directory = configuration.read().model_directory
+    directory = read_settings().model_directory
     count = tokenizer_of(directory, manifest.read(directory)).count
     own = Contexts(None).known(snapshot, frame)
     assert own is not None
     with _opened(Path(snapshot.root or "."), with_vectors=True) as made:
-        ranked = searching.rank(query(snapshot, frame), made)
-    found = tuple(reversed(ranked)) if every else searching.pack(ranked, count, budget)
-    found += tuple(searching.Snippet(one.path, one.text, 1.0, "file") for one in own.snippets)
+        ranked = rank(query(snapshot, frame), made)
+    found = tuple(reversed(ranked)) if every else pack(ranked, count, budget)
+    found += tuple(Snippet(one.path, one.text, 1.0, "file") for one in own.snippets)
     if as_json:
         _print_json([{**asdict(one), "tokens": count(one.text)} for one in found])
         return
@@ -118,31 +118,30 @@ def _root(path: Path) -> Path:
 
 
 def _directory(root: Path) -> Path:
-    from retrieval.index import index as indexes
+    from retrieval.index import index
 
-    return indexes.directory(configuration.cache(), root)
+    return index.directory(cache_folder(), root)
 
 
 @contextlib.contextmanager
 def _opened(root: Path, with_vectors: bool = False) -> Iterator[Index]:
     """The repository's index, brought up to date; by the process that writes it, if an editor runs one."""
     from retrieval import lock
-    from retrieval.index import index as indexes
-    from retrieval.index import store, vectors
+    from retrieval.index import index, store, vectors
 
     directory = _directory(root)
-    writer = lock.acquire(directory / indexes.LOCK)
+    writer = lock.acquire(directory / index.LOCK)
     try:
         with _damage_told(directory, is_ours=writer is not None):
             if writer is None:
-                made = indexes.over(root, store.open_store(directory / indexes.DATABASE))
+                made = index.over(root, store.open_store(directory / index.DATABASE))
                 if with_vectors:
                     made = replace(made, neighbours=vectors.read(directory, made.store))
             else:
                 with _progress() as show:
-                    made = indexes.opened(root, directory, show)
+                    made = index.opened(root, directory, show)
                 if with_vectors:
-                    made = indexes.with_vectors(made, directory)
+                    made = index.with_vectors(made, directory)
             yield made
             made.store.close()
     finally:
@@ -154,8 +153,7 @@ def _opened(root: Path, with_vectors: bool = False) -> Iterator[Index]:
 def _damage_told(directory: Path, is_ours: bool) -> Iterator[None]:
     """What the database raises, as what to do. One of ours that is damaged is thrown away."""
     from retrieval.errors import StoreError
-    from retrieval.index import index as indexes
-    from retrieval.index import store
+    from retrieval.index import index, store
 
     try:
         yield
@@ -168,7 +166,7 @@ def _damage_told(directory: Path, is_ours: bool) -> Iterator[None]:
                 f"the index in {directory} cannot be kept ({error}); make room there, or set LACUNA_CACHE_DIR"
             ) from error
         if is_ours:
-            store.discard(directory / indexes.DATABASE)
+            store.discard(directory / index.DATABASE)
         raise StoreError(
             f"the index in {directory} is damaged ({error}); do the same again, it is built anew"
         ) from error
@@ -193,10 +191,10 @@ def purge(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
     import asyncio
 
     from lacuna import daemon, place
-    from lacuna import purge as purging
+    from lacuna.purge import find, remove
 
-    settings = configuration.read()
-    found = purging.find(settings)
+    settings = read_settings()
+    found = find(settings)
     for one in found:
         print(f"{one.path}  {one.what}, {one.size / 1e6:.1f} MB")
     if not found:
@@ -206,7 +204,7 @@ def purge(yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = Fals
         raise typer.Exit(1)
     for where in place.every(settings):
         asyncio.run(daemon.end(where))
-    purging.remove(purging.find(settings))
+    remove(find(settings))
     print("removed")
 
 

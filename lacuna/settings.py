@@ -131,12 +131,12 @@ class _Options(msgspec.Struct, frozen=True):
 _PATHS = ("model", "token_file", "ca", "client_cert", "client_key")  # relative to the file they are named in
 
 
-def read(environment: Mapping[str, str] = os.environ) -> Settings:
+def read_settings(environment: Mapping[str, str] = os.environ) -> Settings:
     """The user's settings. Raises SettingsError, which names the file or variable and the cure."""
-    path = location(environment)
+    path = settings_file(environment)
     options = _Options(**{**_from_file(path), **_from_environment(environment)})
     return Settings(
-        cache=cache(environment),
+        cache=cache_folder(environment),
         model=None if options.model is None else Path(options.model),
         threads=options.threads,
         kv_cache=options.kv_cache,
@@ -171,25 +171,25 @@ def _remote(options: _Options, url: str, environment: Mapping[str, str]) -> Remo
     )
 
 
-def location(environment: Mapping[str, str] = os.environ) -> Path:
+def settings_file(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the settings file is, or would be."""
     named = _path(environment, "LACUNA_CONFIG")
     return named or _folder(environment, "", "XDG_CONFIG_HOME", ".config") / "config.toml"
 
 
-def cache(environment: Mapping[str, str] = os.environ) -> Path:
+def cache_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Where what can be made again is kept. Raises SettingsError when there is no home."""
     return _folder(environment, "LACUNA_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
 
 
-def data(environment: Mapping[str, str] = os.environ) -> Path:
+def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Where what is worth keeping is kept; it need not be there yet."""
     return _folder(environment, "", "XDG_DATA_HOME", ".local/share")
 
 
-def journal(environment: Mapping[str, str] = os.environ) -> Path:
+def journal_folder(environment: Mapping[str, str] = os.environ) -> Path:
     """Where what became of suggestions is kept, if the user wants that; it need not be there yet."""
-    return data(environment) / "journal"
+    return data_folder(environment) / "journal"
 
 
 def _from_file(path: Path) -> dict[str, Any]:

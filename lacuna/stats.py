@@ -13,7 +13,7 @@ from statistics import quantiles
 
 import msgspec
 
-from lsp_server.feedback.journal import Answered, Kept, Outcome, Record
+from lsp_server.feedback.journal import AnswerRecord, Outcome, Record, Retention
 
 SEEN = 0.3  # seconds: a suggestion that was gone sooner was not read, and nobody can have refused it
 STAGES = ("debounce", "queue", "layout", "prefill", "decode", "outside")
@@ -79,7 +79,7 @@ class Statistics(msgspec.Struct, frozen=True):
 @dataclass
 class _Pile:
     outcomes: list[Outcome] = field(default_factory=list)
-    answers: list[Answered] = field(default_factory=list)
+    answers: list[AnswerRecord] = field(default_factory=list)
 
     def row(self) -> Row:
         return Row(_tally(self.outcomes), _speed(self.answers))
@@ -90,7 +90,7 @@ def gather(records: Iterable[Record]) -> Statistics:
     total, days, languages = _Pile(), defaultdict[str, _Pile](_Pile), defaultdict[str, _Pile](_Pile)
     kept = defaultdict[int, list[float]](list)
     for record in records:
-        if isinstance(record, Kept):
+        if isinstance(record, Retention):
             kept[record.after].append(record.share)
             continue
         for pile in (total, days[date.fromtimestamp(record.at).isoformat()], languages[record.language]):
@@ -132,7 +132,7 @@ def _tally(outcomes: list[Outcome]) -> Tally:
     )
 
 
-def _speed(answers: list[Answered]) -> Speed:
+def _speed(answers: list[AnswerRecord]) -> Speed:
     shown = [one for one in answers if one.reason is None]
     fresh = [one for one in shown if one.source == "model"]
     stages = {}

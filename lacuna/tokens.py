@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from lacuna import lock
-from lacuna import settings as configuration
 from lacuna.errors import DaemonError, TokenError
+from lacuna.settings import data_folder
 from model_runtime.gateway import auth
 from model_runtime.gateway.auth import Grant, Scope
 
@@ -39,7 +39,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def location(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the tokens are kept unless told."""
-    return configuration.data(environment) / FILE
+    return data_folder(environment) / FILE
 
 
 def read(path: Path) -> dict[str, Grant]:

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lsp_server.completion import prefetch
-from lsp_server.completion import state as desks
-from lsp_server.completion.idle import CURSOR_REST, Pause
+from lsp_server.completion import completion_state, prefetch
+from lsp_server.completion.completion_state import CompletionState
+from lsp_server.completion.idle import CURSOR_REST, Idle
 from lsp_server.completion.requests import Requests
-from lsp_server.completion.state import Desk
 from lsp_server.completion.tasks import Tasks
 from lsp_server.editor.document import Position
 from lsp_server.editor.session import Edit, Session
@@ -25,32 +24,32 @@ class Documents:
     """Those that are open, as everybody knows them."""
 
     session: Session
-    desk: Desk
+    state: CompletionState
     acceptance: Acceptance
     requests: Requests
-    pause: Pause
+    idle: Idle
     indexing: Indexing | None
     tasks: Tasks
 
     def opened(self, uri: str, language: str, version: int, text: str) -> None:
         """A document is shown: what is related to it is looked for already."""
         self.session.open(uri, language, version, text)
-        desks.closed(uri, self.desk)
+        completion_state.closed(uri, self.state)
         snapshot = self.session.snapshot(uri, Position(0, 0))
         if snapshot is not None:
-            self.tasks.spawn(prefetch.look(snapshot, self.desk))
+            self.tasks.spawn(prefetch.look(snapshot, self.state))
 
     def changed(self, uri: str, version: int, edits: Sequence[Edit]) -> None:
         """A document was edited."""
-        self.pause.stir()
+        self.idle.stir()
         self._supersede(uri)
         changes = self.session.change(uri, version, edits)
         if changes:
             self.acceptance.edited(uri, changes, self.session.lines(uri))
         for change in changes:
-            desks.edited(uri, change, self.session.lines(uri), self.desk)
+            completion_state.edited(uri, change, self.session.lines(uri), self.state)
         if changes:
-            self.pause.rest(uri, self.session.position(uri, changes[-1].end))
+            self.idle.rest(uri, self.session.position(uri, changes[-1].end))
 
     def distrusted(self, uri: str) -> None:
         """An edit of it could not be read: the text is not known any more."""
@@ -63,8 +62,8 @@ class Documents:
         snapshot = self.session.snapshot(uri, Position(0, 0))
         self.acceptance.closed(uri)
         self.session.close(uri)
-        desks.closed(uri, self.desk)
-        self.pause.forget(uri)
+        completion_state.closed(uri, self.state)
+        self.idle.forget(uri)
         if self.indexing is not None and snapshot is not None:
             self.indexing.closed(snapshot.root, snapshot.path)
 
@@ -79,7 +78,7 @@ class Documents:
         if snapshot is not None:
             self.session.moved(uri, **state)
             self.acceptance.looked(uri, snapshot.cursor)
-            self.pause.rest(uri, at, CURSOR_REST)
+            self.idle.rest(uri, at, CURSOR_REST)
 
     def _supersede(self, uri: str) -> None:
         self.requests.supersede(lambda one: one.uri == uri)

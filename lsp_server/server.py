@@ -1,4 +1,4 @@
-"""What the editor says in, what our parts make of it out: the protocol's handlers, in its types.
+"""What the editor says in, what we make of it out: the protocol's handlers, in its types.
 
 Everything runs on one event loop; stdin has a thread of its own. The composition root hands in how to reach a
 service and where to find related code; this package starts neither.
@@ -23,13 +23,13 @@ from pygls.lsp.server import LanguageServer
 from lsp_server.completion import prefetch
 from lsp_server.completion.requests import Kind
 from lsp_server.editor.options import SECTION, Settings
-from lsp_server.handler import Asked
+from lsp_server.handler import CompletionRequest
 from lsp_server.related.connection import Connect
 from lsp_server.related.indexing import Indexing
 from lsp_server.rpc import wire
 from lsp_server.rpc.protocol import LacunaProtocol, hush
 from lsp_server.rpc.transport import Reader, Writer
-from lsp_server.wiring import Parts
+from lsp_server.wiring import Wiring
 
 LAST_WORDS = 2.0  # seconds for what is under way when the pipe has ended
 
@@ -45,7 +45,7 @@ class Server(LanguageServer):
         super().__init__("lacuna", version, protocol_cls=LacunaProtocol, max_workers=1)
         self.protocol.host = self
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.parts = Parts(connect, indexing, journal, base, self)
+        self.wiring = Wiring(connect, indexing, journal, base, self)
         self._initial: object = None
         _register(self)
 
@@ -53,9 +53,9 @@ class Server(LanguageServer):
 
     async def inline_completion(self, params: types.InlineCompletionParams) -> list[types.InlineCompletionItem]:
         """Ghost text."""
-        by_hand = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
+        invoked = params.context.trigger_kind == types.InlineCompletionTriggerKind.Invoked
         chosen = wire.chosen(params)
-        shown = await self.parts.answering.shown(self._asked(params, "inline", by_hand=by_hand, chosen=chosen))
+        shown = await self.wiring.handler.shown(self._request(params, "inline", invoked=invoked, chosen=chosen))
         if shown is None:
             return []
         if chosen is not None:
@@ -64,40 +64,42 @@ class Server(LanguageServer):
 
     async def completion(self, params: types.CompletionParams) -> types.CompletionList:
         """The same for editors that have a menu only."""
-        shown = await self.parts.answering.shown(self._asked(params, "menu"))
+        shown = await self.wiring.handler.shown(self._request(params, "menu"))
         if shown is None:
             return types.CompletionList(is_incomplete=True, items=[])
         snapshot = shown.snapshot
-        start = self.parts.session.position(snapshot.uri, wire.word_start(snapshot))
+        start = self.wiring.session.position(snapshot.uri, wire.word_start(snapshot))
         item = wire.menu_item(shown.texts[0], shown.number, snapshot, params.position, start, shown.replaces)
         return types.CompletionList(is_incomplete=True, items=[item])
 
     async def context(self, params: Any) -> list[Any]:
         """What the model is given from elsewhere at a place: snippets with `path` and `text`."""
         found = wire.cursor(params)
-        snapshot = None if found is None else self.parts.session.snapshot(*found)
-        return [] if snapshot is None else msgspec.to_builtins(await prefetch.given(snapshot, self.parts.desk))
+        snapshot = None if found is None else self.wiring.session.snapshot(*found)
+        return [] if snapshot is None else msgspec.to_builtins(await prefetch.given(snapshot, self.wiring.state))
 
-    def _asked(self, params: types.InlineCompletionParams | types.CompletionParams, kind: Kind, **more: Any) -> Asked:
+    def _request(
+        self, params: types.InlineCompletionParams | types.CompletionParams, kind: Kind, **more: Any
+    ) -> CompletionRequest:
         identifier = self.protocol.msg_id
         assert identifier is not None
         uri, at = params.text_document.uri, wire.position(params.position)
-        return Asked(identifier, self.protocol.arrived, uri, at, kind, **more)
+        return CompletionRequest(identifier, self.protocol.arrived, uri, at, kind, **more)
 
     # What the editor tells
 
     def initialize(self, params: types.InitializeParams) -> None:
         """The first message: settings, folders, encoding."""
         self._initial = params.initialization_options
-        self.parts.answering.habits = wire.habits(params.client_info)
-        self.parts.session.encoding = wire.encoding(self.workspace.position_encoding)
+        self.wiring.handler.habits = wire.habits(params.client_info)
+        self.wiring.session.encoding = wire.encoding(self.workspace.position_encoding)
         folders = [folder.uri for folder in params.workspace_folders or ()]
         for uri in folders or ([params.root_uri] if params.root_uri else []):
-            self.parts.session.add_folder(uri)
-        self.parts.configure(self._initial)
+            self.wiring.session.add_folder(uri)
+        self.wiring.configure(self._initial)
         document = params.capabilities.text_document
         has_ghosts = document is not None and document.inline_completion is not None
-        wanted = self.parts.session.settings.completion
+        wanted = self.wiring.session.settings.completion
         if wanted or (wanted is None and not has_ghosts):
             _register_menu(self)
 
@@ -106,8 +108,8 @@ class Server(LanguageServer):
         workspace = self.client_capabilities.workspace
         watched = None if workspace is None else workspace.did_change_watched_files
         tells = watched is not None and bool(watched.dynamic_registration)
-        is_told = self.parts.watch(disk=not tells)
-        self.parts.tasks.spawn(self.parts.warm())
+        is_told = self.wiring.watch(disk=not tells)
+        self.wiring.tasks.spawn(self.wiring.warm())
         if workspace is None:
             return
         wishes = []
@@ -118,49 +120,49 @@ class Server(LanguageServer):
             everything = types.DidChangeWatchedFilesRegistrationOptions([types.FileSystemWatcher("**/*")])
             wishes.append(types.Registration("files", types.WORKSPACE_DID_CHANGE_WATCHED_FILES, everything))
         if wishes:
-            self.parts.tasks.spawn(self._wish(wishes))
+            self.wiring.tasks.spawn(self._wish(wishes))
         await self._pull()
 
     async def configured(self, params: types.DidChangeConfigurationParams) -> None:
         """The configuration changed: ask for it where the editor can be asked, else take what it sent."""
         sent = params.settings
         if not await self._pull() and isinstance(sent, dict) and SECTION in sent:
-            self.parts.configure(self._initial, sent[SECTION])
+            self.wiring.configure(self._initial, sent[SECTION])
 
     def opened(self, params: types.DidOpenTextDocumentParams) -> None:
         """A document is shown."""
         document = params.text_document
-        self.parts.documents.opened(document.uri, document.language_id, document.version, document.text)
+        self.wiring.documents.opened(document.uri, document.language_id, document.version, document.text)
 
     def changed(self, params: types.DidChangeTextDocumentParams) -> None:
         """A document was edited."""
-        self.parts.documents.changed(params.text_document.uri, params.text_document.version, wire.edits(params))
+        self.wiring.documents.changed(params.text_document.uri, params.text_document.version, wire.edits(params))
 
     def closed(self, params: types.DidCloseTextDocumentParams) -> None:
         """A document is no longer shown."""
-        self.parts.documents.closed(params.text_document.uri)
+        self.wiring.documents.closed(params.text_document.uri)
 
     def moved(self, params: Any) -> None:
         """The cursor went somewhere."""
         found = wire.cursor(params)
         if found is not None:
-            self.parts.documents.moved(*found, wire.state(params))
+            self.wiring.documents.moved(*found, wire.state(params))
 
     def accepted(self, *arguments: Any) -> None:
         """The editor ran an item's command."""
         if arguments and isinstance(arguments[0], int):
-            self.parts.acceptance.accept(arguments[0])
+            self.wiring.acceptance.accept(arguments[0])
 
     def snooze(self, *arguments: Any) -> None:
         """Be quiet for so many minutes, unless asked by hand; 0 or nothing wakes up."""
         minutes = arguments[0] if arguments and isinstance(arguments[0], int | float) else 0
-        self.parts.snooze(60.0 * max(0, minutes))
+        self.wiring.snooze(60.0 * max(0, minutes))
 
     def missed(self, method: str, uri: str | None) -> None:
         """A notification could not be read. If it was an edit, the text is not known any more."""
         if method == types.TEXT_DOCUMENT_DID_CHANGE and uri is not None:
-            self.parts.documents.distrusted(uri)
-            self.parts.warn(
+            self.wiring.documents.distrusted(uri)
+            self.wiring.warn(
                 "Lacuna could not read an edit and is quiet in this file; close and open it again, and report this"
             )
         else:
@@ -168,20 +170,20 @@ class Server(LanguageServer):
 
     def replied(self, identifier: int | str) -> None:
         """The answer to a request has been written."""
-        self.parts.telling.replied(identifier)
+        self.wiring.notifications.replied(identifier)
 
     def shut(self) -> None:
         """The editor is about to leave: nobody waits any longer."""
-        self.parts.requests.supersede(lambda one: True)
+        self.wiring.requests.supersede(lambda one: True)
 
     def left(self) -> None:
         """The editor said exit."""
         self.shut()
-        self.parts.tasks.spawn(self._finish())
+        self.wiring.tasks.spawn(self._finish())
 
     def ended(self) -> None:
         """The pipe ended: whoever was asked something still answers it."""
-        self.parts.tasks.spawn(self._finish())
+        self.wiring.tasks.spawn(self._finish())
 
     # What is said to the editor
 
@@ -213,7 +215,7 @@ class Server(LanguageServer):
         items = types.ConfigurationParams([types.ConfigurationItem(section=SECTION)])
         with contextlib.suppress(Exception):  # an editor that promises and then refuses keeps the defaults
             found = await self.workspace_configuration_async(items)
-            self.parts.configure(self._initial, *found[:1])
+            self.wiring.configure(self._initial, *found[:1])
         return True
 
     async def _wish(self, wishes: list[types.Registration]) -> None:
@@ -223,7 +225,7 @@ class Server(LanguageServer):
     # How it ends
 
     async def _finish(self) -> None:
-        await self.parts.requests.settled(LAST_WORDS)
+        await self.wiring.requests.settled(LAST_WORDS)
         if not self.finished.done():
             self.finished.set_result(0 if self.protocol.orderly else 1)
 
@@ -253,7 +255,7 @@ def run(connect: Connect, indexing: Indexing | None = None, *, journal: Path | N
 async def _serve(make: Callable[[], Server], output: Any) -> int:
     loop = asyncio.get_running_loop()
     server = make()
-    server.parts.desk.soundness.start()
+    server.wiring.state.syntax_check.start()
     server.protocol.rehearse()
     loop.set_exception_handler(lambda _, context: server.failed(context.get("exception") or RuntimeError()))
     server.protocol.set_writer(Writer(output, server.ended))
@@ -263,7 +265,7 @@ async def _serve(make: Callable[[], Server], output: Any) -> int:
     finally:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_WORDS):
-                await server.parts.close()
+                await server.wiring.close()
 
 
 def _register(server: Server) -> None:
@@ -292,18 +294,18 @@ def _register(server: Server) -> None:
     @server.feature(types.WORKSPACE_DID_CHANGE_WATCHED_FILES)
     def watched(params: types.DidChangeWatchedFilesParams) -> None:
         for change in params.changes:
-            server.parts.documents.touched(change.uri)
+            server.wiring.documents.touched(change.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_SAVE)
     def saved(params: types.DidSaveTextDocumentParams) -> None:
-        server.parts.documents.touched(params.text_document.uri)
+        server.wiring.documents.touched(params.text_document.uri)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     def folders(params: types.DidChangeWorkspaceFoldersParams) -> None:
         for folder in params.event.removed:
-            server.parts.session.remove_folder(folder.uri)
+            server.wiring.session.remove_folder(folder.uri)
         for folder in params.event.added:
-            server.parts.session.add_folder(folder.uri)
+            server.wiring.session.add_folder(folder.uri)
 
     @server.feature(wire.CURSOR)
     def moved(params: Any) -> None:

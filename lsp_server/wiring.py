@@ -10,27 +10,27 @@ import contextlib
 from pathlib import Path
 from typing import Protocol
 
-from lsp_server.completion.idle import Pause
+from lsp_server.completion.completion_state import CompletionState
+from lsp_server.completion.idle import Idle
 from lsp_server.completion.requests import Requests
-from lsp_server.completion.state import Desk
 from lsp_server.completion.tasks import Tasks
 from lsp_server.documents import Documents
 from lsp_server.editor.options import Settings, resolve
 from lsp_server.editor.session import Session
 from lsp_server.feedback.acceptance import Acceptance
-from lsp_server.handler import Answering
-from lsp_server.related.connection import Connect, Link
+from lsp_server.handler import CompletionHandler
+from lsp_server.related.connection import Connect, Connection
 from lsp_server.related.context import Contexts
 from lsp_server.related.indexing import Indexing
-from lsp_server.related.ngram_sync import Teaching
-from lsp_server.status.journal_writer import Keeping
-from lsp_server.status.notifications import Telling
+from lsp_server.related.ngram_sync import NgramSync
+from lsp_server.status.journal_writer import JournalWriter
+from lsp_server.status.notifications import Notifications
 from model_runtime.errors import LacunaRuntimeError
 from retrieval.errors import RetrievalError
 from retrieval.process.worker import Texts
 
 
-class Voice(Protocol):
+class EditorOutput(Protocol):
     """What is said to the editor."""
 
     def show(self, message: str, *, severe: bool) -> None:
@@ -43,50 +43,54 @@ class Voice(Protocol):
         """Something of ours raised what it should not."""
 
 
-class Parts:
+class Wiring:
     """connect, indexing, journal: as for `server.run`. base: the settings where the editor sends none."""
 
     def __init__(
-        self, connect: Connect, indexing: Indexing | None, journal: Path | None, base: Settings, voice: Voice
+        self, connect: Connect, indexing: Indexing | None, journal: Path | None, base: Settings, output: EditorOutput
     ) -> None:
-        self._base, self._indexing, self._voice = base, indexing, voice
+        self._base, self._indexing, self._output = base, indexing, output
         self.session = Session(base)
-        self.link = Link(connect, self._link_changed)
-        self.desk = Desk(self.link, Contexts(None if indexing is None else indexing.find))
-        self.keeping = Keeping(journal, self.desk, lambda: self.session.settings, self.warn)
-        self.tasks = Tasks(voice.failed)
+        self.connection = Connection(connect, self._connection_changed)
+        self.state = CompletionState(self.connection, Contexts(None if indexing is None else indexing.find))
+        self.journal_writer = JournalWriter(journal, self.state, lambda: self.session.settings, self.warn)
+        self.tasks = Tasks(output.failed)
         self.requests = Requests()
-        self.pause = Pause(self.session, self.desk, indexing, self.tasks.spawn)
-        self.acceptance = Acceptance(self.keeping.keep, self._lines_of, asyncio.get_running_loop().call_later)
-        self.telling = Telling(self.session, self.link, indexing, self.requests, self.keeping, self.tasks, voice.notify)
-        self.documents = Documents(
-            self.session, self.desk, self.acceptance, self.requests, self.pause, indexing, self.tasks
+        self.idle = Idle(self.session, self.state, indexing, self.tasks.spawn)
+        self.acceptance = Acceptance(self.journal_writer.keep, self._lines_of, asyncio.get_running_loop().call_later)
+        self.notifications = Notifications(
+            self.session, self.connection, indexing, self.requests, self.journal_writer, self.tasks, output.notify
         )
-        self.answering = Answering(self.session, self.desk, self.acceptance, self.requests, self.pause, self.telling)
-        self._told: set[str] = set()
+        self.documents = Documents(
+            self.session, self.state, self.acceptance, self.requests, self.idle, indexing, self.tasks
+        )
+        self.handler = CompletionHandler(
+            self.session, self.state, self.acceptance, self.requests, self.idle, self.notifications
+        )
+        self._warned: set[str] = set()
         if indexing is not None:
-            self._hear(indexing)
+            self._connect_indexing(indexing)
 
-    def _hear(self, indexing: Indexing) -> None:
+    def _connect_indexing(self, indexing: Indexing) -> None:
         """Have what the repositories' processes say told to whom it concerns."""
-        teaching = Teaching(self.link, self.session.writing)
-        indexing.changed = self.telling.status
-        indexing.counts = self.link.count
-        indexing.recited = lambda root, texts: self._teach(teaching, root, texts)
-        self.link.opened = indexing.recite
+        ngram_sync = NgramSync(self.connection, self.session.writing)
+        indexing.changed = self.notifications.status
+        indexing.counts = self.connection.count
+        indexing.recited = lambda root, texts: self._send_texts(ngram_sync, root, texts)
+        self.connection.opened = indexing.recite
 
-    def _teach(self, teaching: Teaching, root: str, texts: Texts) -> None:
-        self.tasks.spawn(teaching.teach(root, texts))
+    def _send_texts(self, ngram_sync: NgramSync, root: str, texts: Texts) -> None:
+        self.tasks.spawn(ngram_sync.send(root, texts))
 
     def configure(self, *layers: object) -> None:
         """Take the settings that the editor sent; the user is told of those that mean nothing."""
         settings, problems = resolve(*layers, base=self._base)
-        kept, self.session.settings = self.keeping.wanted, settings
-        if self.keeping.wanted != kept:
-            self.tasks.spawn(self.keeping.calibrate())
+        kept, self.session.settings = self.journal_writer.wanted, settings
+        if self.journal_writer.wanted != kept:
+            self.tasks.spawn(self.journal_writer.calibrate())
         for problem in problems:
             self.warn(f"Lacuna: {problem}")
-        self.telling.status()
+        self.notifications.status()
 
     def watch(self, *, disk: bool) -> bool:
         """Have files followed, on the disk or by what the editor tells. Whether anybody wants to know of them."""
@@ -97,8 +101,8 @@ class Parts:
     async def warm(self) -> None:
         """Connect, so that the first key finds a service, and begin to read the workspace folders."""
         with contextlib.suppress(LacunaRuntimeError):  # the link tells of its problem itself
-            await self.link.open()
-        self.telling.status()
+            await self.connection.open()
+        self.notifications.status()
         if self._indexing is not None and self.session.settings.retrieval:
             for root in list(self.session.folders.values()):
                 with contextlib.suppress(RetrievalError):  # the next question will meet it
@@ -107,34 +111,34 @@ class Parts:
     def snooze(self, seconds: float) -> None:
         """Be quiet for so long, unless asked by hand; 0 wakes up."""
         self.session.snooze(seconds)
-        asyncio.get_running_loop().call_later(seconds, self.telling.status)
-        self.telling.status()
+        asyncio.get_running_loop().call_later(seconds, self.notifications.status)
+        self.notifications.status()
 
     def warn(self, message: str, *, severe: bool = False) -> None:
         """A message to the user, once."""
-        if message not in self._told:
-            self._told.add(message)
-            self._voice.show(message, severe=severe)
+        if message not in self._warned:
+            self._warned.add(message)
+            self._output.show(message, severe=severe)
 
     async def close(self) -> None:
         """Give everything back."""
-        self.pause.stir()
+        self.idle.stir()
         self.acceptance.closed()
-        self.keeping.close()
-        self.desk.stop()
-        self.desk.contexts.close()
-        self.desk.soundness.close()
+        self.journal_writer.close()
+        self.state.stop()
+        self.state.contexts.close()
+        self.state.syntax_check.close()
         self.tasks.cancel()
-        await self.link.close()
+        await self.connection.close()
         if self._indexing is not None:
             await self._indexing.close()
 
-    def _link_changed(self) -> None:
-        if self.link.problem is not None:
-            self.warn(f"Lacuna: {self.link.problem}", severe=True)
-        elif self.link.notice is not None:
-            self.warn(f"Lacuna: {self.link.notice}")
-        self.telling.status()
+    def _connection_changed(self) -> None:
+        if self.connection.problem is not None:
+            self.warn(f"Lacuna: {self.connection.problem}", severe=True)
+        elif self.connection.notice is not None:
+            self.warn(f"Lacuna: {self.connection.notice}")
+        self.notifications.status()
 
     def _lines_of(self, uri: str) -> tuple[str, ...] | None:
         return self.session.lines(uri) if self.session.is_open(uri) else None

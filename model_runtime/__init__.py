@@ -8,6 +8,7 @@ and caches. Modules, each of which imports only those above it:
     tokenizer  text to token ids and back, whole or as a stream
     prompt     the only fill-in-the-middle layout
     protocol   what service and client say to each other
+    owner      to whom a request belongs, where several users share a service
     engine/    token ids to token ids: one network, many generations
     graph/     a shape and weights to ONNX graphs and kernels
     backends/  the network in ONNX Runtime, over keys and values in memory

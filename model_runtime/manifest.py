@@ -111,7 +111,7 @@ class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rope_magnitude: float = 1.0
 
 
-class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class MixtureWeights(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far a workspace's n-grams are believed beside this model: the slopes of a logistic function.
 
     bias; length: of the logarithm of the match in tokens; seen: of the logarithm of how often it occurs;
@@ -140,7 +140,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
              of 32 or 128 along the input, or floats of 16 or 32 bits.
     prefill: what computes long prompts: a second copy of the weights in columns, which is
              quicker (stored beside the graph or derived from it), or the one graph alone.
-    trust: how far a memory of n-grams is believed beside this model.
+    mixture_weights: how far a memory of n-grams is believed beside this model.
     split_lines: the tokenizer never merges across a newline, so lines may be encoded apart.
     sharding: among whom the weights are shared out; None is one process that holds them all.
     """
@@ -156,7 +156,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     prefill: Literal["columns", "same"] = "columns"
     description: str = ""
     split_lines: bool = False
-    trust: Trust = Trust()
+    mixture_weights: MixtureWeights = msgspec.field(default=MixtureWeights(), name="trust")
     sharding: Sharding | None = None
 
 

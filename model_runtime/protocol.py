@@ -28,7 +28,7 @@ RESERVE = 128  # tokens always left for the middle, so that a prefill and the re
 _CHARACTERS = 32  # a token, more than a text has: what is beyond cannot fit, and is not even encoded
 
 Reason = Literal["end", "stop", "length", "deadline", "cancelled"]
-Priority = Literal["hand", "automatic", "prefetch"]
+Priority = Literal["hand", "automatic", "prefetch"]  # who goes first: asked for by hand, by a key, by nobody yet
 State = Literal["loading", "ready", "draining"]
 Fault = Literal["overloaded", "bad_request", "too_large", "draining", "model", "internal", "denied"]
 
@@ -105,7 +105,10 @@ class Chunk(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Counts in tokens, times in milliseconds. model_ms: inside the network, part of prefill and decode."""
+    """Counts in tokens, times in milliseconds. model_ms: inside the network, in prefill and decode together.
+
+    prompt_tokens = reused (found in the KV cache) + prefilled (computed now), unless cut short.
+    """
 
     prompt_tokens: int = 0
     prefilled: int = 0

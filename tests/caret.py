@@ -19,14 +19,14 @@ def parted(text: str) -> tuple[str, Position]:
 
 
 def snapshot(
-    text: str, *, language: str = "python", by_hand: bool = False, settings: Settings | None = None
+    text: str, *, language: str = "python", invoked: bool = False, settings: Settings | None = None
 ) -> Snapshot:
     """The document with the cursor at the caret."""
     plain, position = parted(text)
     session = Session(settings, "utf-32")
     session.add_folder("file:///project")
     session.open(URI, language, 1, plain)
-    found = session.snapshot(URI, position, by_hand=by_hand)
+    found = session.snapshot(URI, position, invoked=invoked)
     assert found is not None
     return found
 

@@ -6,8 +6,9 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from model_runtime.engine.sequence import Cancel, Finish, Generation, Reason, Token, Usage
+from model_runtime.engine.sequence import Cancel, Finish, Generation, Token
 from model_runtime.manifest import FORMAT, Manifest
+from model_runtime.protocol import Reason, Usage
 from model_runtime.tokenizer import Tokenizer
 from tests import tiny
 

@@ -39,6 +39,7 @@ HOMES = {
     "onnxruntime": {"model_runtime"},
     "onnx": {"model_runtime", "training"},
     "tokenizers": {"model_runtime", "training"},
+    "gguf": {"model_runtime.importer"},
     "httpx": {"model_runtime.client"},
     "starlette": {"model_runtime.service", "model_runtime.gateway"},
     "uvicorn": {"model_runtime.service.server", "model_runtime.gateway", "lacuna"},

@@ -15,6 +15,8 @@ The story in order; `python -m training` tells it step by step. Modules, each of
     schedule         where a run stands to what its rates are multiplied by
     packing          samples to shards of equal-length rows
     checkpoint       named arrays to small pieces and back
+    pruning          a pretrained tokenizer and counted text to the part of it that code uses
+    pretrained       somebody's network to a checkpoint of ours, with such a tokenizer
     model            the network, in PyTorch
     muon             gradients to changed weights
     ranks            the processes of several GPUs

@@ -1,4 +1,4 @@
-"""The command line of training: `python -m training corpus | tokenizer | rows | train | export | finetune`.
+"""The command line of training: `python -m training corpus | base | tokenizer | rows | train | export | finetune`.
 
 Ignores how each step works; says what went wrong in one line and leaves with code 1.
 """
@@ -41,6 +41,21 @@ def _tokenizer(options: argparse.Namespace) -> None:
     print(f"{options.out}: {inner.get_vocab_size()} tokens")
 
 
+def _base(options: argparse.Namespace) -> None:
+    from training import pretrained, run
+
+    shape = run.read(options.run).shape
+    if options.weights is not None:
+        pretrained.from_codes(options.weights, shape, options.out)
+        print(f"{options.out}: {shape.vocab_size} tokens, as they came")
+        return
+    path = options.gguf or pretrained.fetch(options.cache)
+    found = pretrained.read_gguf(path, shape.context_length)
+    texts = pretrained.corpus_texts(options.corpus, options.cache, options.seed)
+    kept = pretrained.from_gguf(found, shape, texts, options.budget, options.out)
+    print(f"{options.out}: {shape.vocab_size} of {found.shape.vocab_size} tokens, {kept:.2%} of what was counted")
+
+
 def _rows(options: argparse.Namespace) -> None:
     from training import packing, run
 
@@ -61,6 +76,7 @@ def _train(options: argparse.Namespace) -> None:
         minutes=options.minutes,
         finish_in=options.finish_in,
         patience=options.patience,
+        start=options.start,
     )
     place = train.train(run.read(options.run), limits)
     print(f"stopped at step {place.step} after {place.tokens} tokens; {options.out / train.LATEST}")
@@ -165,6 +181,17 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, default=WORK / "tokenizer.json")
     one.set_defaults(step=_tokenizer)
 
+    one = steps.add_parser("base", help="make a start of a pretrained network: a checkpoint and a cut tokenizer")
+    one.add_argument("run", type=Path, metavar="RUN.toml", help="says the shape, the size of the vocabulary among it")
+    one.add_argument("--gguf", type=Path, metavar="FILE", help="a llama-like GGUF, in place of the pinned package's")
+    one.add_argument("--weights", type=Path, metavar="DIR", help="weights of ours in 8 bits, and their tokenizer.json")
+    one.add_argument("--corpus", type=Path, default=WORK / "corpus")
+    one.add_argument("--cache", type=Path, default=WORK / "cache", help="folder of the fetched archives")
+    one.add_argument("--budget", type=int, default=2_500_000, help="characters of each language to count tokens on")
+    one.add_argument("--seed", type=int, default=1)
+    one.add_argument("--out", type=Path, default=WORK / "base")
+    one.set_defaults(step=_base)
+
     one = steps.add_parser("rows", help="lay samples out and pack them into shards of token ids")
     one.add_argument("run", type=Path, metavar="RUN.toml")
     one.add_argument("--corpus", type=Path, default=WORK / "corpus")
@@ -181,6 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--data", type=Path, default=WORK / "rows", help="folder of the shards")
     one.add_argument("--out", type=Path, default=WORK / "checkpoints")
     one.add_argument("--device", default="cpu")
+    one.add_argument("--start", type=Path, metavar="DIR", help="checkpoint to begin with where --out has none")
     one.add_argument("--eager", action="store_true", help="do not compile")
     one.add_argument("--cooldown", type=int, metavar="STEPS", help="cool down from here, over so many steps, and end")
     one.add_argument("--finish-in", type=float, metavar="MINUTES", help="cool down so as to end in so many minutes")

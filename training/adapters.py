@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from training import packing
-from training.schedule import Place, factor
+from training.schedule import TrainingProgress, factor
 
 Method = Literal["full", "lora", "adalora", "freeze"]
 
@@ -125,7 +125,7 @@ def _learn(job: Job, accelerator: Accelerator, model: Any, optimizer: Any) -> No
     own = islice(_batches(job), accelerator.process_index, None, accelerator.num_processes)
     heard: list[float] = []
     for step, (tokens, labels) in enumerate(islice(own, 1 if job.dry else steps)):
-        now = RATES[job.method] * job.rate * factor(Place(step=step, cool_steps=steps), WARMUP)
+        now = RATES[job.method] * job.rate * factor(TrainingProgress(step=step, cool_steps=steps), WARMUP)
         for group in optimizer.param_groups:
             group["lr"] = now
         there = [torch.from_numpy(one).to(accelerator.device) for one in (tokens, labels)]

@@ -15,7 +15,7 @@ import re
 import subprocess
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email.parser import Parser
 from pathlib import Path, PurePosixPath
 
@@ -42,6 +42,38 @@ LANGUAGES = {
     ".cxx": "cpp",
     ".hpp": "cpp",
     ".hh": "cpp",
+}
+# Files beside the source that a vocabulary is counted on, by ending or by whole name.
+OTHER_LANGUAGES = {
+    ".md": "markdown",
+    ".rst": "markdown",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".html": "html",
+    ".css": "css",
+    ".scss": "css",
+    ".toml": "toml",
+    ".ini": "ini",
+    ".sh": "bash",
+    ".bash": "bash",
+    ".rb": "ruby",
+    ".php": "php",
+    ".cs": "csharp",
+    ".kt": "kotlin",
+    ".lua": "lua",
+    ".scala": "scala",
+    ".swift": "swift",
+    ".dart": "dart",
+    ".pl": "perl",
+    ".sql": "sql",
+    ".proto": "proto",
+    ".graphql": "graphql",
+    ".vue": "vue",
+    ".svelte": "vue",
+    ".cmake": "cmake",
+    "CMakeLists.txt": "cmake",
+    "Makefile": "make",
+    "Dockerfile": "docker",
 }
 LARGEST = 200_000  # bytes: a longer source file is data or generated
 
@@ -71,17 +103,23 @@ _TEMPLATE = re.compile(r"(?i)[\[<{](?:yyyy|year|(?:name of )?copyright (?:owner|
 Stanza = tuple[tuple[str, ...], str]
 
 
-def entries(archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Path inside the package and bytes of every file that is source by its name and not huge."""
+def language(path: str, languages: Mapping[str, str] = LANGUAGES) -> str:
+    """What a file is written in, by its ending or its whole name; "" for none of these languages."""
+    name = PurePosixPath(path)
+    return languages.get(name.name) or languages.get(name.suffix, "")
+
+
+def entries(archive: Path, languages: Mapping[str, str] = LANGUAGES) -> Iterator[tuple[str, bytes]]:
+    """Path inside the package and bytes of every file that is of these languages by its name and not huge."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as opened:
             for one in opened.infolist():
-                if _is_source(one.filename, one.file_size):
+                if _is_wanted(one.filename, one.file_size, languages):
                     yield one.filename, opened.read(one)
         return
     stanzas = _stanzas(_copyright(archive)) if archive.suffix in (".deb", ".dsc") else []
     for packed in _tars(archive):
-        for name, raw in _tar_members(packed):
+        for name, raw in _tar_members(packed, languages):
             inside = _inside(archive, name)
             if inside and (archive.suffix == ".tgz" or file_is_accepted(stanzas, inside)):
                 yield inside, raw
@@ -141,8 +179,8 @@ def licence_is_accepted(expression: str) -> bool:
     return any(all(part.strip() in _ACCEPTED for part in re.split(r"\band\b", one)) for one in alternatives)
 
 
-def _is_source(name: str, size: int) -> bool:
-    return PurePosixPath(name).suffix in LANGUAGES and size <= LARGEST
+def _is_wanted(name: str, size: int, languages: Mapping[str, str]) -> bool:
+    return bool(language(name, languages)) and size <= LARGEST
 
 
 def _inside(archive: Path, name: str) -> str:
@@ -153,9 +191,10 @@ def _inside(archive: Path, name: str) -> str:
     return "" if archive.suffix == ".dsc" and "debian" in (folder, inside.partition("/")[0]) else inside
 
 
-def _tar_members(packed: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+def _tar_members(packed: tarfile.TarFile, languages: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
     for member in packed:
-        stream = packed.extractfile(member) if member.isfile() and _is_source(member.name, member.size) else None
+        is_wanted = member.isfile() and _is_wanted(member.name, member.size, languages)
+        stream = packed.extractfile(member) if is_wanted else None
         if stream is not None:
             yield member.name, stream.read()
 

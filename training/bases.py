@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from model_runtime import manifest, tokenizer
 from model_runtime.graph import graph
 from model_runtime.importer import importer
-from model_runtime.manifest import Manifest, Shape
+from model_runtime.manifest import Manifest
 from training import checkpoint, export
+from training.pretrained import trainable
 from training.samples import FIM
 
 
@@ -31,7 +32,7 @@ class Own:
 
 
 @dataclass(frozen=True)
-class Foreign:
+class HuggingFaceBase:
     """A checkpoint in the layout of Hugging Face. directory: it as the runtime opens it; source: as it came."""
 
     directory: Path
@@ -39,7 +40,7 @@ class Foreign:
     source: Path
 
 
-def opened(folder: Path, work: Path, quant: importer.Quant) -> Own | Foreign:
+def opened(folder: Path, work: Path, quant: importer.Quant) -> Own | HuggingFaceBase:
     """The base in a folder; `work` keeps what has to be made of it. Raises ValueError, ModelError, OSError."""
     if (folder / manifest.MANIFEST).is_file():
         return _ours(folder)
@@ -52,7 +53,7 @@ def opened(folder: Path, work: Path, quant: importer.Quant) -> Own | Foreign:
         made = work / f"base-{quant}"
         if not made.exists():
             importer.write(importer.examine(folder, name="base", quant=quant), made)
-        return Foreign(made, manifest.read(made), folder)
+        return HuggingFaceBase(made, manifest.read(made), folder)
     raise ValueError(
         f"{folder} holds no model; --base takes a model directory of ours, one of our checkpoints, "
         "or the folder of a Hugging Face checkpoint"
@@ -62,26 +63,9 @@ def opened(folder: Path, work: Path, quant: importer.Quant) -> Own | Foreign:
 def _ours(folder: Path) -> Own:
     found = manifest.read(folder)
     manifest.check(folder, found)
-    if found.fim != FIM or found.shape != _known(found.shape):
+    if found.fim != FIM or found.shape != trainable(found.shape):
         raise ValueError(
             f"{folder} was imported from somebody's checkpoint; give that checkpoint's folder as --base, "
             "its weights are whole there"
         )
     return Own(folder, found, dict(graph.read_weights(folder, found.shape)))
-
-
-def _known(shape: Shape) -> Shape:
-    """The network of these sizes that `training.model` can be."""
-    return Shape(
-        vocab_size=shape.vocab_size,
-        hidden_size=shape.hidden_size,
-        layers=shape.layers,
-        heads=shape.heads,
-        kv_heads=shape.kv_heads,
-        head_size=shape.head_size,
-        ffn_size=shape.ffn_size,
-        context_length=shape.context_length,
-        rope_theta=shape.rope_theta,
-        norm_epsilon=shape.norm_epsilon,
-        qk_norm=True,
-    )

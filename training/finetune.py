@@ -98,7 +98,7 @@ class Prepared:
     """All that comes before the tuning. steps: in all."""
 
     lots: Lots
-    base: bases.Own | bases.Foreign
+    base: bases.Own | bases.HuggingFaceBase
     plan: RowPlan
     data: Path
     steps: int
@@ -118,7 +118,7 @@ def finetune(order: Order, say: Callable[[str], None] = print) -> Outcome | None
     """All of it; None for a dry run. Raises ValueError, OSError, RuntimeError, LacunaRuntimeError with what to do."""
     ready = prepared(order, say)
     if order.dry_run:
-        if isinstance(ready.base, bases.Foreign):
+        if isinstance(ready.base, bases.HuggingFaceBase):
             _run(order, _job(order, ready, ready.base))
         return None
     learnt = gaps.known((*ready.lots.learnt, *ready.lots.replayed))
@@ -128,7 +128,7 @@ def finetune(order: Order, say: Callable[[str], None] = print) -> Outcome | None
     seeks = isinstance(ready.base, bases.Own) and order.blend is None
     chosen_by, judged_by = repositories.halves(ready.lots.judged, order.seed) if seeks else ((), ready.lots.judged)
     others = gaps.drawn(judged_by, learnt, order.count, order.seed)
-    if isinstance(ready.base, bases.Foreign):
+    if isinstance(ready.base, bases.HuggingFaceBase):
         model = _tuned(order, ready, ready.base)
     else:
         model = _tuned_part(order, ready, ready.base, gaps.drawn(chosen_by, learnt, 2 * order.count, order.seed), say)
@@ -161,7 +161,7 @@ def prepared(order: Order, say: Callable[[str], None] = print) -> Prepared:
     return Prepared(lots, base, plan, order.work / "rows", steps)
 
 
-def _tuned(order: Order, ready: Prepared, base: bases.Foreign) -> Path:
+def _tuned(order: Order, ready: Prepared, base: bases.HuggingFaceBase) -> Path:
     """The tuned model of a checkpoint by others, whole or not at all."""
     from training import adapters
 
@@ -203,7 +203,7 @@ def _tuned_part(
     return at(blend)
 
 
-def _job(order: Order, ready: Prepared, base: bases.Foreign) -> adapters.Job:
+def _job(order: Order, ready: Prepared, base: bases.HuggingFaceBase) -> adapters.Job:
     from training import adapters
 
     encoder, fim = _encoder(base), base.manifest.fim
@@ -237,7 +237,7 @@ def _run(order: Order, job: adapters.Job) -> None:
         raise RuntimeError(f"the processes of {order.launch} ended with code {done.returncode}; their words are above")
 
 
-def _check(order: Order, base: bases.Own | bases.Foreign) -> None:
+def _check(order: Order, base: bases.Own | bases.HuggingFaceBase) -> None:
     own = isinstance(base, bases.Own)
     needed = _NEEDED["own" if own else "foreign"]
     missing = [name for name in needed if not is_there(name)]
@@ -272,17 +272,17 @@ def _open_work(order: Order, lots: Lots) -> None:
         path.write_text(plan, encoding="utf-8")
 
 
-def _row_plan(base: bases.Own | bases.Foreign, order: Order) -> RowPlan:
+def _row_plan(base: bases.Own | bases.HuggingFaceBase, order: Order) -> RowPlan:
     longest = base.manifest.shape.context_length
     buckets = tuple((length, share) for length, share in _BUCKETS if length <= longest) or ((longest, 1.0),)
     return RowPlan(buckets=buckets, cap=0, shards=1, plain=0.05)
 
 
-def _write_rows(order: Order, lots: Lots, base: bases.Own | bases.Foreign, plan: RowPlan) -> int:
+def _write_rows(order: Order, lots: Lots, base: bases.Own | bases.HuggingFaceBase, plan: RowPlan) -> int:
     """One shard a pass over the team's files, with as much by others beside as is asked; the steps they make."""
     encoder = _encoder(base)
     recipe = Recipe(plan.buckets, plan.cross_file, plan.plain, base.manifest.fim)
-    known = packing.Known(packing.by_package([*lots.learnt, *lots.replayed]))
+    known = packing.DefinitionsByPackage(packing.by_package([*lots.learnt, *lots.replayed]))
     steps = 0
     for turn in range(order.epochs):
         path = packing.shard_path(order.work / "rows", "train", turn)
@@ -299,7 +299,7 @@ def _write_rows(order: Order, lots: Lots, base: bases.Own | bases.Foreign, plan:
     return steps
 
 
-def _encoder(base: bases.Own | bases.Foreign) -> Tokenizer:
+def _encoder(base: bases.Own | bases.HuggingFaceBase) -> Tokenizer:
     described = base.manifest
     return Tokenizer.load(base.directory, vocab_size=described.shape.vocab_size, split_lines=described.split_lines)
 

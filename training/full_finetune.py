@@ -18,7 +18,7 @@ from training import checkpoint, export, mixture_weights, train
 from training.bases import Own
 from training.muon import Optimizer
 from training.run import Rates, RowPlan, Run, StepPlan
-from training.schedule import Place
+from training.schedule import TrainingProgress
 
 RATES = Rates(matrices=0.0012, others=0.0009, momentum=0.95, decay=0.0)
 WARMUP = 20  # steps
@@ -62,7 +62,7 @@ def exported(base: Own, latest: Path, out: Path, name: str, description: str, bl
     checkpoint.save(blended, mixed, state)
     precision: export.Precision = "int8" if base.manifest.weights == "fp16" else base.manifest.weights
     export.export(blended, base.directory / tokenizer.FILE, out, name, precision, description)
-    return mixture_weights.write(out, base.manifest.trust)
+    return mixture_weights.write(out, base.manifest.mixture_weights)
 
 
 def _start(base: Own, run: Run, folder: Path, steps: int) -> None:
@@ -72,5 +72,5 @@ def _start(base: Own, run: Run, folder: Path, steps: int) -> None:
     shape = {name: getattr(run.shape, name) for name in run.shape.__struct_fields__}
     arrays = {name: tensor.numpy() for name, tensor in {**weights, **moments}.items()}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    place = replace(Place(), cool_steps=steps)
+    place = replace(TrainingProgress(), cool_steps=steps)
     checkpoint.save(folder, arrays, {"run": run.name, "shape": shape, **vars(place)})

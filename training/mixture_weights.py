@@ -1,8 +1,8 @@
 """A model and held-out packages in, how far that model should believe a workspace's n-grams out.
 
 For each of some lines of some files: the model's distribution before every token, and the memory's, which knows
-the rest of the package, the rest of the file included. The five slopes of `manifest.Trust` are then those under which
-the true tokens are likeliest. Needs no PyTorch.
+the rest of the package, the rest of the file included. The five slopes of `manifest.MixtureWeights` are then those
+under which the true tokens are likeliest. Needs no PyTorch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from model_runtime import manifest
 from model_runtime.engine.engine import Engine
 from model_runtime.engine.ngrams import LONGEST, NGrams, features
-from model_runtime.manifest import Manifest, Trust
+from model_runtime.manifest import Manifest, MixtureWeights
 from model_runtime.prompt import Infill, lay_out
 from model_runtime.service.ngram_store import TOKENS
 from training.sources import SourceFile
@@ -41,9 +41,11 @@ class Observed:
     model: Array
     memory: Array
 
-    def gain(self, trust: Trust) -> float:
+    def gain(self, mixture_weights: MixtureWeights) -> float:
         """Nats a token that the mixture is better than the model alone."""
-        return float((np.log(_mixed(self, np.array(msgspec.structs.astuple(trust)))) - np.log(self.model)).mean())
+        return float(
+            (np.log(_mixed(self, np.array(msgspec.structs.astuple(mixture_weights)))) - np.log(self.model)).mean()
+        )
 
 
 def observe(engine: Engine, packages: Mapping[str, Sequence[SourceFile]], lines: int, seed: int) -> Observed:
@@ -64,9 +66,9 @@ def observe(engine: Engine, packages: Mapping[str, Sequence[SourceFile]], lines:
     return Observed(np.array(seen), np.maximum(np.array(model), 1e-9), np.array(known))
 
 
-def fit(observed: Observed, steps: int = 2000, rate: float = 0.02) -> Trust:
+def fit(observed: Observed, steps: int = 2000, rate: float = 0.02) -> MixtureWeights:
     """The slopes under which the true tokens are likeliest, by gradient ascent (Adam, Kingma & Ba 2015)."""
-    slopes = np.array(msgspec.structs.astuple(Trust()), np.float64)
+    slopes = np.array(msgspec.structs.astuple(MixtureWeights()), np.float64)
     first, second = np.zeros_like(slopes), np.zeros_like(slopes)
     for step in range(1, steps + 1):
         share = _share(observed, slopes)
@@ -74,12 +76,12 @@ def fit(observed: Observed, steps: int = 2000, rate: float = 0.02) -> Trust:
         gradient = (observed.seen * up[:, None]).mean(0) - 1e-4 * slopes
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
         slopes += rate * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-9)
-    return Trust(*(round(float(slope), 4) for slope in slopes))
+    return MixtureWeights(*(round(float(slope), 4) for slope in slopes))
 
 
-def write(directory: Path, trust: Trust) -> Manifest:
+def write(directory: Path, mixture_weights: MixtureWeights) -> Manifest:
     """The model directory's manifest with another trust. Raises ManifestError, OSError."""
-    written = msgspec.structs.replace(manifest.read(directory), trust=trust)
+    written = msgspec.structs.replace(manifest.read(directory), mixture_weights=mixture_weights)
     (directory / manifest.MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(written), indent=2) + b"\n")
     return written
 

@@ -47,7 +47,7 @@ def _rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 class Layer(nn.Module):
-    """One block: grouped-query attention with normed queries and keys, then SwiGLU."""
+    """One block: grouped-query attention, with normed queries and keys where the shape has them, then SwiGLU."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -57,8 +57,8 @@ class Layer(nn.Module):
         self.q = nn.Linear(size, wide, bias=False)
         self.k = nn.Linear(size, narrow, bias=False)
         self.v = nn.Linear(size, narrow, bias=False)
-        self.q_norm = Norm(shape.head_size, shape.norm_epsilon)
-        self.k_norm = Norm(shape.head_size, shape.norm_epsilon)
+        self.q_norm = Norm(shape.head_size, shape.norm_epsilon) if shape.qk_norm else nn.Identity()
+        self.k_norm = Norm(shape.head_size, shape.norm_epsilon) if shape.qk_norm else nn.Identity()
         self.o = nn.Linear(wide, size, bias=False)
         self.ffn_norm = Norm(size, shape.norm_epsilon)
         self.gate = nn.Linear(size, shape.ffn_size, bias=False)
@@ -147,7 +147,7 @@ class Kernels:
 
 
 @dataclass(frozen=True)
-class Kept:
+class TeacherOutput:
     """What another network expects, at the positions that shall keep to it: no label, but its whole distribution.
 
     hidden: [N, D], its last hidden states; embed: [V, D], its embeddings, of the same type; here: [N], the positions.
@@ -172,7 +172,13 @@ class _ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, embed: Tensor, targets: Tensor, weights: Tensor, kernels: Kernels, kept: Kept | None
+        ctx: Any,
+        hidden: Tensor,
+        embed: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        kernels: Kernels,
+        kept: TeacherOutput | None,
     ) -> Any:
         narrow = embed.to(hidden.dtype)
         slope_hidden, slope_embed = torch.empty_like(hidden), torch.zeros_like(embed)
@@ -202,7 +208,7 @@ class _ChunkedLoss(torch.autograd.Function):
 
 
 def loss(
-    hidden: Tensor, embed: Tensor, targets: Tensor, weights: Tensor, kernels: Kernels, kept: Kept | None = None
+    hidden: Tensor, embed: Tensor, targets: Tensor, weights: Tensor, kernels: Kernels, kept: TeacherOutput | None = None
 ) -> tuple[Tensor, Tensor]:
     """Sum over positions of weight times the negative log-likelihood, in nats; and that of each position.
 

@@ -58,7 +58,7 @@ def by_package(files: Iterable[SourceFile]) -> dict[str, list[SourceFile]]:
     return dict(found)
 
 
-class Known(dict[str, snippets.Definitions]):
+class DefinitionsByPackage(dict[str, snippets.Definitions]):
     """Definitions of each package, found when first asked for."""
 
     def __init__(self, packages: dict[str, list[SourceFile]]) -> None:
@@ -70,7 +70,9 @@ class Known(dict[str, snippets.Definitions]):
         return self[package]
 
 
-def shard(files: Iterable[SourceFile], known: Known, encoder: Tokenizer, recipe: Recipe, seed: int) -> dict[int, Rows]:
+def shard(
+    files: Iterable[SourceFile], known: DefinitionsByPackage, encoder: Tokenizer, recipe: Recipe, seed: int
+) -> dict[int, Rows]:
     """Rows by length. Samples are put into the shortest row that holds them."""
     rng = random.Random(seed)
     lengths = sorted(length for length, _ in recipe.buckets)
@@ -160,7 +162,7 @@ def write(corpus: Path, role: str, tokenizer: Path, plan: Run, out: Path, chosen
     files = list(read(corpus, role))
     encoder = Tokenizer.load(tokenizer.parent, vocab_size=plan.shape.vocab_size, split_lines=True)
     recipe = Recipe(plan.rows.buckets, plan.rows.cross_file, plan.rows.plain)
-    known = Known(by_package(files))
+    known = DefinitionsByPackage(by_package(files))
     for number in chosen:
         path = shard_path(out, role, number)
         if path.exists():

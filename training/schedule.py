@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
-class Place:
+class TrainingProgress:
     """shard, batch: the next to be read; cool_from, cool_steps: the cool-down, 0 steps for none yet."""
 
     step: int = 0
@@ -25,7 +25,7 @@ class Place:
         return bool(self.cool_steps) and self.step >= self.cool_from + self.cool_steps
 
 
-def factor(place: Place, warmup: int) -> float:
+def factor(place: TrainingProgress, warmup: int) -> float:
     """What the rates are multiplied by: up over the warm-up, 1, then straight down to 0."""
     rise = min(1.0, (place.step + 1) / max(1, warmup))
     if not place.cool_steps:
@@ -33,7 +33,7 @@ def factor(place: Place, warmup: int) -> float:
     return rise * max(0.0, 1 - (place.step - place.cool_from) / place.cool_steps)
 
 
-def bent(place: Place, left: int) -> Place:
+def bent(place: TrainingProgress, left: int) -> TrainingProgress:
     """The same place with its cool-down, begun or not, falling from where it stands to 0 in `left` steps."""
     done = (place.step - place.cool_from) / place.cool_steps if place.cool_steps else 0.0
     whole = max(1, round(max(1, left) / max(1e-3, 1 - done)))

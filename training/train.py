@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 
 from training import checkpoint, packing
-from training.model import Decoder, Kept, Kernels, loss
+from training.model import Decoder, Kernels, TeacherOutput, loss
 from training.muon import Optimizer
 from training.ranks import Ranks, start
 from training.run import Run, StepPlan
-from training.schedule import Place, bent, factor
+from training.schedule import TrainingProgress, bent, factor
 
 LATEST = "latest"
 LOG = "log.jsonl"
@@ -44,6 +44,7 @@ class Options:
 
     finish_in: minutes to the end of a cool-down that is bent, as the machine slows down or speeds up, to end then.
     patience: seconds to wait for a shard that is not there yet.
+    start: a checkpoint whose weights a run begins with that has none of its own yet.
     """
 
     data: Path
@@ -55,6 +56,7 @@ class Options:
     minutes: float | None = None
     finish_in: float | None = None
     patience: float = 0.0
+    start: Path | None = None
 
 
 @dataclass
@@ -67,10 +69,10 @@ class _Trainer:
     decoder: Decoder
     optimizer: Optimizer
     kernels: Kernels
-    place: Place
+    place: TrainingProgress
     base: Decoder | None = None
 
-    def step(self, batches: list[Batch], after: Place) -> Heard:
+    def step(self, batches: list[Batch], after: TrainingProgress) -> Heard:
         """Learn from the batches, one after the other; `after` is the place in the data behind them."""
         heard = _learn(self, batches)
         scale = factor(self.place, self.run.steps.warmup)
@@ -85,7 +87,7 @@ class _Trainer:
             _save(self.run, self.options.out / LATEST, self.decoder, self.optimizer, self.place)
 
 
-def train(run: Run, options: Options, base: Mapping[str, Any] | None = None) -> Place:
+def train(run: Run, options: Options, base: Mapping[str, Any] | None = None) -> TrainingProgress:
     """Train until told to stop or the cool-down is over; the place where it stopped.
 
     base: weights of the same shape; on rows marked as kept the network learns to expect what they expect, as arrays.
@@ -98,7 +100,7 @@ def train(run: Run, options: Options, base: Mapping[str, Any] | None = None) -> 
     decoder.to(ranks.device)
     weights = dict(decoder.named_parameters())
     optimizer = Optimizer(weights, run.rates.momentum, run.rates.decay, run.rates.muon)
-    place = _resume(run, options.out / LATEST, weights, optimizer)
+    place = _resume(run, _from(options), weights, optimizer)
     if place.is_cooled and (options.cooldown or options.finish_in):
         place = replace(place, cool_from=0, cool_steps=0)  # a further run, at rates of its own, to its own end
     if options.cooldown is not None and not place.cool_steps:
@@ -141,7 +143,7 @@ def _loop(trainer: _Trainer, stop: _Stop) -> None:
             saved = time.monotonic()
 
 
-def _is_over(place: Place, first: int, options: Options, began: float, stop: _Stop) -> bool:
+def _is_over(place: TrainingProgress, first: int, options: Options, began: float, stop: _Stop) -> bool:
     if place.is_cooled or stop.asked:
         return True
     if options.steps is not None and place.step - first >= options.steps:
@@ -175,7 +177,7 @@ def _still(run: Run, weights: Mapping[str, Any], device: str) -> Decoder:
     return found.to(device).requires_grad_(False)
 
 
-def _kept(base: Decoder | None, tokens: Tensor, here: Tensor) -> Kept | None:
+def _kept(base: Decoder | None, tokens: Tensor, here: Tensor) -> TeacherOutput | None:
     """What `base` expects in the rows that have positions `here`; nothing of the others."""
     some = here.view(tokens.shape).any(1)
     if base is None or not some.any():
@@ -184,7 +186,7 @@ def _kept(base: Decoder | None, tokens: Tensor, here: Tensor) -> Kept | None:
         found = base.hidden(tokens[some]).bfloat16()
     hidden = found.new_zeros((*tokens.shape, found.shape[-1]))
     hidden[some] = found
-    return Kept(hidden.flatten(0, 1), base.embed.weight.bfloat16(), here)
+    return TeacherOutput(hidden.flatten(0, 1), base.embed.weight.bfloat16(), here)
 
 
 def _tensors(batch: Batch, steps: StepPlan, device: str) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -195,7 +197,7 @@ def _tensors(batch: Batch, steps: StepPlan, device: str) -> tuple[Tensor, Tensor
     return tokens[:, :-1].contiguous(), tokens[:, 1:].flatten(), weights, middle, here
 
 
-def _stream(run: Run, data: Path, place: Place, patience: float) -> Iterator[tuple[Batch, Place]]:
+def _stream(run: Run, data: Path, place: TrainingProgress, patience: float) -> Iterator[tuple[Batch, TrainingProgress]]:
     """Batches from the place on, each with the place after it; ends where the shards do."""
     shard, skip = place.shard, place.batch
     if not _is_there(packing.shard_path(data, "train", shard), patience):
@@ -218,21 +220,32 @@ def _is_there(path: Path, patience: float) -> bool:
     return True
 
 
-def _resume(run: Run, folder: Path, weights: Mapping[str, Tensor], optimizer: Optimizer) -> Place:
+def _from(options: Options) -> Path:
+    """The checkpoint to go on from: the run's own, or what it is to start with."""
+    own = options.out / LATEST
+    if own.exists() or options.start is None:
+        return own
+    if not options.start.exists():
+        raise FileNotFoundError(f"no checkpoint in {options.start}; write it with `python -m training base`")
+    return options.start
+
+
+def _resume(run: Run, folder: Path, weights: Mapping[str, Tensor], optimizer: Optimizer) -> TrainingProgress:
     if not folder.exists():
-        return Place()
+        return TrainingProgress()
     arrays, state = checkpoint.load(folder)
-    for name, target in {**weights, **optimizer.moments}.items():
+    is_begun = int(str(state["step"])) > 0  # a checkpoint without a step has weights alone
+    for name, target in {**weights, **(optimizer.moments if is_begun else {})}.items():
         if name not in arrays or arrays[name].shape != tuple(target.shape):
             raise ValueError(f"{folder} does not fit {run.name}: {name}; give another --out or the run it came from")
         with torch.no_grad():
             target.copy_(torch.from_numpy(arrays[name]))
-    place = Place(**{name: int(str(state[name])) for name in Place.__dataclass_fields__})
+    place = TrainingProgress(**{name: int(str(state[name])) for name in TrainingProgress.__dataclass_fields__})
     optimizer.steps = place.step
     return place
 
 
-def _save(run: Run, folder: Path, decoder: Decoder, optimizer: Optimizer, place: Place) -> None:
+def _save(run: Run, folder: Path, decoder: Decoder, optimizer: Optimizer, place: TrainingProgress) -> None:
     named = {**dict(decoder.named_parameters()), **optimizer.moments}
     arrays = {name: value.detach().cpu().numpy() for name, value in named.items()}
     shape = {name: getattr(run.shape, name) for name in run.shape.__struct_fields__}

@@ -7,7 +7,7 @@ Modules, each of which imports only those above it:
     syntax_check      as much of it as adds no error to the code
     generation        one request to the model and its text as it grows
     suggestion_cache  earlier generations, for typing through
-    state             what outlives a request
+    completion_state  what outlives a request
     completion        the pipeline
     requests          those being answered: the newest wins
     tasks             work that goes on by itself

@@ -1,7 +1,7 @@
 """A Snapshot in, an Answer out: the pipeline, to be read from top to bottom.
 
-Each stage makes a new frozen value of the one before; what outlives a request lies on the Desk. Cancelling the task
-is the only signal from the side. Knows nothing of the protocol.
+Each stage makes a new frozen value of the one before; what outlives a request lies on the CompletionState.
+Cancelling the task is the only signal from the side. Knows nothing of the protocol.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from lsp_server.completion import gate, trigger
-from lsp_server.completion import state as desks
-from lsp_server.completion.generation import Generation
-from lsp_server.completion.state import Desk
+from lsp_server.completion import completion_state, gate, trigger
+from lsp_server.completion.completion_state import CompletionState
+from lsp_server.completion.generation import TextStream
 from lsp_server.completion.suggestion_cache import Recall
 from lsp_server.completion.syntax_check import Parsed
 from lsp_server.editor import window
@@ -39,7 +38,8 @@ class Answer:
     hand, in case the text is not it.
     source: "memory" when an earlier generation said it already, "model", or "skip" when neither was asked.
     debounce, waited: seconds waited for another key, and for the model. fresh: under an anchor set just now.
-    generation: what the text is from. signs: what the gate went by, see `gate.signs`; none for what was on the screen.
+    generation: what the text is from. features: what the gate went by, see `gate.features`; none for what was on the
+    screen.
     """
 
     text: str | None
@@ -48,48 +48,48 @@ class Answer:
     debounce: float = 0.0
     waited: float = 0.0
     fresh: bool = False
-    generation: Generation | None = None
+    generation: TextStream | None = None
     replaces: int = 0
     others: tuple[str, ...] = ()
-    signs: Mapping[str, float] = field(default_factory=dict)
+    features: Mapping[str, float] = field(default_factory=dict)
 
 
-async def complete(snapshot: Snapshot, desk: Desk, received: float) -> Answer:
+async def complete(snapshot: Snapshot, state: CompletionState, received: float) -> Answer:
     """The answer to a request at the snapshot's cursor. received: seconds of time.monotonic()."""
-    verdict = trigger.decide(snapshot, desk.latency)
+    verdict = trigger.decide(snapshot, state.latency)
     if isinstance(verdict, trigger.Skip):
         return Answer(None, "skip", verdict.reason)
 
-    frame = desks.framed(snapshot, desk)
-    recall = desks.recall(snapshot, frame, desk)
-    if snapshot.by_hand and recall is not None and not (recall.generation.others and recall.left):
+    frame = completion_state.framed(snapshot, state)
+    recall = completion_state.recall(snapshot, frame, state)
+    if snapshot.invoked and recall is not None and not (recall.generation.others and recall.left):
         recall = None  # nobody asks by hand for what is there already
-    if recall is not None and (remembered := _remembered(recall, frame, desk)) is not None:
+    if recall is not None and (remembered := _remembered(recall, frame, state)) is not None:
         if remembered.reason == COMPLETE and _was_taken(snapshot):
-            desks.prefetch(snapshot, frame, desk)
+            completion_state.prefetch(snapshot, frame, state)
         return remembered
 
     debounce, source = 0.0, _source(recall)
     if recall is None or not _goes_on(recall, frame):
         debounce, source = await _pause(verdict.wait), "model"
-        frame = await _anchored(snapshot, frame, desk, LOOKUP - (time.monotonic() - debounce - received))
-        recall = Recall(desks.begin(snapshot, frame, desk), "")
+        frame = await _anchored(snapshot, frame, state, LOOKUP - (time.monotonic() - debounce - received))
+        recall = Recall(completion_state.begin(snapshot, frame, state), "")
 
-    parsed = desk.soundness.begin(snapshot, at_once=source == "memory")
-    recall, outcome, waited = await _sound(recall, frame, snapshot, desk, received, parsed)
+    parsed = state.syntax_check.begin(snapshot, at_once=source == "memory")
+    recall, outcome, waited = await _sound(recall, frame, snapshot, state, received, parsed)
     if source == "model" and isinstance(outcome, Suggestion) and not frame.fresh:  # a fresh one's prompt is read first
-        desk.waits.append(waited)
+        state.waits.append(waited)
     outcome = _steady(outcome, recall, frame)
     answer = Answer(None, source, None, debounce, waited, frame.fresh, recall.generation)
     if isinstance(outcome, Nothing):
         return replace(answer, reason=outcome.reason)
     if not recall.left:
-        answer = replace(answer, signs=_signs(outcome, recall, frame, desk))
-        if not (snapshot.by_hand or desk.gate.opens(answer.signs, snapshot.settings.eagerness)):
+        answer = replace(answer, features=_features(outcome, recall, frame, state))
+        if not (snapshot.invoked or state.gate.opens(answer.features, snapshot.settings.eagerness)):
             return replace(answer, reason=UNLIKELY)
-    desks.show(recall, outcome, frame, desk)
-    others = [await desk.soundness.sound(one, parsed, snapshot) for one in _others(recall, frame)]
-    desks.offer(recall, outcome, others)
+    completion_state.show(recall, outcome, frame, state)
+    others = [await state.syntax_check.sound(one, parsed, snapshot) for one in _others(recall, frame)]
+    completion_state.offer(recall, outcome, others)
     return replace(answer, text=outcome.text, replaces=outcome.replaces, others=recall.others)
 
 
@@ -104,7 +104,7 @@ def without_cover(answer: Answer, snapshot: Snapshot) -> Answer:
     return replace(answer, text=None, reason="this editor cannot replace text right of the cursor", replaces=0)
 
 
-def _remembered(recall: Recall, frame: Frame, desk: Desk) -> Answer | None:
+def _remembered(recall: Recall, frame: Frame, state: CompletionState) -> Answer | None:
     """An answer from what was on the screen before; None when more of it may come, or there was nothing."""
     generation, left = recall.generation, recall.left
     if left is None:
@@ -120,7 +120,7 @@ def _remembered(recall: Recall, frame: Frame, desk: Desk) -> Answer | None:
     if found is None:
         return None
     if found.text.strip():
-        desk.seen = generation
+        state.seen = generation
         others = recall.others if not found.replaces else ()
         return Answer(found.text, "memory", generation=generation, replaces=found.replaces, others=others)
     return Answer(None, "memory", COMPLETE, generation=generation)
@@ -148,8 +148,8 @@ def _source(recall: Recall | None) -> Literal["memory", "model"]:
     return "model" if recall is None or recall.generation.running else "memory"
 
 
-def _signs(outcome: Suggestion, recall: Recall, frame: Frame, desk: Desk) -> Mapping[str, float]:
-    return gate.signs(recall.generation.pieces, recall.typed, outcome.text, frame, desk.fared)
+def _features(outcome: Suggestion, recall: Recall, frame: Frame, state: CompletionState) -> Mapping[str, float]:
+    return gate.features(recall.generation.pieces, recall.typed, outcome.text, frame, state.acceptance_average)
 
 
 def _steady(outcome: Suggestion | Nothing, recall: Recall, frame: Frame) -> Suggestion | Nothing:
@@ -177,17 +177,17 @@ async def _pause(seconds: float) -> float:
     return time.monotonic() - began
 
 
-async def _anchored(snapshot: Snapshot, frame: Frame, desk: Desk, patience: float) -> Frame:
+async def _anchored(snapshot: Snapshot, frame: Frame, state: CompletionState, patience: float) -> Frame:
     """The frame with its anchor's context, waited for a little if the request is not late already."""
     if frame.anchor.context is None:
-        context = await desk.contexts.of(snapshot, frame, patience)
+        context = await state.contexts.of(snapshot, frame, patience)
         frame = window.settled(frame, context.snippets)
-        desk.place(frame.anchor, lacking=context.late)
+        state.place(frame.anchor, lacking=context.late)
     return frame
 
 
 async def _sound(
-    recall: Recall, frame: Frame, snapshot: Snapshot, desk: Desk, received: float, parsed: Parsed
+    recall: Recall, frame: Frame, snapshot: Snapshot, state: CompletionState, received: float, parsed: Parsed
 ) -> tuple[Recall, Suggestion | Nothing, float]:
     """What the model says that can be shown, what that is from, and the seconds waited for it.
 
@@ -195,22 +195,22 @@ async def _sound(
     """
     began = time.monotonic()
     for patient in (False, True):
-        recall, outcome = await _written(recall, frame, snapshot, desk, received, patient=patient)
+        recall, outcome = await _written(recall, frame, snapshot, state, received, patient=patient)
         waited = time.monotonic() - began
         if isinstance(outcome, Suggestion):
-            outcome = await desk.soundness.sound(outcome, parsed, snapshot)
+            outcome = await state.syntax_check.sound(outcome, parsed, snapshot)
         if isinstance(outcome, Suggestion) or outcome.whole or not recall.generation.running:
             break
     return recall, outcome, waited
 
 
 async def _written(
-    recall: Recall, frame: Frame, snapshot: Snapshot, desk: Desk, received: float, *, patient: bool
+    recall: Recall, frame: Frame, snapshot: Snapshot, state: CompletionState, received: float, *, patient: bool
 ) -> tuple[Recall, Suggestion | Nothing]:
     """What the model says, and what that is from: it is asked anew if it went on otherwise than the user did."""
     outcome = await _best(recall, frame, snapshot, received, patient=patient)
     if outcome is None:
-        recall = Recall(desks.begin(snapshot, frame, desk), "")
+        recall = Recall(completion_state.begin(snapshot, frame, state), "")
         outcome = await _best(recall, frame, snapshot, received, patient=patient)
     return recall, outcome or Nothing("no suggestion in time", whole=False)
 
@@ -223,7 +223,7 @@ async def _best(
     patient: it is not time before the deadline, though a part of it is there.
     """
     generation = recall.generation
-    deadline = received + snapshot.settings.patience(snapshot.by_hand)
+    deadline = received + snapshot.settings.patience(snapshot.invoked)
     valid: float | None = None
     while True:
         now = time.monotonic()

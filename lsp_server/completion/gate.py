@@ -1,8 +1,8 @@
 """What is known of a suggestion before it is shown in, how likely it is just what the user is about to write out.
 
-A logistic model over a few signs, fitted on replayed edits of packages that no model learnt from (gate.json, written by
-`python -m benchmarks.gate`), and moved a little by what this user took and did not take of late. Pure. Ignores the
-words themselves: its signs can be kept and told without telling any code.
+A logistic model over a few features, fitted on replayed edits of packages that no model learnt from (gate.json, written
+by `python -m benchmarks.gate`), and moved a little by what this user took and did not take of late. Pure. Ignores the
+words themselves: its features can be kept and told without telling any code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DAYS = 60  # in which they came
 MOST = 1000  # outcomes that are looked at, the newest
 STEADY = 4.0  # how firmly the fitted model is held to against them: precision of slope and offset
 RECENT = 0.2  # weight of the newest outcome in how suggestions fared of late
-FARED = 0.25  # until there are any
+ACCEPTANCE_AVERAGE = 0.25  # until there are any
 
 _FLOOR = -12.0  # nats: less likely than this is all the same
 _TAKEN: Mapping[Fate, float | None] = {
@@ -33,7 +33,7 @@ _TAKEN: Mapping[Fate, float | None] = {
 
 
 class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A fitted model. bias, weights: of the signs, by name. least: the least likelihood that is shown, by eagerness.
+    """A fitted model. bias, weights: of the features, by name. least: the least likelihood that is shown, by eagerness.
 
     fitted: on what, with what command. slope, offset: how the user's own outcomes move the log-odds.
     """
@@ -45,17 +45,17 @@ class Gate(msgspec.Struct, frozen=True, omit_defaults=True):
     slope: float = 1.0
     offset: float = 0.0
 
-    def odds(self, signs: Mapping[str, float]) -> float:
-        """The logarithm of the odds of being taken, for anybody. A sign that is missing says nothing."""
-        return self.bias + sum(weight * signs.get(name, 0.0) for name, weight in self.weights.items())
+    def odds(self, features: Mapping[str, float]) -> float:
+        """The logarithm of the odds of being taken, for anybody. A feature that is missing says nothing."""
+        return self.bias + sum(weight * features.get(name, 0.0) for name, weight in self.weights.items())
 
-    def likelihood(self, signs: Mapping[str, float]) -> float:
+    def likelihood(self, features: Mapping[str, float]) -> float:
         """Of being taken by this user, from 0 to 1."""
-        return _sigmoid(self.slope * self.odds(signs) + self.offset)
+        return _sigmoid(self.slope * self.odds(features) + self.offset)
 
-    def opens(self, signs: Mapping[str, float], eagerness: Eagerness) -> bool:
+    def opens(self, features: Mapping[str, float], eagerness: Eagerness) -> bool:
         """Whether to show it."""
-        return eagerness == "always" or self.likelihood(signs) >= self.least[eagerness]
+        return eagerness == "always" or self.likelihood(features) >= self.least[eagerness]
 
 
 @cache
@@ -64,16 +64,18 @@ def fitted() -> Gate:
     return msgspec.json.decode(Path(__file__).with_name("gate.json").read_bytes(), type=Gate)
 
 
-def signs(pieces: Sequence[tuple[int, float]], typed: str, text: str, frame: Frame, fared: float) -> dict[str, float]:
+def features(
+    pieces: Sequence[tuple[int, float]], typed: str, text: str, frame: Frame, acceptance_average: float
+) -> dict[str, float]:
     """What speaks for and against a suggestion.
 
     pieces: the length and natural log-probability of each token of the generation. typed: how much of that the user
-    has written already; text: what would be shown of the rest. fared: see `fares`.
+    has written already; text: what would be shown of the rest. acceptance_average: see `moved_average`.
 
     mean, worst, first, sum: of the log-probabilities of what would be shown. length, lines, typed: logarithms of its
     characters, lines, and of what was typed. word: characters of the word at the cursor, up to 8. start, dot, opened,
     spaced: the line is empty so far, or ends with a dot, an opener or a comma, or a space. right: there is text on the
-    right. fared: as given.
+    right. acceptance_average: as given.
     """
     start, stop, at = len(typed), len(typed) + len(text), 0
     scores = []
@@ -97,15 +99,15 @@ def signs(pieces: Sequence[tuple[int, float]], typed: str, text: str, frame: Fra
         "opened": float(left.endswith(("(", "[", "{", ","))),
         "spaced": float(bool(left.strip()) and left[-1].isspace()),
         "right": float(bool(frame.right.strip())),
-        "fared": fared,
+        "fared": acceptance_average,
     }
     return {name: round(value, 4) for name, value in found.items()}
 
 
-def fares(fared: float, fate: Fate) -> float:
+def moved_average(acceptance_average: float, fate: Fate) -> float:
     """How suggestions fared of late, from 0 (none was taken) to 1, after one more."""
     taken = _TAKEN[fate]
-    return fared if taken is None else (1 - RECENT) * fared + RECENT * taken
+    return acceptance_average if taken is None else (1 - RECENT) * acceptance_average + RECENT * taken
 
 
 def calibrated(gate: Gate, records: Iterable[Record]) -> Gate:
@@ -114,7 +116,7 @@ def calibrated(gate: Gate, records: Iterable[Record]) -> Gate:
     Platt scaling (Platt 1999): slope and offset of the log-odds that make the outcomes likeliest, held back towards
     none by a normal prior. Too few change nothing, and none can turn the model round.
     """
-    seen = [one for one in records if isinstance(one, Outcome) and one.evidence and not one.by_hand]
+    seen = [one for one in records if isinstance(one, Outcome) and one.evidence and not one.invoked]
     pairs = [(gate.odds(one.evidence), taken) for one in seen[-MOST:] if (taken := _TAKEN[one.fate]) is not None]
     if len(pairs) < FEW:
         return gate

@@ -10,7 +10,7 @@ from contextlib import aclosing
 
 from lsp_server.editor.document import Place
 from lsp_server.editor.window import Frame
-from lsp_server.related.connection import Link
+from lsp_server.related.connection import Connection
 from lsp_server.shaping.truncation import Plan
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.protocol import Done, InfillRequest, Reason, Usage
@@ -20,7 +20,7 @@ DOUBT = -1.2  # mean log-probability of the tokens of a line below which a block
 _numbers = itertools.count(1)
 
 
-class Generation:
+class TextStream:
     """A middle while it is written, and afterwards. It outlives the answer it was begun for.
 
     number: of the generation, from 1; asked: requests to the model so far.
@@ -41,7 +41,7 @@ class Generation:
         at: Place,
         wanted: Plan,
         enough: Callable[[str, Plan], bool],
-        more: Callable[[Generation], Plan | None] = lambda _: None,
+        more: Callable[[TextStream], Plan | None] = lambda _: None,
     ) -> None:
         self.number = next(_numbers)
         self.asked = 0
@@ -86,9 +86,9 @@ class Generation:
         self.text = self.shown = text
         self.settled = True
 
-    def start(self, link: Link) -> None:
+    def start(self, connection: Connection) -> None:
         """Ask for it."""
-        self._task = asyncio.create_task(self._run(link))
+        self._task = asyncio.create_task(self._run(connection))
 
     def cancel(self) -> None:
         """Nobody wants more of it."""
@@ -120,18 +120,18 @@ class Generation:
             at += length
         return sum(found) / len(found) if found else 0.0
 
-    async def _run(self, link: Link) -> None:
+    async def _run(self, connection: Connection) -> None:
         try:
-            self._end(await self._write(link))
+            self._end(await self._write(connection))
         except LacunaRuntimeError as error:
             self.failure = error
         finally:
             self._end("cancelled")
 
-    async def _write(self, link: Link) -> Reason:
+    async def _write(self, connection: Connection) -> Reason:
         """Add what the model says."""
         self.asked += 1
-        async with aclosing(link.middle(self.request)) as events:
+        async with aclosing(connection.middle(self.request)) as events:
             async for event in events:
                 if isinstance(event, Done):
                     self.ends = event.others or self.ends

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from lsp_server.completion import prefetch
-from lsp_server.completion.state import Desk
+from lsp_server.completion.completion_state import CompletionState
 from lsp_server.editor.document import Position
 from lsp_server.editor.session import Session, Snapshot
 from lsp_server.related.indexing import Indexing
@@ -21,17 +21,17 @@ REST = 0.400  # seconds without a key after which there is time to prepare
 CURSOR_REST = 0.150  # seconds the cursor stands still before its place is prepared
 
 
-class Pause:
+class Idle:
     """The next pause of the user. spawn: starts a task and reports what it should not have raised."""
 
     def __init__(
         self,
         session: Session,
-        desk: Desk,
+        state: CompletionState,
         indexing: Indexing | None,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
-        self._session, self._desk, self._indexing, self._spawn = session, desk, indexing, spawn
+        self._session, self._state, self._indexing, self._spawn = session, state, indexing, spawn
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._indexed: dict[str, int] = {}  # document → version its repository knows
@@ -65,5 +65,5 @@ class Pause:
 
     async def _look_ahead(self, snapshot: Snapshot) -> None:
         with suppress(LacunaRuntimeError):  # the next request will meet it and say so
-            await prefetch.prepare(snapshot, self._desk)
-            await prefetch.look_around(snapshot, self._desk)
+            await prefetch.prepare(snapshot, self._state)
+            await prefetch.look_around(snapshot, self._state)

@@ -9,8 +9,8 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 
-from lsp_server.completion import state as desks
-from lsp_server.completion.state import Desk
+from lsp_server.completion import completion_state
+from lsp_server.completion.completion_state import CompletionState
 from lsp_server.editor import scope, window
 from lsp_server.editor.session import Snapshot
 from lsp_server.editor.window import Frame
@@ -22,7 +22,7 @@ PREFILL = 2.0  # seconds of prefill in one pause
 NEIGHBOURS = 40  # definitions around the cursor whose snippets are found ahead of a jump
 
 
-async def prepare(snapshot: Snapshot, desk: Desk) -> None:
+async def prepare(snapshot: Snapshot, state: CompletionState) -> None:
     """Make the next request at the snapshot's cursor a quick one.
 
     Sets the anchor there, or renews one that is tired or lacks its context. A tired anchor goes on answering until the
@@ -31,57 +31,59 @@ async def prepare(snapshot: Snapshot, desk: Desk) -> None:
     """
     if not snapshot.settings.allows(snapshot.language):
         return
-    old = desk.anchors.get(snapshot.uri)
+    old = state.anchors.get(snapshot.uri)
     frame = window.frame(snapshot, old)
     answers = not frame.fresh
     tired = answers and window.is_tired(frame, snapshot)
-    if answers and not tired and snapshot.uri not in desk.lacking:
+    if answers and not tired and snapshot.uri not in state.lacking:
         return
     if answers:
         frame = window.renewed(snapshot, old)
-    context = await desk.contexts.of(snapshot, frame, LOOKUP)
+    context = await state.contexts.of(snapshot, frame, LOOKUP)
     if answers and not tired and old is not None and old.context == context.snippets:
-        desk.lacking.discard(snapshot.uri)
+        state.lacking.discard(snapshot.uri)
         return
     frame = window.settled(frame, context.snippets)
     if not answers:
-        desk.place(frame.anchor, lacking=context.late)
-    is_read = await _read(frame, desk)
+        state.place(frame.anchor, lacking=context.late)
+    is_read = await _read(frame, state)
     if answers and (is_read or not tired):
-        desk.place(frame.anchor, lacking=context.late)
+        state.place(frame.anchor, lacking=context.late)
 
 
-async def given(snapshot: Snapshot, desk: Desk) -> tuple[Snippet, ...]:
+async def given(snapshot: Snapshot, state: CompletionState) -> tuple[Snippet, ...]:
     """What the model is given beside the window at the snapshot's cursor, the most valuable last."""
-    frame = window.frame(snapshot, desk.anchors.get(snapshot.uri))
+    frame = window.frame(snapshot, state.anchors.get(snapshot.uri))
     if frame.anchor.context is not None:
         return frame.anchor.context
-    return (await desk.contexts.of(snapshot, frame, LOOKUP)).snippets
+    return (await state.contexts.of(snapshot, frame, LOOKUP)).snippets
 
 
-async def look(snapshot: Snapshot, desk: Desk) -> None:
+async def look(snapshot: Snapshot, state: CompletionState) -> None:
     """Find the snippets for the snapshot's cursor, so that the first request there has them."""
     if snapshot.settings.allows(snapshot.language) and snapshot.settings.retrieval:
-        await desk.contexts.of(snapshot, window.frame(snapshot, None), LOOKUP)
+        await state.contexts.of(snapshot, window.frame(snapshot, None), LOOKUP)
 
 
-async def look_around(snapshot: Snapshot, desk: Desk) -> None:
+async def look_around(snapshot: Snapshot, state: CompletionState) -> None:
     """Find the snippets for the snapshot's cursor and then for the definitions near it, so that a jump has them."""
     if not snapshot.settings.allows(snapshot.language) or not snapshot.settings.retrieval:
         return
-    here = await desk.contexts.of(snapshot, window.frame(snapshot, None), LOOKUP)
+    here = await state.contexts.of(snapshot, window.frame(snapshot, None), LOOKUP)
     if here.late:
         return  # not everything has been read yet, so that one would have to ask again
     for place in scope.places(snapshot.lines, snapshot.cursor.line)[:NEIGHBOURS]:
         await asyncio.sleep(0)
         there = replace(snapshot, cursor=place)
         frame = window.frame(there, None)
-        if desk.contexts.known(there, frame) is None:
-            await desk.contexts.of(there, frame, LOOKUP)
+        if state.contexts.known(there, frame) is None:
+            await state.contexts.of(there, frame, LOOKUP)
 
 
-async def _read(frame: Frame, desk: Desk) -> bool:
+async def _read(frame: Frame, state: CompletionState) -> bool:
     """Has the service read a frame, which delays nothing that somebody waits for. Whether it came to the end."""
-    async with aclosing(desk.link.middle(desks.infill(frame, desk, tokens=0, seconds=PREFILL))) as events:
+    async with aclosing(
+        state.connection.middle(completion_state.infill(frame, state, tokens=0, seconds=PREFILL))
+    ) as events:
         ends = [event.finish async for event in events if isinstance(event, Done)]
     return ends[-1:] not in ([], ["deadline"], ["cancelled"])

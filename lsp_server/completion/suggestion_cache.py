@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from lsp_server.completion.generation import Generation
+from lsp_server.completion.generation import TextStream
 from lsp_server.editor.window import Frame
 
 SIZE = 128  # generations; each holds a few kilobytes of text
@@ -21,7 +21,7 @@ REACH = 240  # characters typed since a generation began
 class Recall:
     """A generation that goes on from where it was begun through `typed` to the cursor, and from there."""
 
-    generation: Generation
+    generation: TextStream
     typed: str
 
     @property
@@ -42,17 +42,17 @@ class Recall:
         return shown[len(self.typed) :] if shown is not None and shown.startswith(self.typed) else None
 
 
-class Memory:
+class SuggestionCache:
     """The newest generations. Lives on the event loop's thread."""
 
     def __init__(self, size: int = SIZE) -> None:
         self._size = size
-        self._kept: OrderedDict[tuple[int, str], Generation] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, str], TextStream] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, generation: Generation) -> None:
+    def keep(self, generation: TextStream) -> None:
         """Remember a generation, from its first token on."""
         key = _key(generation.frame, generation.frame.before)
         self._kept[key] = generation
@@ -79,7 +79,7 @@ def _key(frame: Frame, before: str) -> tuple[int, str]:
     return frame.anchor.key, before[-TAIL:]
 
 
-def _says_more(generation: Generation, typed: str) -> bool:
+def _says_more(generation: TextStream, typed: str) -> bool:
     """Whether it agrees with what was typed and says, or may yet say, what comes after it.
 
     What was broken off says too little to go by, and what has not begun is asked for anew with what was typed.

@@ -20,7 +20,7 @@ from lsp_server.shaping.suggestion import Nothing, Suggestion
 from lsp_server.shaping.truncation import LOOSE
 from retrieval import languages
 from retrieval.languages import Language
-from retrieval.process.syntax_process import Proofreader
+from retrieval.process.syntax_process import SyntaxProcess
 from retrieval.syntax import insertion
 
 BUDGET = 0.003  # seconds of work on a suggestion that an answer waits for
@@ -36,11 +36,11 @@ _HEAD = re.compile(r"(?:[:{(\[]|=>|\b(?:do|then|else|begin))$")
 Parsed = asyncio.Task[int | None]  # the number by which the process knows the place
 
 
-class Soundness:
+class SyntaxCheck:
     """The process, and the thread that waits for it. Use it on one event loop."""
 
     def __init__(self) -> None:
-        self._proofreader = Proofreader()
+        self._proofreader = SyntaxProcess()
         self._thread = ThreadPoolExecutor(1, "syntax")
         self._tasks: set[Parsed] = set()
 
@@ -92,13 +92,13 @@ class Soundness:
 Ask = Callable[[str, str, bool], int | None]  # a text, what it replaces, whether to be strict → its sound characters
 
 
-def _looked(reader: Proofreader, snapshot: Snapshot) -> int | None:
+def _looked(reader: SyntaxProcess, snapshot: Snapshot) -> int | None:
     language, cursor = _language(snapshot), snapshot.cursor
     sides = insertion.sides(snapshot.lines, cursor.line, cursor.column, language)
     return reader.look(snapshot.uri, sides, language, PARSING)
 
 
-def _asking(reader: Proofreader, number: int, seconds: float) -> Ask:
+def _asking(reader: SyntaxProcess, number: int, seconds: float) -> Ask:
     """Asks about texts at a place, for so many seconds of work in all."""
 
     def ask(text: str, removed: str, strict: bool) -> int | None:

@@ -40,7 +40,7 @@ def decide(snapshot: Snapshot, latency: float | None = None) -> Go | Skip:
     settings = snapshot.settings
     if not settings.allows(snapshot.language):
         return Skip("off" if not settings.enabled else f"off for {snapshot.language}")
-    if snapshot.by_hand:
+    if snapshot.invoked:
         return Go()
     if snapshot.quiet is not None:
         return Skip(snapshot.quiet)

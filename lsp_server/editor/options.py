@@ -13,7 +13,7 @@ import msgspec
 
 SECTION = "lacuna"
 Eagerness = Literal["shy", "balanced", "eager", "always"]
-BY_HAND = 1.5  # a request by hand may wait this much longer than the deadline
+INVOKED = 1.5  # a request by hand may wait this much longer than the deadline
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=60_000)]
 
@@ -51,9 +51,9 @@ class Settings(msgspec.Struct, frozen=True, rename="camel"):
         """Whether to answer in documents of this language id."""
         return self.enabled and self.languages.get(language, True)
 
-    def patience(self, by_hand: bool) -> float:
+    def patience(self, invoked: bool) -> float:
         """Seconds a request is held at most."""
-        return self.deadline * (BY_HAND if by_hand else 1.0) / 1000
+        return self.deadline * (INVOKED if invoked else 1.0) / 1000
 
 
 _TYPES: dict[str, Any] = {field.encode_name: field.type for field in msgspec.structs.fields(Settings)}

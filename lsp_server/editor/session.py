@@ -55,7 +55,7 @@ class Snapshot:
     version: int
     lines: tuple[str, ...]
     cursor: Place
-    by_hand: bool = False
+    invoked: bool = False
     quiet: str | None = None
     settings: Settings = field(default_factory=Settings)
     rhythm: Rhythm = field(default_factory=Rhythm)
@@ -149,7 +149,7 @@ class Session:
             self._open[uri].trusted = False
 
     def snapshot(
-        self, uri: str, position: Position, *, by_hand: bool = False, now: float | None = None
+        self, uri: str, position: Position, *, invoked: bool = False, now: float | None = None
     ) -> Snapshot | None:
         """The document as it is now; None when it is not open or cannot be trusted."""
         found = self._open.get(uri)
@@ -168,7 +168,7 @@ class Session:
             version=found.version,
             lines=found.document.freeze(),
             cursor=cursor,
-            by_hand=by_hand,
+            invoked=invoked,
             quiet=self._quiet(found),
             settings=self.settings,
             rhythm=Rhythm(found.interval, found.last, idle),

@@ -19,15 +19,15 @@ from lsp_server.editor import brackets
 from lsp_server.editor.document import Change, Place, content
 from lsp_server.editor.session import Snapshot
 from lsp_server.editor.window import between
-from lsp_server.feedback.journal import Fate, Kept, Outcome
+from lsp_server.feedback.journal import Fate, Outcome, Retention
 from lsp_server.feedback.retention import AFTER, MOST, Trace
 
-Tell = Callable[[Outcome | Kept], None]
+Tell = Callable[[Outcome | Retention], None]
 Later = Callable[[float, Callable[[], None]], object]
 
 
 @dataclass(frozen=True)
-class Shown:
+class OnScreen:
     """A suggestion on the screen; texts are its candidates, equal up to `passed`.
 
     start: where it was first shown; at: where the rest of it begins now. left, right: the line on both sides of that,
@@ -47,12 +47,12 @@ class Shown:
     closers: str = ""
     passed: int = 0
     taken: int = 0
-    by_hand: bool = False
+    invoked: bool = False
     evidence: Mapping[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.time)
 
 
-def follow(shown: Shown, changes: Sequence[Change], lines: tuple[str, ...]) -> tuple[Shown, Fate | None]:
+def follow(shown: OnScreen, changes: Sequence[Change], lines: tuple[str, ...]) -> tuple[OnScreen, Fate | None]:
     """The suggestion after the edits of one message, and its fate if they decided it. `lines` are the text after them.
 
     Edits of other lines decide nothing. Closers that the editor adds by itself behind what was typed are overlooked.
@@ -76,7 +76,7 @@ def follow(shown: Shown, changes: Sequence[Change], lines: tuple[str, ...]) -> t
     return _typed(shown, now, at_once=longest > 1)
 
 
-def _typed(shown: Shown, now: str | None, *, at_once: bool) -> tuple[Shown, Fate | None]:
+def _typed(shown: OnScreen, now: str | None, *, at_once: bool) -> tuple[OnScreen, Fate | None]:
     """The suggestion after its line became `now`, which is not the whole of it."""
     if now is None or not now.startswith(shown.left) or len(now) <= len(shown.left) + len(shown.right):
         return shown, "dismissed"
@@ -117,7 +117,7 @@ class Acceptance:
         self._tell, self._lines, self._later = tell, lines, later
         self._session = uuid.uuid4().hex[:8]
         self._number = 0
-        self._shown: Shown | None = None
+        self._on_screen: OnScreen | None = None
         self._doubtful: tuple[int, Outcome] | None = None  # until it is clear that no command follows
         self._traces: list[Trace] = []
 
@@ -134,17 +134,17 @@ class Acceptance:
         covered: characters right of the cursor that accepting takes away. What is left of a suggestion that is being
         typed through is the same suggestion still.
         """
-        old, at = self._shown, snapshot.cursor
+        old, at = self._on_screen, snapshot.cursor
         passed = "" if old is None else old.texts[0][: old.passed]
         if old is not None and (old.uri, old.at) == (snapshot.uri, at):
             whole = tuple(passed + text for text in texts)
             if any(one.startswith(two) or two.startswith(one) for one in whole for two in old.texts):
-                self._shown = replace(old, texts=whole, covered=covered)
+                self._on_screen = replace(old, texts=whole, covered=covered)
                 return old.number
         self._decide("replaced" if old is not None and old.at == at else "dismissed")
         self._number += 1
         line = content(snapshot.lines[at.line])
-        self._shown = Shown(
+        self._on_screen = OnScreen(
             self._number,
             snapshot.uri,
             snapshot.language,
@@ -154,7 +154,7 @@ class Acceptance:
             line[at.column :],
             texts,
             covered,
-            by_hand=snapshot.by_hand,
+            invoked=snapshot.invoked,
             evidence=evidence or {},
         )
         return self._number
@@ -165,23 +165,23 @@ class Acceptance:
             if trace.uri == uri:
                 for change in changes:
                     trace.shift(change)
-        if self._shown is None or self._shown.uri != uri:
+        if self._on_screen is None or self._on_screen.uri != uri:
             return
         self._settle()
-        self._shown, fate = follow(self._shown, changes, lines)
+        self._on_screen, fate = follow(self._on_screen, changes, lines)
         if fate is not None:
             self._decide(fate)
 
     def looked(self, uri: str, at: Place) -> None:
         """The cursor is here now; a suggestion elsewhere is on the screen no longer."""
         self._settle()
-        if self._shown is not None and (self._shown.uri, self._shown.at) != (uri, at):
+        if self._on_screen is not None and (self._on_screen.uri, self._on_screen.at) != (uri, at):
             self._decide("dismissed")
 
     def closed(self, uri: str | None = None) -> None:
         """A document was closed, or the editor leaves: what is to be known of it is known."""
         self._settle()
-        if self._shown is not None and uri in (None, self._shown.uri):
+        if self._on_screen is not None and uri in (None, self._on_screen.uri):
             self._decide("dismissed")
             self._settle()
         self._traces = [trace for trace in self._traces if uri is not None and trace.uri != uri]
@@ -192,13 +192,13 @@ class Acceptance:
             outcome = self._doubtful[1]
             self._doubtful = None
             self._tell(msgspec.structs.replace(outcome, fate="accepted", taken=outcome.characters))
-        elif self._shown is not None and self._shown.number == number:
+        elif self._on_screen is not None and self._on_screen.number == number:
             self._decide("accepted")
 
     def _decide(self, fate: Fate) -> None:
         """The end of the suggestion on the screen, if there is one. One not accepted waits for its command."""
         self._settle()
-        shown, self._shown = self._shown, None
+        shown, self._on_screen = self._on_screen, None
         if shown is None:
             return
         outcome = self._outcome(shown, "partly" if shown.taken and fate not in ("accepted", "typed") else fate)
@@ -218,7 +218,7 @@ class Acceptance:
         if doubtful is not None:
             self._tell(doubtful[1])
 
-    def _outcome(self, shown: Shown, fate: Fate) -> Outcome:
+    def _outcome(self, shown: OnScreen, fate: Fate) -> Outcome:
         return Outcome(
             suggestion=f"{self._session}-{shown.number}",
             at=round(shown.began, 3),
@@ -228,12 +228,12 @@ class Acceptance:
             taken=shown.taken,
             lines=shown.texts[0].count("\n") + 1,
             visible=round(max(0.0, time.time() - shown.began), 3),
-            by_hand=shown.by_hand,
+            invoked=shown.invoked,
             evidence=shown.evidence,
             text=shown.texts[0],
         )
 
-    def _watch(self, shown: Shown, outcome: Outcome) -> None:
+    def _watch(self, shown: OnScreen, outcome: Outcome) -> None:
         """Look later how much of it is still there."""
         text = shown.texts[0][: None if outcome.fate == "accepted" else shown.passed]
         lines = text.split("\n")
@@ -247,7 +247,7 @@ class Acceptance:
     def _look(self, trace: Trace, after: int) -> None:
         lines = self._lines(trace.uri)
         if trace in self._traces and lines is not None:
-            self._tell(Kept(trace.suggestion, round(time.time(), 3), after, trace.share(lines)))
+            self._tell(Retention(trace.suggestion, round(time.time(), 3), after, trace.share(lines)))
             if after == AFTER[-1]:
                 self._traces.remove(trace)
 

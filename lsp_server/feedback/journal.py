@@ -36,7 +36,7 @@ overtyped: something else was written there. dismissed: left, or the text before
 suggestion took its place before anything was decided; it says nothing about the first."""
 
 
-class Answered(msgspec.Struct, frozen=True, tag="answer", omit_defaults=True):
+class AnswerRecord(msgspec.Struct, frozen=True, tag="answer", omit_defaults=True):
     """A request that was answered. at: seconds of the epoch; times in milliseconds, None where nothing was measured.
 
     source: "model", "memory" or "skip". reason: why nothing was shown, None when something was.
@@ -71,12 +71,12 @@ class Outcome(msgspec.Struct, frozen=True, tag="outcome", omit_defaults=True):
     taken: Count = 0
     lines: Count = 1
     visible: float = 0.0
-    by_hand: bool = False
+    invoked: bool = msgspec.field(default=False, name="by_hand")
     evidence: Mapping[str, float] = {}
     text: str | None = None
 
 
-class Kept(msgspec.Struct, frozen=True, tag="kept"):
+class Retention(msgspec.Struct, frozen=True, tag="kept"):
     """after: seconds since the acceptance. share: of the accepted characters, those that are still there, 0 to 1."""
 
     suggestion: str
@@ -85,7 +85,7 @@ class Kept(msgspec.Struct, frozen=True, tag="kept"):
     share: Share
 
 
-Record = Answered | Outcome | Kept
+Record = AnswerRecord | Outcome | Retention
 
 _decode = msgspec.json.Decoder(Record).decode
 
@@ -104,7 +104,7 @@ class Journal:
         if today != self._day or self._file is None or os.fstat(self._file).st_nlink == 0:  # `lacuna purge` took it
             self._turn(today)
         assert self._file is not None
-        if isinstance(record, Outcome | Kept) or os.fstat(self._file).st_size < DAY_BYTES:
+        if isinstance(record, Outcome | Retention) or os.fstat(self._file).st_size < DAY_BYTES:
             os.write(self._file, msgspec.json.encode(record) + b"\n")
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ class Service(Protocol):
 Connect = Callable[[], Awaitable[Service]]
 
 
-class Link:
+class Connection:
     """The way to the service. Use it on one event loop.
 
     changed: called when `problem` or `connected` has become another. Concurrent requests share one attempt to connect.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from lsp_server.editor.document import split
-from lsp_server.related.connection import Link
+from lsp_server.related.connection import Connection
 from model_runtime.errors import LacunaRuntimeError
 from model_runtime.protocol import Lesson
 from retrieval.process.worker import Texts
@@ -23,19 +23,21 @@ def workspace(root: str | None) -> str:
     return "" if root is None else hashlib.sha256(root.encode()).hexdigest()[:32]
 
 
-class Teaching:
+class NgramSync:
     """One lesson after the other. Use it on one event loop. writing: the line of a file that is being written."""
 
-    def __init__(self, link: Link, writing: Callable[[str, str], int | None] = lambda root, path: None) -> None:
-        self._link, self._writing = link, writing
+    def __init__(
+        self, connection: Connection, writing: Callable[[str, str], int | None] = lambda root, path: None
+    ) -> None:
+        self._connection, self._writing = connection, writing
         self._turn = asyncio.Lock()  # first come, first served: a lesson never overtakes an older one
 
-    async def teach(self, root: str, told: Texts) -> None:
+    async def send(self, root: str, message: Texts) -> None:
         """Pass texts on. A service that is gone learns nothing: it is told everything anew once it is back."""
-        texts = {path: _without(self._writing(root, path), text) for path, text in told.texts.items()}
+        texts = {path: _without(self._writing(root, path), text) for path, text in message.texts.items()}
         async with self._turn:
             with suppress(LacunaRuntimeError):
-                await self._link.learn(Lesson(workspace(root), texts, told.more))
+                await self._connection.learn(Lesson(workspace(root), texts, message.more))
 
 
 def _without(line: int | None, text: str) -> str:

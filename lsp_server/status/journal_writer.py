@@ -15,20 +15,20 @@ from pathlib import Path
 import msgspec
 
 from lsp_server.completion import gate
-from lsp_server.completion.state import Desk
+from lsp_server.completion.completion_state import CompletionState
 from lsp_server.editor.options import Settings
 from lsp_server.feedback import journal
 from lsp_server.feedback.journal import Journal, Outcome, Record
 
 
-class Keeping:
+class JournalWriter:
     """folder: of the journal, None for none. settings: those in force. warn: tells the user something, once."""
 
     def __init__(
-        self, folder: Path | None, desk: Desk, settings: Callable[[], Settings], warn: Callable[[str], None]
+        self, folder: Path | None, state: CompletionState, settings: Callable[[], Settings], warn: Callable[[str], None]
     ) -> None:
         self._journal = None if folder is None else Journal(folder)
-        self._desk, self._settings, self._warn = desk, settings, warn
+        self._state, self._settings, self._warn = state, settings, warn
 
     @property
     def wanted(self) -> bool:
@@ -38,7 +38,7 @@ class Keeping:
     def keep(self, record: Record) -> None:
         """A line of the journal. One that cannot be written is told once, and the suggestions go on."""
         if isinstance(record, Outcome):
-            self._desk.fared = gate.fares(self._desk.fared, record.fate)
+            self._state.acceptance_average = gate.moved_average(self._state.acceptance_average, record.fate)
         if self._journal is None or not self.wanted:
             return
         if isinstance(record, Outcome) and self._settings().journal != "code":
@@ -53,12 +53,12 @@ class Keeping:
 
     async def calibrate(self) -> None:
         """Let what became of suggestions move the gate, if that is kept on this machine."""
-        self._desk.gate = gate.fitted()
+        self._state.gate = gate.fitted()
         if self._journal is None or not self.wanted:
             return
         folder, since = self._journal.folder, date.today() - timedelta(gate.DAYS)
         with contextlib.suppress(OSError):  # what cannot be read has no say
-            self._desk.gate = await asyncio.to_thread(
+            self._state.gate = await asyncio.to_thread(
                 lambda: gate.calibrated(gate.fitted(), journal.read(folder, since))
             )
 

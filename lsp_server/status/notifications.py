@@ -14,42 +14,42 @@ from lsp_server.completion.completion import Answer
 from lsp_server.completion.requests import SUPERSEDED, Requests
 from lsp_server.completion.tasks import Tasks
 from lsp_server.editor.session import Session, Snapshot
-from lsp_server.related.connection import Link
+from lsp_server.related.connection import Connection
 from lsp_server.related.indexing import Indexing
 from lsp_server.rpc import wire
-from lsp_server.status import status as standing
-from lsp_server.status.journal_writer import Keeping
+from lsp_server.status.journal_writer import JournalWriter
+from lsp_server.status.status import State, state
 from lsp_server.status.timing import answered, measure
 
 
-class Telling:
+class Notifications:
     """notify: sends the editor a notification."""
 
     def __init__(
         self,
         session: Session,
-        link: Link,
+        connection: Connection,
         indexing: Indexing | None,
         requests: Requests,
-        keeping: Keeping,
+        journal_writer: JournalWriter,
         tasks: Tasks,
         notify: Callable[[str, object], None],
     ) -> None:
-        self._session, self._link, self._indexing, self._requests = session, link, indexing, requests
-        self._keeping, self._tasks, self._notify = keeping, tasks, notify
-        self._status: standing.State = {}
+        self._session, self._connection, self._indexing, self._requests = session, connection, indexing, requests
+        self._journal_writer, self._tasks, self._notify = journal_writer, tasks, notify
+        self._status: State = {}
         self._answered: dict[int | str, tuple[Answer, Snapshot, float]] = {}
 
     def status(self) -> None:
         """The state for a status bar, when it is another one."""
-        status = standing.state(self._session, self._link, self._indexing, thinking=bool(self._requests))
+        status = state(self._session, self._connection, self._indexing, thinking=bool(self._requests))
         if self._session.settings.status and status != self._status:
             self._status = status
             self._notify(wire.STATUS, status)
 
     def answered(self, identifier: int | str, answer: Answer, snapshot: Snapshot, received: float) -> None:
         """A request has its answer. received: when it came, in seconds of time.monotonic()."""
-        if self._session.settings.timings or self._keeping.wanted:
+        if self._session.settings.timings or self._journal_writer.wanted:
             self._answered[identifier] = (answer, snapshot, received)
 
     def replied(self, identifier: int | str) -> None:
@@ -67,4 +67,4 @@ class Telling:
         if self._session.settings.timings:
             self._notify(wire.TIMING, msgspec.to_builtins(timing))
         if answer is not SUPERSEDED:
-            self._keeping.keep(answered(timing, snapshot.language))
+            self._journal_writer.keep(answered(timing, snapshot.language))

@@ -8,7 +8,7 @@ import msgspec
 
 from lsp_server.completion.completion import Answer
 from lsp_server.completion.requests import SUPERSEDED
-from lsp_server.feedback.journal import Answered
+from lsp_server.feedback.journal import AnswerRecord
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -19,7 +19,7 @@ class Timing(msgspec.Struct, frozen=True):
     service and back are in it. What only the service knows is None until it said so, or when it was cut off.
     generation: the number of the generation that the answer is from; asked: how many requests to the model that has
     taken so far.
-    signs: what the gate went by, None where there was nothing to decide.
+    features: what the gate went by, None where there was nothing to decide.
     """
 
     id: int | str
@@ -34,7 +34,7 @@ class Timing(msgspec.Struct, frozen=True):
     debounce_ms: float
     generation: int | None = None
     asked: int | None = None
-    signs: dict[str, float] | None = None
+    features: dict[str, float] | None = msgspec.field(default=None, name="signs")
     queue_ms: float | None = None
     layout_ms: float | None = None
     prefill_ms: float | None = None
@@ -63,7 +63,7 @@ def measure(answer: Answer, *, identifier: int | str, version: int, received: fl
         debounce_ms=_ms(answer.debounce),
         generation=None if answer.generation is None else answer.generation.number,
         asked=None if answer.generation is None else answer.generation.asked,
-        signs=dict(answer.signs) or None,
+        features=dict(answer.features) or None,
     )
     generation = answer.generation
     if answer.source != "model" or generation is None or generation.usage is None or generation.ended is None:
@@ -87,9 +87,9 @@ def measure(answer: Answer, *, identifier: int | str, version: int, received: fl
     )
 
 
-def answered(timing: Timing, language: str) -> Answered:
+def answered(timing: Timing, language: str) -> AnswerRecord:
     """The line of the journal on it."""
-    return Answered(
+    return AnswerRecord(
         at=round(time.time(), 3),
         language=language,
         source=timing.source,

@@ -13,14 +13,14 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
-from model_runtime.backends.kv_pool import Pool, Store
+from model_runtime.backends.kv_pool import KVPool, KVSlot
 from model_runtime.backends.providers import Chosen
 from model_runtime.manifest import Shape
 
 _BYTES = 2  # of a number
 
 
-class DevicePool(Pool):
+class DeviceKVPool(KVPool):
     """Rows for `count` stores on a device of ONNX Runtime's, such as "cuda"; index: which of several."""
 
     def __init__(self, shape: Shape, count: int, device: str, providers: list[Chosen], index: int = 0) -> None:
@@ -31,28 +31,28 @@ class DevicePool(Pool):
         self._values = {name: self._allocate(count) for name in self._names()}
         self._spare = self._allocate(1)
         self._mover = ort.InferenceSession(_identity(), providers=providers)
-        self.stores = [Store(row) for row in range(count)]
+        self.slots = [KVSlot(row) for row in range(count)]
 
     @property
-    def store_bytes(self) -> int:
-        """See Pool.store_bytes."""
+    def slot_bytes(self) -> int:
+        """See KVPool.slot_bytes."""
         return len(self._values) * math.prod(self._size) * _BYTES
 
     def bind(self, binding: ort.IOBinding, first: int, count: int, layers: Iterable[int] | None = None) -> None:
-        """See Pool.bind."""
+        """See KVPool.bind."""
         size = [count, *self._size]
         for name in self._names(layers):
             at = self._address(self._values[name], first)
             binding.bind_input(f"past.{name}", self._device, self._index, np.float16, size, at)
             binding.bind_output(f"present.{name}", self._device, self._index, np.float16, size, at)
 
-    def copy(self, source: Store, target: Store, length: int) -> None:
-        """See Pool.copy; moves the whole row."""
+    def copy(self, source: KVSlot, target: KVSlot, length: int) -> None:
+        """See KVPool.copy; moves the whole row."""
         for value in self._values.values():
             self._move(self._address(value, source.row), self._address(value, target.row))
         target.length = length
 
-    def _swap(self, one: Store, other: Store) -> None:
+    def _swap(self, one: KVSlot, other: KVSlot) -> None:
         spare = self._address(self._spare, 0)
         for value in self._values.values():
             left, right = self._address(value, one.row), self._address(value, other.row)

@@ -1,7 +1,7 @@
-"""A Shape and a count in, that many Stores out: the keys and values of all sequences, in one memory.
+"""A Shape and a count in, that many KVSlots out: the keys and values of all sequences, in one memory.
 
 Attention over several sequences at once wants them side by side, so each layer's keys are one array
-[count, KV, max, head] and so are its values; a store is a row of each. In 8 bits they are arrays of `blocks`.
+[count, KV, max, head] and so are its values; a slot is a row of each. In 8 bits they are arrays of `kv_blocks`.
 The memory of positions that were never written costs nothing. Ignores whose tokens stand where.
 """
 
@@ -23,15 +23,15 @@ _ALIGNED = 64  # bytes
 
 
 @dataclass(eq=False)
-class Store:
+class KVSlot:
     """One sequence's keys and values: a row, and how many of its positions have been written."""
 
     row: int
     length: int = 0
 
 
-class Pool:
-    """Rows for `count` stores. in_bytes: in 8 bits, for our own attention."""
+class KVPool:
+    """Rows for `count` slots. in_bytes: in 8 bits, for our own attention."""
 
     def __init__(self, shape: Shape, count: int, in_bytes: bool = False) -> None:
         assert count >= 1
@@ -43,11 +43,11 @@ class Pool:
         self._step = kv_blocks.TOKENS if in_bytes else 1  # positions that lie together
         self._layers = range(shape.layers)
         self._arrays = {name: _zeros(size, kind) for name in self._names()}
-        self.stores = [Store(row) for row in range(count)]
+        self.slots = [KVSlot(row) for row in range(count)]
 
     @property
-    def store_bytes(self) -> int:
-        """What a store takes once it is full."""
+    def slot_bytes(self) -> int:
+        """What a slot takes once it is full."""
         return sum(array[0].nbytes for array in self._arrays.values())
 
     def bind(self, binding: ort.IOBinding, first: int, count: int, layers: Iterable[int] | None = None) -> None:
@@ -58,35 +58,35 @@ class Pool:
             binding.bind_ortvalue_input(f"past.{name}", rows)
             binding.bind_ortvalue_output(f"present.{name}", rows)
 
-    def copy(self, source: Store, target: Store, length: int) -> None:
+    def copy(self, source: KVSlot, target: KVSlot, length: int) -> None:
         """The first `length` positions of source, into target."""
         end = self._end(length)
         for array in self._arrays.values():
             array[target.row, :, :end] = array[source.row, :, :end]
         target.length = length
 
-    def gather(self, stores: Sequence[Store]) -> int:
-        """Moves these stores side by side and returns the first one's row; moves as few positions as will do."""
-        rows = {store.row for store in stores}
+    def gather(self, slots: Sequence[KVSlot]) -> int:
+        """Moves these slots side by side and returns the first one's row; moves as few positions as will do."""
+        rows = {slot.row for slot in slots}
         if max(rows) - min(rows) < len(rows):
             return min(rows)
         inside = {
-            first: sum(store.length for store in stores if first <= store.row < first + len(rows))
-            for first in range(len(self.stores) - len(rows) + 1)
+            first: sum(slot.length for slot in slots if first <= slot.row < first + len(rows))
+            for first in range(len(self.slots) - len(rows) + 1)
         }
         first = max(inside, key=lambda at: inside[at])
         window = range(first, first + len(rows))
-        free = [store for store in self.stores if store.row in window and store.row not in rows]
-        for store in stores:
-            if store.row not in window:
-                self._swap(store, free.pop())
+        free = [slot for slot in self.slots if slot.row in window and slot.row not in rows]
+        for slot in slots:
+            if slot.row not in window:
+                self._swap(slot, free.pop())
         return first
 
     def _names(self, layers: Iterable[int] | None = None) -> list[str]:
         chosen = self._layers if layers is None else layers
         return [f"{layer}.{part}" for layer in chosen for part in ("key", "value")]
 
-    def _swap(self, one: Store, other: Store) -> None:
+    def _swap(self, one: KVSlot, other: KVSlot) -> None:
         end = self._end(max(one.length, other.length))
         for array in self._arrays.values():
             array[[one.row, other.row], :, :end] = array[[other.row, one.row], :, :end]

@@ -19,8 +19,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from model_runtime.backends import huge_pages, providers
-from model_runtime.backends.device_kv_pool import DevicePool
-from model_runtime.backends.kv_pool import Pool, Store
+from model_runtime.backends.device_kv_pool import DeviceKVPool
+from model_runtime.backends.kv_pool import KVPool, KVSlot
 from model_runtime.backends.providers import Chosen, Provider
 from model_runtime.engine.sampling import Logits
 from model_runtime.engine.sequence import Cancel
@@ -62,12 +62,12 @@ class OnnxBackend:
         manifest: Manifest,
         generate: ort.InferenceSession,
         prefill: ort.InferenceSession,
-        pool: Callable[[int], Pool] | None = None,
+        pool: Callable[[int], KVPool] | None = None,
     ) -> None:
         self.kernels = "onnxruntime"
         self._shape = manifest.shape
         self._generate, self._prefill = generate, prefill
-        self._new_pool = pool or partial(Pool, manifest.shape)
+        self._new_pool = pool or partial(KVPool, manifest.shape)
         self._pool = self._new_pool(1)
         self._logits = np.zeros((_CHECKED, self.vocab_size), np.float32)
         self._step, self._many = lru_cache(_BOUND)(self._new_step), lru_cache(_BOUND)(self._new_many)
@@ -102,7 +102,7 @@ class OnnxBackend:
         if library is not None and packed is not None:
             generate = loaded(packed, count, library=library)
             in_bytes = generate.get_inputs()[-1].type == "tensor(uint8)"  # keys and values come last
-            backend = cls(manifest, generate, generate, partial(Pool, manifest.shape, in_bytes=in_bytes))
+            backend = cls(manifest, generate, generate, partial(KVPool, manifest.shape, in_bytes=in_bytes))
             backend.kernels = library.stem
             return backend
         generate = loaded(derived_graphs.generate(directory, manifest, cache), count)
@@ -123,7 +123,7 @@ class OnnxBackend:
         cls, manifest: Manifest, session: ort.InferenceSession, device: str, chosen: list[Chosen]
     ) -> OnnxBackend:
         """One session in half precision, its keys and values in that device's memory."""
-        pool = partial(DevicePool, manifest.shape, device=device, providers=chosen)
+        pool = partial(DeviceKVPool, manifest.shape, device=device, providers=chosen)
         return cls(manifest, session, session, pool)
 
     @property
@@ -138,60 +138,62 @@ class OnnxBackend:
 
     @property
     def few(self) -> int:
-        """Up to this many tokens `step` is quicker than `extend`."""
+        """Up to this many tokens `decode` is quicker than `prefill`."""
         return _FEW_IN_ONE if self._prefill is self._generate else _FEW
 
     @property
-    def store_bytes(self) -> int:
-        """What a store takes once it is full."""
-        return self._pool.store_bytes
+    def slot_bytes(self) -> int:
+        """What a slot takes once it is full."""
+        return self._pool.slot_bytes
 
     @property
     def _on_device(self) -> bool:
-        return isinstance(self._pool, DevicePool)
+        return isinstance(self._pool, DeviceKVPool)
 
-    def new_stores(self, count: int) -> list[Store]:
-        """See Backend.new_stores."""
+    def new_slots(self, count: int) -> list[KVSlot]:
+        """See Backend.new_slots."""
         self._pool = self._new_pool(count)
         self._logits = np.zeros((max(count, _CHECKED), self.vocab_size), np.float32)  # untouched rows cost nothing
         self._forget_bindings()
-        return self._pool.stores
+        return self._pool.slots
 
-    def copy(self, source: Store, target: Store, length: int) -> None:
+    def copy(self, source: KVSlot, target: KVSlot, length: int) -> None:
         """The first `length` positions of source, into target."""
         self._pool.copy(source, target, length)
 
-    def extend(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> None:
-        """See Backend.extend."""
-        self._run_many(self._prefill, store, tokens, start, cancel, rows=0 if self._is_silent else 1)
+    def prefill(self, slot: KVSlot, tokens: Sequence[int], start: int, cancel: Cancel) -> None:
+        """See Backend.prefill."""
+        self._run_many(self._prefill, slot, tokens, start, cancel, rows=0 if self._is_silent else 1)
 
-    def step(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
-        """See Backend.step."""
+    def decode(self, slot: KVSlot, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+        """See Backend.decode."""
         if len(tokens) == 1:
-            self.steps([store], tokens, [start], cancel)
+            self.decode_batch([slot], tokens, [start], cancel)
         else:
-            self._run_many(self._generate, store, tokens, start, cancel)
+            self._run_many(self._generate, slot, tokens, start, cancel)
         logits: Logits = self._logits[0].copy()  # the next run writes over the buffer
         return logits
 
-    def verify(self, store: Store, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+    def verify(self, slot: KVSlot, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
         """See Backend.verify."""
-        self._run_many(self._generate, store, tokens, start, cancel, rows=len(tokens))
+        self._run_many(self._generate, slot, tokens, start, cancel, rows=len(tokens))
         return self._logits[: len(tokens)]  # whoever chooses tokens is done with them before the next run
 
-    def steps(self, stores: Sequence[Store], tokens: Sequence[int], starts: Sequence[int], cancel: Cancel) -> Logits:
-        """See Backend.steps."""
-        first, count = self._pool.gather(stores), len(stores)
+    def decode_batch(
+        self, slots: Sequence[KVSlot], tokens: Sequence[int], starts: Sequence[int], cancel: Cancel
+    ) -> Logits:
+        """See Backend.decode_batch."""
+        first, count = self._pool.gather(slots), len(slots)
         step = self._step(first, count)
-        order = [store.row - first for store in stores]
+        order = [slot.row - first for slot in slots]
         step.tokens[order, 0] = tokens
         step.length[order] = starts
         step.total[...] = max(starts) + 1
         if self._on_device:  # what is bound is copied there and then
             step.bind()
         self._run(self._generate, step.binding, cancel)
-        for store, start in zip(stores, starts, strict=True):
-            store.length = start + 1
+        for slot, start in zip(slots, starts, strict=True):
+            slot.length = start + 1
         if count == 1:
             return step.logits  # whoever chooses a token is done with them before the next run
         logits: Logits = step.logits[order]
@@ -233,7 +235,7 @@ class OnnxBackend:
     def _run_many(
         self,
         session: ort.InferenceSession,
-        store: Store,
+        slot: KVSlot,
         tokens: Sequence[int],
         start: int,
         cancel: Cancel,
@@ -242,14 +244,14 @@ class OnnxBackend:
         """Tokens of one sequence at once; logits after the last `rows` of them, of which a silent graph has none."""
         total = start + len(tokens)
         assert start < total <= self.context_length, (start, total, self.context_length)
-        binding = self._many(store.row, rows, session is self._prefill)
+        binding = self._many(slot.row, rows, session is self._prefill)
         binding.bind_cpu_input("tokens", np.array([tokens], np.int64))
         if rows:
             binding.bind_cpu_input("rows", np.arange(len(tokens) - rows, len(tokens)))
         binding.bind_cpu_input("length", np.array([total - 1], np.int32))
         binding.bind_cpu_input("total", np.array(total, np.int32))
         self._run(session, binding, cancel)
-        store.length = total
+        slot.length = total
 
     def _run(self, session: ort.InferenceSession, binding: ort.IOBinding, cancel: Cancel) -> None:
         options = self._options

@@ -76,7 +76,7 @@ class _Models(msgspec.Struct, frozen=True):
 _decode = msgspec.json.Decoder(_Event).decode
 
 
-class Foreign(Client):
+class ExternalEngine(Client):
     """As `Client`, for an engine of another project."""
 
     base = ""

@@ -13,5 +13,6 @@ Modules, each of which imports only those above it:
     n_best         the likeliest texts that differ from a first one
     token_healing  a prompt cut in mid-word, and what goes on from it
     task           one generation while it is worked on
+    work           the work of one step, and its run
     engine         schedule, run, postprocess
 """

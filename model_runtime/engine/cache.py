@@ -2,7 +2,7 @@
 
 Slots are compared by content, so documents and clients share what they have in common. Where several users share an
 engine each has slots of its own: what one asked makes another's answer neither other nor quicker.
-Knows nothing of the network: a slot's store is the backend's affair.
+Knows nothing of the network: a slot's `kv` is the backend's affair.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic
 
-from model_runtime.engine.backend import Backend, Store
+from model_runtime.engine.backend import Backend, KVSlot
 from model_runtime.errors import ModelError
+from model_runtime.owner import LOCAL, Owner
 
 MEGABYTES = 96  # of keys and values, unless told otherwise
 MOST = 16  # slots: more than ever write at once on one machine
@@ -23,26 +24,28 @@ _WORTH_COPYING = 32  # tokens: below this a copy costs more thought than the pre
 
 
 @dataclass(eq=False)
-class Slot(Generic[Store]):
-    """tokens: those whose keys and values stand in `store`, in order; owner: whose. busy: somebody uses it."""
+class PrefixSlot(Generic[KVSlot]):
+    """tokens: those whose keys and values stand in `kv`, in order; owner: whose. busy: somebody uses it."""
 
-    store: Store
+    kv: KVSlot
     tokens: list[int] = field(default_factory=list)
-    owner: str = ""
+    owner: Owner = LOCAL
     used_at: int = 0
     busy: bool = False
 
 
-class Cache(Generic[Store]):
+class Cache(Generic[KVSlot]):
     """So many slots; of those that nobody uses the least recently used is given away first."""
 
-    def __init__(self, backend: Backend[Store], size: int) -> None:
+    def __init__(self, backend: Backend[KVSlot], size: int) -> None:
         assert size >= 1
         self._backend = backend
-        self._slots = [Slot(store) for store in backend.new_stores(size)]
+        self._slots = [PrefixSlot(kv) for kv in backend.new_slots(size)]
         self._clock = 0
 
-    def acquire(self, prompt: Sequence[int], owner: str = "", *, keep: bool = False) -> tuple[Slot[Store], int] | None:
+    def acquire(
+        self, prompt: Sequence[int], owner: Owner = LOCAL, *, keep: bool = False
+    ) -> tuple[PrefixSlot[KVSlot], int] | None:
         """A slot whose first n tokens are the prompt's, and n; at least one token is left to compute. None: all busy.
 
         A slot that would lose most of what it holds is copied instead of overwritten, so that going back to
@@ -60,7 +63,7 @@ class Cache(Generic[Store]):
         slot.owner = owner
         return slot, reused
 
-    def fork(self, slot: Slot[Store], length: int) -> Slot[Store] | None:
+    def fork(self, slot: PrefixSlot[KVSlot], length: int) -> PrefixSlot[KVSlot] | None:
         """Another slot, which holds the same first `length` tokens. None: all busy."""
         fresh = min((one for one in self._slots if not one.busy), key=lambda one: one.used_at, default=None)
         if fresh is None:
@@ -69,21 +72,21 @@ class Cache(Generic[Store]):
             del fresh.tokens[length:]
         else:
             if length:
-                self._backend.copy(slot.store, fresh.store, length)
+                self._backend.copy(slot.kv, fresh.kv, length)
             fresh.tokens = slot.tokens[:length]
             fresh.owner = slot.owner
         return self._taken(fresh)
 
-    def said(self, prompt: Sequence[int], owner: str = "") -> list[int]:
+    def said(self, prompt: Sequence[int], owner: Owner = LOCAL) -> list[int]:
         """The last tokens of what the owner's slot holds that holds most of the prompt: its text, or the end of it."""
         slot, length = self._nearest(prompt, owner)
         return slot.tokens[-_SAID:] if length and slot.owner == owner else []
 
-    def release(self, slot: Slot[Store]) -> None:
+    def release(self, slot: PrefixSlot[KVSlot]) -> None:
         """Nobody uses the slot any more; what it holds stays until it is given away."""
         slot.busy = False
 
-    def held(self, prompt: Sequence[int], owner: str = "") -> int:
+    def held(self, prompt: Sequence[int], owner: Owner = LOCAL) -> int:
         """How many of the prompt's first tokens need not be computed."""
         return self._nearest(prompt, owner)[1]
 
@@ -95,12 +98,12 @@ class Cache(Generic[Store]):
     def __len__(self) -> int:
         return len(self._slots)
 
-    def _taken(self, slot: Slot[Store]) -> Slot[Store]:
+    def _taken(self, slot: PrefixSlot[KVSlot]) -> PrefixSlot[KVSlot]:
         self._clock += 1
         slot.used_at, slot.busy = self._clock, True
         return slot
 
-    def _nearest(self, prompt: Sequence[int], owner: str) -> tuple[Slot[Store], int]:
+    def _nearest(self, prompt: Sequence[int], owner: Owner) -> tuple[PrefixSlot[KVSlot], int]:
         """The owner's slot that holds most of it, and how much; any slot, and nothing, where the owner has none."""
         wanted = list(prompt)
         found = [
@@ -110,18 +113,18 @@ class Cache(Generic[Store]):
         return slot, min(length, len(wanted) - 1)
 
 
-def count(megabytes: int | None, store_bytes: int) -> int:
+def count(megabytes: int | None, slot_bytes: int) -> int:
     """How many slots may be held. megabytes: for all of them; None for MEGABYTES, or what two take where that is more.
 
     Raises ModelError when there is no room for two: one answers while the other is read ahead.
     """
     room = (megabytes or MEGABYTES) << 20
-    if megabytes is not None and room < 2 * store_bytes:
+    if megabytes is not None and room < 2 * slot_bytes:
         raise ModelError(
-            f"kv_cache is {megabytes} MB, two texts of this model's length need {-(-2 * store_bytes >> 20)}; "
+            f"kv_cache is {megabytes} MB, two texts of this model's length need {-(-2 * slot_bytes >> 20)}; "
             "raise it in the settings, or leave it out"
         )
-    return max(2, min(MOST if megabytes is None else MOST_TOLD, room // store_bytes))
+    return max(2, min(MOST if megabytes is None else MOST_TOLD, room // slot_bytes))
 
 
 def shared(left: list[int], right: list[int]) -> int:

@@ -20,19 +20,20 @@ from model_runtime.engine.cache import Cache, count
 from model_runtime.engine.profile import Profile
 from model_runtime.engine.sampling import Logits, Scores, scored
 from model_runtime.engine.scheduler import Scheduler
-from model_runtime.engine.sequence import Cancel, Finish, Generation, Reason, Sequence, Token
+from model_runtime.engine.sequence import Cancel, Finish, Generation, Sequence, Token
 from model_runtime.engine.speculation import Chances, Drafter
 from model_runtime.engine.task import Task, Text
 from model_runtime.engine.token_healing import Spellings
-from model_runtime.errors import Cancelled, PromptError
+from model_runtime.engine.work import Decode, Outcome, Prefill, Work, run
+from model_runtime.errors import PromptError
 from model_runtime.manifest import Manifest
+from model_runtime.protocol import Reason
 from model_runtime.tokenizer import Tokenizer
 
 CHUNK, LEAST = 128, 32  # tokens read in one run: what a cancel may lose, and how often the clock is looked at
 RUN = 0.06  # seconds that reading a chunk should take at most: less than there is between two keys
 
 Event = Token | Finish
-_NOBODY = Cancel()  # never set: a run for several is not interrupted for one
 
 
 class Engine:
@@ -48,7 +49,7 @@ class Engine:
     ) -> None:
         self.manifest, self.tokenizer = manifest, tokenizer
         self._backend = backend
-        self._cache: Cache[Any] = Cache(backend, count(kv_cache, backend.store_bytes))
+        self._cache: Cache[Any] = Cache(backend, count(kv_cache, backend.slot_bytes))
         self._end = frozenset(tokenizer.special(token) for token in manifest.fim.end)
         self._scheduler = Scheduler(token=1 / speed.prefill, step=speed.decode_ms / 1e3)
         self._chances, self._costs = Chances(), speed.costs()
@@ -90,23 +91,18 @@ class Engine:
         return task
 
     def step(self) -> list[tuple[Task[Any], Event]]:
-        """At most one run of the network, and what came of it. Raises ModelError, and then has dropped every task."""
-        events: list[tuple[Task[Any], Event]] = []
+        """Schedules, runs the network at most once, and turns its logits into events: tokens, and ends of tasks.
+
+        Raises ModelError, and then has dropped every task.
+        """
         try:
-            for task in self._tasks[:]:
-                events += self._interrupted(task)
-            writing = [task for task in self._tasks if task.texts]
-            reader = self._scheduler.next(self._readers(), writing)
-            if reader is not None:
-                events += self._read(reader, contended=bool(writing))
-            elif writing:
-                awaited = [task for task in writing if not task.is_prefetch]
-                events += self._write([(task, text) for task in awaited or writing for text in task.growing])
+            ended, work = self._schedule()
+            outcome = run(self._backend, work)
+            return [*ended, *self._postprocess(work, outcome)]
         except BaseException:
             for task in self._tasks[:]:
                 self.drop(task)
             raise
-        return events
 
     def drop(self, task: Task[Any]) -> None:
         """Forgets a task, finished or not; its slots are free."""
@@ -142,7 +138,7 @@ class Engine:
         try:
             following = prompt[start:]
             for token in middle:
-                logits = self._backend.step(slot.store, following, len(slot.tokens), _NOBODY)
+                logits = self._backend.decode(slot.kv, following, len(slot.tokens), Cancel())
                 slot.tokens.extend(following)
                 yield scored(logits)
                 following = (token,)
@@ -161,6 +157,30 @@ class Engine:
             )
         if min(prompt) < 0 or max(prompt) >= self._backend.vocab_size:
             raise PromptError(f"the prompt holds ids outside 0 … {self._backend.vocab_size - 1}")
+
+    def _schedule(self) -> tuple[list[tuple[Task[Any], Event]], Work]:
+        """The ends of tasks that were cancelled or whose time is over, and the network's next work."""
+        ended = [event for task in self._tasks[:] for event in self._interrupted(task)]
+        writing = [task for task in self._tasks if task.texts]
+        reader = self._scheduler.next(self._readers(), writing)
+        if reader is not None:
+            return ended, self._next_chunk(reader, contended=bool(writing))
+        if not writing:
+            return ended, None
+        awaited = [task for task in writing if not task.is_prefetch]
+        texts = [(task, text) for task in awaited or writing for text in task.growing]
+        return ended, Decode(texts, self._draft(*texts[0]) if len(texts) == 1 else [])
+
+    def _postprocess(self, work: Work, outcome: Outcome) -> Iterator[tuple[Task[Any], Event]]:
+        """The tokens and ends that follow from a run."""
+        if work is None:
+            return
+        if outcome.is_cancelled:
+            yield from self._finish(work.task if isinstance(work, Prefill) else work.texts[0][0], "cancelled")
+        elif isinstance(work, Prefill):
+            yield from self._after_prefill(work, outcome)
+        else:
+            yield from self._after_decode(work, outcome)
 
     def _interrupted(self, task: Task[Any]) -> Iterator[tuple[Task[Any], Event]]:
         """The end of a task that nobody wants any more, or whose time is over."""
@@ -181,7 +201,7 @@ class Engine:
         free = self._cache.free
         return [task for task in reading if task.slot is not None or free > task.is_prefetch]
 
-    def _read(self, task: Task[Any], *, contended: bool) -> Iterator[tuple[Task[Any], Event]]:
+    def _next_chunk(self, task: Task[Any], *, contended: bool) -> Prefill:
         """A chunk of the prompt, or all that is left where that is little.
 
         The last token of a long prompt is left to the first run that writes, so that what follows a long
@@ -196,62 +216,43 @@ class Engine:
         assert task.slot is not None
         start = len(task.slot.tokens)
         stop = min(start + self._chunk(), len(prompt) - 1) if task.many else len(prompt)
-        logits: Logits | None = None
-        if start < len(prompt) - 1:
-            began = time.perf_counter()
-            try:
-                if task.many:
-                    self._backend.extend(task.slot.store, prompt[start:stop], start, task.cancel)
-                else:
-                    logits = self._backend.step(task.slot.store, prompt[start:], start, task.cancel)
-            except Cancelled:
-                yield from self._finish(task, "cancelled")
-                return
-            spent = time.perf_counter() - began
-            task.slot.tokens.extend(prompt[start:stop])
-            task.charge_prefill(stop - start, spent)
-            self._scheduler.read(stop - start, spent, contended=contended)
+        return Prefill(task, start, stop if start < len(prompt) - 1 else start, contended)
+
+    def _after_prefill(self, work: Prefill, outcome: Outcome) -> Iterator[tuple[Task[Any], Event]]:
+        """The slot holds a chunk more of the prompt; behind its last the first text begins."""
+        task, prompt, count = work.task, work.task.prompt, work.stop - work.start
+        assert task.slot is not None
+        if count:
+            task.slot.tokens.extend(prompt[work.start : work.stop])
+            task.charge_prefill(count, outcome.seconds)
+            self._scheduler.read(count, outcome.seconds, contended=work.contended)
         task.unread = len(prompt) - len(task.slot.tokens)
         if task.unread <= 1:
             task.unread = 0
-            drafter = Drafter(self._chances, self._costs, prompt, task.generation.memory, task.earlier)
+            drafter = Drafter(self._chances, self._costs, prompt, task.generation.ngrams, task.earlier)
             drafter.open(self._allowed(task.forced), task.generation.prompt[len(prompt) :])
             task.texts.append(text := Text(0, self._sequence(task), task.slot, prompt[-1], drafter))
-            if logits is not None:
-                yield from self._hear(task, text, logits)
+            if outcome.logits is not None:
+                yield from self._accept_logits(task, text, outcome.logits)
 
     def _chunk(self) -> int:
         """Tokens to be read in one run: as many as the model reads before the next key, else no key would find more."""
         token = self._scheduler.token or 0.0
         return CHUNK if token * CHUNK <= RUN else max(LEAST, int(RUN / token) // LEAST * LEAST)
 
-    def _write(self, texts: list[tuple[Task[Any], Text[Any]]]) -> Iterator[tuple[Task[Any], Event]]:
-        """One more token of each text, in one run; several of one text where drafts of them stand."""
-        stores = [text.slot.store for _, text in texts]
-        following = [text.following for _, text in texts]
-        starts = [len(text.slot.tokens) for _, text in texts]
-        draft = self._draft(*texts[0]) if len(texts) == 1 else []
-        began = time.perf_counter()
-        try:
-            cancel = texts[0][0].cancel if len(texts) == 1 else _NOBODY
-            if draft:
-                logits = self._backend.verify(stores[0], following + draft, starts[0], cancel)
-            else:
-                logits = self._backend.steps(stores, following, starts, cancel)
-        except Cancelled:
-            yield from self._finish(texts[0][0], "cancelled")
-            return
-        spent = time.perf_counter() - began
-        self._scheduler.wrote(spent)
-        for at, row in enumerate(logits):
-            task, text = texts[0 if draft else at]
+    def _after_decode(self, work: Decode, outcome: Outcome) -> Iterator[tuple[Task[Any], Event]]:
+        """Each text gets its token; a single text several where drafts of them stand."""
+        assert outcome.logits is not None
+        self._scheduler.wrote(outcome.seconds)
+        for at, row in enumerate(outcome.logits):
+            task, text = work.texts[0 if work.draft else at]
             text.slot.tokens.append(text.following)
             if len(text.slot.tokens) == len(task.prompt):
-                task.charge_prefill(1, spent)
-            elif not (draft and at) and text.index == task.growing[0].index:  # texts of one task share the run
-                task.decode += spent
-            yield from self._hear(task, text, row)
-            if draft and (text.sequence.reason is not None or [text.following] != draft[at : at + 1]):
+                task.charge_prefill(1, outcome.seconds)
+            elif not (work.draft and at) and text.index == task.growing[0].index:  # texts of one task share the run
+                task.decode += outcome.seconds
+            yield from self._accept_logits(task, text, row)
+            if work.draft and (text.sequence.reason is not None or [text.following] != work.draft[at : at + 1]):
                 return
 
     def _draft(self, task: Task[Any], text: Text[Any]) -> list[int]:
@@ -262,9 +263,11 @@ class Engine:
         room = min(wanted, self.context_length - len(text.slot.tokens)) - 1
         return text.sequence.within(text.drafter.draft(max(0, room)))
 
-    def _hear(self, task: Task[Any], text: Text[Any], logits: Logits) -> Iterator[tuple[Task[Any], Event]]:
+    def _accept_logits(self, task: Task[Any], text: Text[Any], logits: Logits) -> Iterator[tuple[Task[Any], Event]]:
         """What the network said goes into the text; perhaps that or the whole task ends with it."""
-        for token in task.hear(text, logits, self.manifest.trust, self._allowed(text.sequence.forced)):
+        for token in task.accept_logits(
+            text, logits, self.manifest.mixture_weights, self._allowed(text.sequence.forced)
+        ):
             yield task, token
         if text.sequence.reason is not None and text.index == 0:
             yield from self._fork(task, text)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_runtime.engine.sampling import Scores
-from model_runtime.manifest import Trust
+from model_runtime.manifest import MixtureWeights
 
 Tokens = NDArray[np.unsignedinteger[Any]]
 
@@ -63,14 +63,14 @@ class Continuation:
 
 
 def features(continuation: Continuation, sure: float) -> tuple[float, float, float, float, float]:
-    """What a Trust's fields multiply, in their order. sure: the model's largest log-probability."""
+    """What a MixtureWeights's fields multiply, in their order. sure: the model's largest log-probability."""
     peak = float(continuation.shares.max() if len(continuation.shares) > 1 else continuation.shares[0])
     return 1.0, math.log(continuation.length), math.log(continuation.seen), peak, max(sure, -8.0)
 
 
-def weight(trust: Trust, continuation: Continuation, sure: float) -> float:
+def weight(mixture_weights: MixtureWeights, continuation: Continuation, sure: float) -> float:
     """The memory's share of the mixture, above 0 and below 1."""
-    value = sum(map(mul, msgspec.structs.astuple(trust), features(continuation, sure)))
+    value = sum(map(mul, msgspec.structs.astuple(mixture_weights), features(continuation, sure)))
     return 1.0 / (1.0 + math.exp(-value))
 
 
@@ -221,11 +221,11 @@ class NGrams:
         return Continuation(length, found, tokens, shares.astype(np.float32), following)
 
 
-def mix(scores: Scores, continuation: Continuation | None, trust: Trust) -> Scores:
+def mix(scores: Scores, continuation: Continuation | None, mixture_weights: MixtureWeights) -> Scores:
     """The mixture (1−w)·model + w·memory. scores: the model's, with none raised."""
     if continuation is None:
         return scores
-    share = weight(trust, continuation, scores.peak)
+    share = weight(mixture_weights, continuation, scores.peak)
     seen = continuation.tokens
     if len(seen) == 1:  # mostly; and numbers are quicker than arrays of one
         token = continuation.likeliest

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from model_runtime.engine.backend import Backend, Store
+from model_runtime.engine.backend import Backend, KVSlot
 from model_runtime.engine.sequence import Cancel
 from model_runtime.manifest import Manifest
 
@@ -52,7 +52,7 @@ class Profile(msgspec.Struct, frozen=True):
         return tuple(found)
 
 
-def kept(backend: Backend[Store], manifest: Manifest, runs_on: str, cache: Path) -> Profile:
+def kept(backend: Backend[KVSlot], manifest: Manifest, runs_on: str, cache: Path) -> Profile:
     """The profile of a model on this machine, measured where none is kept. runs_on: a word for the device and threads.
 
     The backend's stores are made anew by this. On a busy machine, and where nothing can be kept, it is measured each
@@ -78,21 +78,21 @@ def kept(backend: Backend[Store], manifest: Manifest, runs_on: str, cache: Path)
     return found
 
 
-def measured(backend: Backend[Store]) -> Profile:
+def measured(backend: Backend[KVSlot]) -> Profile:
     """Runs the network for at most about a second and a half, or for one token if that takes longer."""
-    store, cancel = backend.new_stores(1)[0], Cancel()
+    slot, cancel = backend.new_slots(1)[0], Cancel()
     held = min(_HELD, backend.context_length // 2)
     chunk = min(_CHUNK, backend.context_length - held)
     until = time.perf_counter() + _BUDGET
-    decode = _milliseconds(partial(backend.step, store, [0], held, cancel), until)
+    decode = _milliseconds(partial(backend.decode, slot, [0], held, cancel), until)
     verify = {}
     for count in _CHECKED:
         if time.perf_counter() + count * decode / 1e3 > until:
             break
-        verify[count] = _milliseconds(partial(backend.verify, store, [0] * count, held, cancel), until)
+        verify[count] = _milliseconds(partial(backend.verify, slot, [0] * count, held, cancel), until)
     if time.perf_counter() + chunk * decode / 4e3 > until:
         return Profile(_most(verify, decode), decode, verify)
-    read = _milliseconds(partial(backend.extend, store, [0] * chunk, held, cancel), until)
+    read = _milliseconds(partial(backend.prefill, slot, [0] * chunk, held, cancel), until)
     return Profile(max(chunk / read * 1e3, _most(verify, decode)), decode, verify)
 
 

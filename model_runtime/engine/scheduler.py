@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from model_runtime.engine.sequence import Generation, Priority
+from model_runtime.engine.sequence import Generation
 from model_runtime.errors import Overloaded
+from model_runtime.owner import Owner
+from model_runtime.protocol import Priority
 
 _RANKS: dict[Priority, int] = {"hand": 0, "automatic": 1, "prefetch": 2}
 _MEMORY = 0.1  # share of the newest measurement in a speed
@@ -50,11 +52,13 @@ class Scheduler:
     _now: float = 0.0
     _debt: float = 0.0
     _taken: int = 0
-    _after: dict[str, float] = field(default_factory=dict)  # when the next turn of a client is
+    _after: dict[tuple[Owner, str], float] = field(default_factory=dict)  # when the next turn of a client is
 
     def enter(self, generation: Generation, unread: int) -> tuple[float, int]:
         """Tag and number of a new task's turn."""
-        client = generation.owner or generation.client  # one user does not get more turns by many names
+        client = (generation.owner, generation.client)
+        if generation.owner.token:  # one user does not get more turns by many names
+            client = (generation.owner, "")
         self._after = {one: at for one, at in self._after.items() if at > self._now}
         tag = self._after.get(client, self._now)
         self._after[client] = tag + unread * (self.token or 0.0) + generation.max_tokens * (self.step or 0.0)

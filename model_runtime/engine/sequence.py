@@ -9,20 +9,17 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 from model_runtime.engine.ngrams import NGrams
 from model_runtime.engine.sampling import Sampling
-from model_runtime.protocol import leaves_open
+from model_runtime.owner import LOCAL, Owner
+from model_runtime.protocol import Priority, Reason, Usage, leaves_open
 from model_runtime.tokenizer import Tokenizer
 
 _LINE = re.compile(r"\n(?:[ \t\r]*\n)*([ \t]*)([^\s])")
 _BLANK = re.compile(r"\n\s*\Z")
 _ROUNDS, _CIRCLE = 4, 16  # times that the same tokens come again, and tokens in all, which make a circle
 _CLOSING = ")]}e"  # e: end, else, elif, except
-
-Reason = Literal["end", "stop", "length", "deadline", "cancelled"]
-Priority = Literal["hand", "automatic", "prefetch"]  # who goes first: asked for by hand, by a key, by nobody yet
 
 
 @dataclass(frozen=True)
@@ -34,9 +31,9 @@ class Generation:
     first, that is indented no deeper than so many columns and does not look like the end of a block (a closing bracket,
     a word that begins with e). With max_lines a text also ends where it goes round in circles.
     deadline: in seconds of time.monotonic(). seed: None draws a fresh one.
-    memory: n-grams mixed into the model's distribution. n: texts wanted, up to so many that differ.
-    client: between those of one priority, clients take turns; OWNER/NAME where several
-    users share an engine. starved: it asked in vain for so long that it goes before those. heal: see `healing`.
+    ngrams: n-grams mixed into the model's distribution. n: texts wanted, up to so many that differ.
+    client, owner: between those of one priority owners take turns, and the clients of the local one.
+    starved: it asked in vain for so long that it goes before those. heal: see `token_healing`.
     """
 
     prompt: tuple[int, ...]
@@ -49,18 +46,13 @@ class Generation:
     stop: tuple[str, ...] = ()
     floor: int | None = None
     deadline: float | None = None
-    memory: NGrams | None = None
+    ngrams: NGrams | None = None
     n: int = 1
     client: str = ""
+    owner: Owner = LOCAL
     starved: bool = False
     priority: Priority = "automatic"
     heal: bool = False
-
-    @property
-    def owner(self) -> str:
-        """Whose it is; empty where an engine has one user."""
-        owner, slash, _ = self.client.partition("/")
-        return owner if slash else ""
 
     @property
     def sampling(self) -> Sampling:
@@ -78,23 +70,6 @@ class Token:
     text: str
     logprob: float
     index: int = 0
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Counts in tokens, times in milliseconds. model_ms: inside the network, in prefill and decode together.
-
-    prompt_tokens = reused (found in the KV cache) + prefilled (computed now), unless cut short.
-    """
-
-    prompt_tokens: int
-    prefilled: int = 0
-    reused: int = 0
-    generated: int = 0
-    queue_ms: float = 0.0
-    prefill_ms: float = 0.0
-    decode_ms: float = 0.0
-    model_ms: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from model_runtime.engine.ngrams import LONGEST, Continuation, NGrams
 
-Source = Literal["text", "memory", "typed"]
+Source = Literal["text", "ngrams", "typed"]
 
 MOST = 15  # tokens of a draft: a run of 16 is the largest that is measured
 MARGIN = 1.1  # times as many tokens a millisecond must be expected: drafts cost thought, and chances are guesses
@@ -73,7 +73,7 @@ def worth(chances: Iterable[float], costs: Sequence[float]) -> tuple[int, float]
 class Drafter:
     """Drafts for one text. chances: shared by all texts, and learnt from each.
 
-    prompt: the tokens that the text goes on from; memory: of its workspace; costs: see `worth`.
+    prompt: the tokens that the text goes on from; ngrams: of its workspace; costs: see `worth`.
     earlier: the end of a text that began much as the prompt does. What followed there counts before what did elsewhere.
     """
 
@@ -82,10 +82,10 @@ class Drafter:
         chances: Chances,
         costs: Sequence[float],
         prompt: Sequence[int],
-        memory: NGrams | None = None,
+        ngrams: NGrams | None = None,
         earlier: Sequence[int] = (),
     ) -> None:
-        self._chances, self._costs, self._memory = chances, costs, memory
+        self._chances, self._costs, self._ngrams = chances, costs, ngrams
         self._tokens, self._begin = [*earlier, *prompt], len(earlier)
         self._after = _followed(prompt, self._begin) | _followed(earlier, 0)  # two tokens → what followed last
         self._length, self._at = self._matched()
@@ -105,13 +105,13 @@ class Drafter:
         if allowed is not None and self._length and self._tokens[self._at] not in allowed:
             self._length = 0
         self._typed = list(typed)
-        if self._memory is not None:
+        if self._ngrams is not None:
             context = self._tokens[-LONGEST:]
-            known = self._memory.after(context)
-            self._first = known if allowed is None else self._memory.among(allowed, context, known)
+            known = self._ngrams.after(context)
+            self._first = known if allowed is None else self._ngrams.among(allowed, context, known)
             self._known = self._first.length if self._first is not None else 0
 
-    def hear(self, token: int, known: Continuation | None) -> None:
+    def accept_token(self, token: int, known: Continuation | None) -> None:
         """A token was chosen. known: what the memory had said of it."""
         goes_on = bool(self._length) and self._tokens[self._at] == token
         if self._length:
@@ -122,7 +122,7 @@ class Drafter:
         self._first = None
         self._known, self._before = 0, known
         if known is not None:
-            self._chances.note("memory", known.length, right=known.likeliest == token)
+            self._chances.note("ngrams", known.length, right=known.likeliest == token)
             if known.holds(token):
                 self._known = min(known.length + 1, LONGEST)
         self._drafted = self._drafted[1:] if known is not None and known.likeliest == token else []
@@ -138,23 +138,23 @@ class Drafter:
         """What to check beside the last token, from the source that promises more; mostly nothing. room: at most."""
         costs = self._costs[: room + 1]
         from_text, gain = self._worth("text", self._length, costs)
-        from_memory, other = self._worth("memory", self._known, costs)
+        from_ngrams, other = self._worth("ngrams", self._known, costs)
         typed, third = worth([self._chances.of("typed", 1)] * len(self._typed), costs)
         if typed and third > max(gain, other):
             return self._typed[:typed]
-        if from_memory and other > gain:
-            return self._remembered(from_memory)
+        if from_ngrams and other > gain:
+            return self._remembered(from_ngrams)
         end = self._begin if self._at < self._begin else len(self._tokens)
         return self._tokens[self._at : min(self._at + from_text, end)]
 
     def _remembered(self, count: int) -> list[int]:
-        assert self._memory is not None, "what a memory said was heard without one"
+        assert self._ngrams is not None, "what a memory said was heard without one"
         context = self._tokens[-LONGEST:]
         if self._first is None:
-            self._drafted = self._memory.draft(context, count, self._before)
+            self._drafted = self._ngrams.draft(context, count, self._before)
             return [known.likeliest for known in self._drafted]
         first = self._first.likeliest
-        return [first, *(known.likeliest for known in self._memory.draft([*context, first], count - 1))]
+        return [first, *(known.likeliest for known in self._ngrams.draft([*context, first], count - 1))]
 
     def _worth(self, source: Source, length: int, costs: Sequence[float]) -> tuple[int, float]:
         if not length:

@@ -14,19 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model_runtime.engine import n_best
-from model_runtime.engine.backend import Store
-from model_runtime.engine.cache import Slot
+from model_runtime.engine.backend import KVSlot
+from model_runtime.engine.cache import PrefixSlot
 from model_runtime.engine.n_best import Fork
 from model_runtime.engine.ngrams import LONGEST, Continuation, mix
 from model_runtime.engine.sampling import Logits, choose, only, scored
 from model_runtime.engine.scheduler import Turn
-from model_runtime.engine.sequence import Cancel, Reason, Sequence, Token, Usage
+from model_runtime.engine.sequence import Cancel, Sequence, Token
 from model_runtime.engine.speculation import Drafter
-from model_runtime.manifest import Trust
+from model_runtime.manifest import MixtureWeights
+from model_runtime.protocol import Reason, Usage
 
 
 @dataclass(eq=False, repr=False)
-class Text(Generic[Store]):
+class Text(Generic[KVSlot]):
     """One text. following: the token that the network is to see next; score: log-probability of the text so far.
 
     drafter: guesses what follows that, for the first text of a prompt.
@@ -34,7 +35,7 @@ class Text(Generic[Store]):
 
     index: int
     sequence: Sequence
-    slot: Slot[Store]
+    slot: PrefixSlot[KVSlot]
     following: int
     drafter: Drafter | None = None
     score: float = 0.0
@@ -42,7 +43,7 @@ class Text(Generic[Store]):
 
 
 @dataclass(eq=False, repr=False)
-class Task(Turn, Generic[Store]):
+class Task(Turn, Generic[KVSlot]):
     """Waits for a slot, then reads its prompt into it, then writes its texts; several from one prompt if asked.
 
     prompt, forced: what it reads, and what each text has to begin with because the rest of the prompt said so.
@@ -54,10 +55,10 @@ class Task(Turn, Generic[Store]):
     cancel: Cancel
     prompt: tuple[int, ...]
     forced: bytes = b""
-    slot: Slot[Store] | None = None
+    slot: PrefixSlot[KVSlot] | None = None
     earlier: list[int] = field(default_factory=list)
     many: bool = False
-    texts: list[Text[Store]] = field(default_factory=list)
+    texts: list[Text[KVSlot]] = field(default_factory=list)
     forks: list[Fork] = field(default_factory=list)
     prefilled: int = 0
     reused: int = 0
@@ -68,13 +69,13 @@ class Task(Turn, Generic[Store]):
     _random: np.random.Generator | None = None
 
     @property
-    def growing(self) -> list[Text[Store]]:
+    def growing(self) -> list[Text[KVSlot]]:
         """The texts that the network is to go on with; one without a word too, until the prompt is read."""
         whole = len(self.prompt)
         return [text for text in self.texts if text.sequence.reason is None or len(text.slot.tokens) < whole]
 
     @property
-    def slots(self) -> list[Slot[Store]]:
+    def slots(self) -> list[PrefixSlot[KVSlot]]:
         """All that it uses."""
         further = [text.slot for text in self.texts[1:]]
         return further if self.slot is None else [self.slot, *further]
@@ -84,7 +85,7 @@ class Task(Turn, Generic[Store]):
         """Nobody waits for it yet."""
         return self.generation.priority == "prefetch"
 
-    def place(self, slot: Slot[Store], held: int, *, few: int) -> None:
+    def place(self, slot: PrefixSlot[KVSlot], held: int, *, few: int) -> None:
         """It reads into this slot, which holds so many of the prompt's tokens. few: see Backend."""
         self.slot, self.many = slot, len(self.prompt) - held > few
         if self.queue is None:
@@ -95,23 +96,27 @@ class Task(Turn, Generic[Store]):
         self.prefilled += tokens
         self.prefill += seconds
 
-    def hear(
-        self, text: Text[Store], logits: Logits, trust: Trust, allowed: NDArray[np.int64] | None = None
+    def accept_logits(
+        self,
+        text: Text[KVSlot],
+        logits: Logits,
+        mixture_weights: MixtureWeights,
+        allowed: NDArray[np.int64] | None = None,
     ) -> Iterator[Token]:
         """Chooses the text's next token after what the network said. allowed: of these only."""
         generation = self.generation
         if text.sequence.reason is not None:  # nothing was asked but to read the prompt
             return
         scores = scored(logits)
-        if generation.memory is not None:
+        if generation.ngrams is not None:
             foreseen = text.drafter.foreseen if text.drafter is not None else None
-            text.known = foreseen or generation.memory.after(text.slot.tokens[-LONGEST:], text.known)
+            text.known = foreseen or generation.ngrams.after(text.slot.tokens[-LONGEST:], text.known)
         known = text.known
         if allowed is not None:
             scores = only(scores, allowed)
-            if generation.memory is not None:
-                known = generation.memory.among(allowed, text.slot.tokens[-LONGEST:], known)
-        scores = mix(scores, known, trust)
+            if generation.ngrams is not None:
+                known = generation.ngrams.among(allowed, text.slot.tokens[-LONGEST:], known)
+        scores = mix(scores, known, mixture_weights)
         if generation.temperature and self._random is None:
             self._random = np.random.default_rng(generation.seed)
         token = choose(scores, generation.sampling, self._random)
@@ -122,14 +127,14 @@ class Task(Turn, Generic[Store]):
         text.score += score
         text.following = token
         if text.drafter is not None:
-            text.drafter.hear(token, text.known)
+            text.drafter.accept_token(token, text.known)
         shown = text.sequence.push(token, score)
         if shown is not None:
             yield Token(shown.text, shown.logprob, text.index)
         if text.sequence.reason is not None:
             yield from flushed(text)
 
-    def repeat(self, text: Text[Store], first: list[int], fork: Fork) -> Iterator[Token]:
+    def repeat(self, text: Text[KVSlot], first: list[int], fork: Fork) -> Iterator[Token]:
         """Begins a further text with what it has in common with the first, and where it leaves that."""
         parts = [text.sequence.push(token, 0.0) for token in [*first[: fork.at], fork.token]]
         text.score, text.following = fork.score, fork.token
@@ -158,7 +163,7 @@ class Task(Turn, Generic[Store]):
             yield from flushed(text)
 
 
-def flushed(text: Text[Store]) -> Iterator[Token]:
+def flushed(text: Text[KVSlot]) -> Iterator[Token]:
     """What a complete text held back, if it did."""
     if rest := text.sequence.flush():
         yield Token(rest, 0.0, text.index)

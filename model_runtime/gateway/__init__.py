@@ -8,6 +8,6 @@ Modules, each of which imports only those above it:
     openai             OpenAI's completions
     llama_cpp          llama.cpp's infills
     connection_limits  connections: bounded, timed, encrypted
-    responses          tickets to answers in the protocol of their path
+    responses          handles to answers in the protocol of their path
     gateway            the service behind a port, for those who have a token
 """

@@ -92,7 +92,7 @@ class Access:
         return grant
 
     @contextmanager
-    def visit(self, grant: Grant, scope: Scope) -> Iterator[None]:
+    def admit(self, grant: Grant, scope: Scope) -> Iterator[None]:
         """One request of a token while it is answered. Raises Denied and Limited."""
         if scope not in grant.scopes:
             raise Denied(f"the token may not do this: it lacks the scope {scope!r}", forbidden=True)

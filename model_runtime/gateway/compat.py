@@ -1,6 +1,6 @@
 """What another protocol's request comes to, and what its answer is written with.
 
-A dialect reads a body into an Asked; the Reply in it turns tokens into that protocol's JSON. Ignores how the two
+A dialect reads a body into a CompatRequest; the Reply in it turns tokens into that protocol's JSON. Ignores how the two
 travel and who asks.
 """
 
@@ -51,7 +51,7 @@ class Reply(Protocol):
 
 
 @dataclass(frozen=True)
-class Asked:
+class CompatRequest:
     """infills: one for each candidate. stream: whether the answer goes out as it is written."""
 
     infills: tuple[InfillRequest, ...]

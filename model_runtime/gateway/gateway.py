@@ -35,13 +35,14 @@ from starlette.types import Scope as AsgiScope
 from model_runtime.errors import Denied, Limited
 from model_runtime.gateway import llama_cpp, openai
 from model_runtime.gateway.auth import Access, Scope
-from model_runtime.gateway.compat import Asked, Unfit
-from model_runtime.gateway.connection_limits import HEAD_BYTES, STATE, Door
+from model_runtime.gateway.compat import CompatRequest, Unfit
+from model_runtime.gateway.connection_limits import HEAD_BYTES, STATE, Connections
 from model_runtime.gateway.responses import problem, refusal, streamed, whole
 from model_runtime.manifest import Manifest
+from model_runtime.owner import Owner, of_token
 from model_runtime.protocol import Problem
 from model_runtime.service import service
-from model_runtime.service.request_handle import Ticket
+from model_runtime.service.request_handle import RequestHandle
 from model_runtime.service.server import Server, configured
 from model_runtime.service.service import RETRY_AFTER, Service
 
@@ -72,7 +73,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True)
 class Terms:
-    """On which terms a port is served. context: see `Door`; audit: takes each record."""
+    """On which terms a port is served. context: see `Connections`; audit: takes each record."""
 
     access: Access
     context: Callable[[], ssl.SSLContext | None] = lambda: None
@@ -82,8 +83,8 @@ class Terms:
 class Gateway:
     """The ASGI application of one port."""
 
-    def __init__(self, behind: Service, manifest: Manifest, terms: Terms, door: Door) -> None:
-        self._service, self._manifest, self._terms, self._door = behind, manifest, terms, door
+    def __init__(self, behind: Service, manifest: Manifest, terms: Terms, connections: Connections) -> None:
+        self._service, self._manifest, self._terms, self._connections = behind, manifest, terms, connections
         self._routes = Starlette(
             routes=[
                 Route("/health", self._answer_health),
@@ -138,8 +139,8 @@ class Gateway:
             given = next((value.decode("latin-1") for name, value in headers if name == b"authorization"), None)
             scope["grant"] = grant = self._terms.access.identify(given)
             wanted: Scope = "metrics" if path == "/metrics" else "complete"
-            with self._terms.access.visit(grant, wanted), self._door.welcome(scope["state"][STATE]):
-                scope["owner"] = grant.id or None
+            with self._terms.access.admit(grant, wanted), self._connections.admit(scope["state"][STATE]):
+                scope["owner"] = of_token(grant.id)
                 async with asyncio.timeout(REQUEST_SECONDS):
                     await self._routes(scope, _timely(receive), send)
         except Denied as error:
@@ -151,21 +152,21 @@ class Gateway:
             if not scope["status"]:  # else what was not sent by now nobody waits for, and the connection ends
                 await refusal(path, 503, "this took too long; try again", after=RETRY_AFTER)(scope, receive, send)
 
-    async def answer(self, asked: Asked, scope: AsgiScope, receive: Receive, send: Send) -> None:
+    async def answer(self, request: CompatRequest, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Have it written, as one answer or as a stream of events."""
-        tickets: list[Ticket] = []
-        owner = scope["owner"]
-        for infill in asked.infills:
-            client = f"{owner}/{uuid.uuid4().hex}" if owner else ""  # supersedes nothing, and takes the owner's turn
-            ticket = self._service.submit(msgspec.structs.replace(infill, client=client))
-            if isinstance(ticket, Problem):
-                for other in tickets:
-                    self._service.lane.abandon(other)
-                await problem(scope["path"], ticket)(scope, receive, send)
+        handles: list[RequestHandle] = []
+        owner: Owner = scope["owner"]
+        for infill in request.infills:
+            client = "" if owner.is_nobody else uuid.uuid4().hex  # supersedes nothing, and takes the owner's turn
+            handle = self._service.submit(msgspec.structs.replace(infill, client=client), owner)
+            if isinstance(handle, Problem):
+                for other in handles:
+                    self._service.worker.abandon(other)
+                await problem(scope["path"], handle)(scope, receive, send)
                 return
-            tickets.append(ticket)
-        async with self._service.watched(tickets, receive):
-            choices = await (streamed if asked.stream else whole)(tickets, asked.reply, scope, receive, send)
+            handles.append(handle)
+        async with self._service.watched(handles, receive):
+            choices = await (streamed if request.stream else whole)(handles, request.reply, scope, receive, send)
         scope["spent"] += [done.usage for _, done in choices]
 
     @property
@@ -194,7 +195,7 @@ class Gateway:
 class _Dialect:
     """One path of another protocol."""
 
-    def __init__(self, gateway: Gateway, read: Callable[[bytes, Manifest], Asked]) -> None:
+    def __init__(self, gateway: Gateway, read: Callable[[bytes, Manifest], CompatRequest]) -> None:
         self._gateway, self._read = gateway, read
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
@@ -202,11 +203,11 @@ class _Dialect:
         if isinstance(body, Problem):
             return await problem(scope["path"], body)(scope, receive, send)
         try:
-            asked = self._read(body, self._gateway.manifest)
+            request = self._read(body, self._gateway.manifest)
         except Unfit as error:
             answer = refusal(scope["path"], 404 if error.missing else 400, str(error), param=error.param)
             return await answer(scope, receive, send)
-        await self._gateway.answer(asked, scope, receive, send)
+        await self._gateway.answer(request, scope, receive, send)
 
 
 async def _answer_lost(request: Request, error: Exception) -> Response:
@@ -248,23 +249,23 @@ def _recorded(path: str) -> str:
 
 
 class _PortServer(Server):
-    """A server whose connections come in through a door."""
+    """A server whose connections are bounded and timed."""
 
-    def __init__(self, config: uvicorn.Config, door: Door) -> None:
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
-        self._door = door
+        self._connections = connections
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the door."""
+        """Begins to accept connections."""
         assert sockets is not None
         for listener in sockets:
-            self._door.accept(listener, self.config, self.server_state)
-        self.servers = [self._door]  # type: ignore[list-item]  # closes and waits as theirs do
+            self._connections.accept(listener, self.config, self.server_state)
+        self.servers = [self._connections]  # type: ignore[list-item]  # closes and waits as theirs do
         self.started = True
 
 
 def server(behind: Service, manifest: Manifest, terms: Terms) -> Server:
     """What listens on a port for this service."""
-    door = Door(terms.context)
-    behind.metrics.watch_connections(lambda: door.open)
-    return _PortServer(configured(Gateway(behind, manifest, terms, door)), door)
+    connections = Connections(terms.context)
+    behind.metrics.watch_connections(lambda: connections.open)
+    return _PortServer(configured(Gateway(behind, manifest, terms, connections)), connections)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from model_runtime.gateway.compat import MOST_TOKENS, SECONDS, Asked, Choice, Unfit, checked, decoded, event
+from model_runtime.gateway.compat import MOST_TOKENS, SECONDS, Choice, CompatRequest, Unfit, checked, decoded, event
 from model_runtime.gateway.openai import MOST_STOPS
 from model_runtime.manifest import Manifest
 from model_runtime.protocol import Chunk, Done
@@ -40,7 +40,7 @@ class _Infill(msgspec.Struct, frozen=True):
     stream: bool = False
 
 
-def read(body: bytes, manifest: Manifest) -> Asked:
+def read(body: bytes, manifest: Manifest) -> CompatRequest:
     """What a body asks of this model. Raises Unfit."""
     asked: _Infill = decoded(body, _Infill)
     if len(asked.stop) > MOST_STOPS:
@@ -61,7 +61,7 @@ def read(body: bytes, manifest: Manifest) -> Asked:
             "deadline_ms": SECONDS * 1000,
         }
     )
-    return Asked((infill,), asked.stream, _Reply(manifest.name))
+    return CompatRequest((infill,), asked.stream, _Reply(manifest.name))
 
 
 def error(status: int, message: str) -> bytes:

@@ -14,8 +14,18 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from model_runtime.gateway.compat import CANDIDATES, MOST_TOKENS, SECONDS, Asked, Choice, Unfit, checked, decoded, event
-from model_runtime.gateway.raw_prompt import gap
+from model_runtime.gateway.compat import (
+    CANDIDATES,
+    MOST_TOKENS,
+    SECONDS,
+    Choice,
+    CompatRequest,
+    Unfit,
+    checked,
+    decoded,
+    event,
+)
+from model_runtime.gateway.raw_prompt import raw_infill
 from model_runtime.manifest import Manifest
 from model_runtime.protocol import Chunk, Done
 
@@ -46,7 +56,7 @@ class _Completion(msgspec.Struct, frozen=True):
     seed: Annotated[int, msgspec.Meta(ge=0)] | None = None
 
 
-def read(body: bytes, manifest: Manifest) -> Asked:
+def read(body: bytes, manifest: Manifest) -> CompatRequest:
     """What a body asks of this model. Raises Unfit."""
     asked: _Completion = decoded(body, _Completion)
     require_model(asked.model, manifest)
@@ -55,7 +65,7 @@ def read(body: bytes, manifest: Manifest) -> Asked:
         raise Unfit("best_of must equal n: every candidate that is made is returned", param="best_of")
     if asked.echo:
         raise Unfit("echo is not done here; leave it out", param="echo")
-    found = gap(_prompt(asked.prompt), manifest.fim)
+    found = raw_infill(_prompt(asked.prompt), manifest.fim)
     given: dict[str, object] = {
         "client": "",
         "path": asked.path,
@@ -70,7 +80,7 @@ def read(body: bytes, manifest: Manifest) -> Asked:
     seeds = [None if asked.seed is None else asked.seed + at for at in range(count)]
     usage = asked.stream_options is not None and asked.stream_options.include_usage
     reply = _Reply(manifest.name, asked.logprobs is not None, usage)
-    return Asked(tuple(checked({**given, "seed": seed}) for seed in seeds), bool(asked.stream), reply)
+    return CompatRequest(tuple(checked({**given, "seed": seed}) for seed in seeds), bool(asked.stream), reply)
 
 
 def models(manifest: Manifest) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from model_runtime.manifest import Fim
 
 
 @dataclass(frozen=True)
-class Gap:
+class RawInfill:
     """What stands before the gap and what after it."""
 
     prefix: str
@@ -41,7 +41,7 @@ _FAMILIES = (
 )
 
 
-def gap(prompt: str, fim: Fim) -> Gap:
+def raw_infill(prompt: str, fim: Fim) -> RawInfill:
     """The gap of a raw prompt; one in no known markup is all prefix. fim: how the model at hand marks gaps."""
     for markers in (*_own(fim), *_FAMILIES):
         if not prompt.startswith(markers.begin) or not prompt.endswith(markers.end):
@@ -49,8 +49,8 @@ def gap(prompt: str, fim: Fim) -> Gap:
         inner = prompt[len(markers.begin) : len(prompt) - len(markers.end)]
         first, between, second = inner.partition(markers.between)
         if between:
-            return Gap(second, first) if markers.suffix_first else Gap(first, second)
-    return Gap(prompt)
+            return RawInfill(second, first) if markers.suffix_first else RawInfill(first, second)
+    return RawInfill(prompt)
 
 
 def _own(fim: Fim) -> tuple[_Markers, ...]:

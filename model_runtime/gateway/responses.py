@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from model_runtime.gateway import compat, llama_cpp, openai
 from model_runtime.gateway.compat import Choice, Reply
 from model_runtime.protocol import Answer, Chunk, Done, Fault, Problem
-from model_runtime.service.request_handle import Ticket
+from model_runtime.service.request_handle import RequestHandle
 from model_runtime.service.service import RETRY_AFTER, STATUS
 
 _FAULTS: dict[int, Fault] = {code: fault for fault, code in STATUS.items()} | {403: "denied"}
@@ -44,12 +44,14 @@ def problem(path: str, found: Problem) -> Response:
     return refusal(path, status, found.message, after=RETRY_AFTER if status in (429, 503) else None)
 
 
-async def whole(tickets: Sequence[Ticket], reply: Reply, scope: Scope, receive: Receive, send: Send) -> list[Choice]:
+async def whole(
+    handles: Sequence[RequestHandle], reply: Reply, scope: Scope, receive: Receive, send: Send
+) -> list[Choice]:
     """One answer once all is written; what it held."""
     choices: list[Choice] = []
-    for ticket in tickets:
+    for handle in handles:
         chunks: list[Chunk] = []
-        async for batch in ticket.batches():
+        async for batch in handle.batches():
             chunks += [event for event in batch if isinstance(event, Chunk)]
             last = batch[-1]
         if isinstance(last, Problem):
@@ -61,11 +63,13 @@ async def whole(tickets: Sequence[Ticket], reply: Reply, scope: Scope, receive: 
     return choices
 
 
-async def streamed(tickets: Sequence[Ticket], reply: Reply, scope: Scope, receive: Receive, send: Send) -> list[Choice]:
+async def streamed(
+    handles: Sequence[RequestHandle], reply: Reply, scope: Scope, receive: Receive, send: Send
+) -> list[Choice]:
     """Events as they come, those of several candidates as each comes. A fault after the first is an event as well."""
     choices: list[Choice] = []
     started = False
-    async for index, batch in _merged(tickets):
+    async for index, batch in _merged(handles):
         chunks = [event for event in batch if isinstance(event, Chunk)]
         last = batch[-1]
         if not started and isinstance(last, Problem):
@@ -86,9 +90,9 @@ async def streamed(tickets: Sequence[Ticket], reply: Reply, scope: Scope, receiv
     return choices
 
 
-async def _merged(tickets: Sequence[Ticket]) -> AsyncIterator[tuple[int, list[Chunk | Done | Problem]]]:
-    """The batches of several tickets as they come, each with the number of its ticket."""
-    batches = [ticket.batches() for ticket in tickets]
+async def _merged(handles: Sequence[RequestHandle]) -> AsyncIterator[tuple[int, list[Chunk | Done | Problem]]]:
+    """The batches of several handles as they come, each with the number of its handle."""
+    batches = [handle.batches() for handle in handles]
     coming = {asyncio.ensure_future(anext(one)): at for at, one in enumerate(batches)}
     try:
         while coming:

@@ -52,7 +52,7 @@ def stacks(shape: Shape) -> list[Stack]:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _RowSpan:
     """Where a weight is kept: under which name, in which of its rows, multiplied by what."""
 
     key: str
@@ -66,7 +66,7 @@ class StoredWeights(Mapping[str, Floats]):
     def __init__(self, stored: Stored, shape: Shape, sizes: Sizes) -> None:
         self._stored, self._sizes = stored, sizes
         self._places = {
-            name: _Place(name + form, slice(None))
+            name: _RowSpan(name + form, slice(None))
             for name in sizes
             for form in ("", ".T", ".codes")
             if name + form in stored
@@ -75,7 +75,7 @@ class StoredWeights(Mapping[str, Floats]):
             self._places |= self._stacked(stack)
         for name in sizes:
             if (scaled := name.removesuffix(".weight") + SCALED) in stored:
-                self._places[name] = _Place(scaled, slice(None), query_factor(shape))
+                self._places[name] = _RowSpan(scaled, slice(None), query_factor(shape))
 
     def __getitem__(self, name: str) -> Floats:
         if (blocks := self.blocks(name)) is not None:
@@ -117,12 +117,12 @@ class StoredWeights(Mapping[str, Floats]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def _stacked(self, stack: Stack) -> dict[str, _Place]:
-        found: dict[str, _Place] = {}
+    def _stacked(self, stack: Stack) -> dict[str, _RowSpan]:
+        found: dict[str, _RowSpan] = {}
         start = 0
         for part, factor in zip(stack.parts, stack.factors, strict=True):
             rows = slice(start, start := start + self._sizes[part + ".weight"][0])
             for kind, key in ((".weight", stack.name + ".weight.codes"), (".bias", stack.name + ".bias")):
                 if part + kind in self._sizes and key in self._stored:
-                    found[part + kind] = _Place(key, rows, factor)
+                    found[part + kind] = _RowSpan(key, rows, factor)
         return found

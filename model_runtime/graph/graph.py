@@ -22,7 +22,7 @@ Inputs:  tokens int64 [B, T]; rows int64 [R], which of the B·T positions get lo
          uint8 [B, KV, max/16, 16·(head + 4)] where they are in 8 bits, see `attention.h`.
 Outputs: logits float32 [R, V] (nor rows, where none are said); present.{i}.key and .value, bound to the same buffers.
 
-A network whose weights are shared out among ranks has a graph for each stretch between two
+A network whose weights are shared out among ranks has a graph for each stage between two
 sums over the ranks. Each but the first has instead of `tokens` the inputs `hidden` and `delta`, [B, T, H], and each
 but the last instead of `logits` two such outputs: what stands so far, and what is to be summed and added to it.
 """
@@ -104,14 +104,14 @@ def sizes(shape: Shape) -> dict[str, tuple[int, ...]]:
     return {**matrix_names(shape), **{name: (length,) for name, length in vector_names(shape).items()}}
 
 
-def stretches(shape: Shape) -> list[range]:
-    """The network from one sum to the next. A stretch names its blocks; the block behind the last is the head."""
+def stages(shape: Shape) -> list[range]:
+    """The network from one sum to the next. A stage names its blocks; the block behind the last is the head."""
     return [range(block, block + 1) for block in range(_blocks(shape) + 1)]
 
 
-def attending(shape: Shape, stretch: range) -> list[int]:
-    """The layers whose attention a stretch holds."""
-    found = (_layer(shape, block) for block in stretch if block < _blocks(shape))
+def attending(shape: Shape, stage: range) -> list[int]:
+    """The layers whose attention a stage holds."""
+    found = (_layer(shape, block) for block in stage if block < _blocks(shape))
     return [layer for layer, is_attention in found if is_attention]
 
 
@@ -143,15 +143,15 @@ def write(graph: Path, shape: Shape, weights: Weights, precision: Precision, jou
 def write_stretches(
     graphs: Sequence[Path], data: Path, shape: Shape, weights: Weights, precision: Precision, vocabulary: int
 ) -> None:
-    """Writes a graph for each stretch and one file of data beside them. Raises ModelError, OSError.
+    """Writes a graph for each stage and one file of data beside them. Raises ModelError, OSError.
 
     vocabulary: how many of the tokens get logits here.
     """
     own = sizes(shape)
     own |= {name: (vocabulary, *size[1:]) for name, size in own.items() if name.startswith("head.")}
     with FileConstants(data) as constants:
-        for graph, stretch in zip(graphs, stretches(shape), strict=True):
-            model = _build(shape, own, weights, precision, constants, stretch)
+        for graph, stage in zip(graphs, stages(shape), strict=True):
+            model = _build(shape, own, weights, precision, constants, stage)
             graph.write_bytes(model.SerializeToString())
 
 
@@ -196,11 +196,11 @@ def _check_names(sizes: Iterable[str], weights: Weights) -> None:
 
 
 def _build(
-    shape: Shape, sizes: Sizes, weights: Weights, precision: Precision, constants: Constants, stretch: range
+    shape: Shape, sizes: Sizes, weights: Weights, precision: Precision, constants: Constants, stage: range
 ) -> onnx.ModelProto:
     _check_names(sizes, weights)
     nodes = Nodes(shape, sizes, weights, precision, constants)
-    sums = _wire(shape, nodes, stretch)
+    sums = _wire(shape, nodes, stage)
     read = {name for node in nodes.nodes for name in node.input}
     made = {name for node in nodes.nodes for name in node.output}
     kind = TensorProto.FLOAT16 if nodes.half else TensorProto.FLOAT
@@ -218,14 +218,14 @@ def _build(
     return helper.make_model(graph, opset_imports=opsets, ir_version=_IR, producer_name="lacuna")
 
 
-def _wire(shape: Shape, nodes: Nodes, stretch: range) -> list[str]:
-    """A stretch of the network; what stands and what is to be added to it, where the stretch has no head.
+def _wire(shape: Shape, nodes: Nodes, stage: range) -> list[str]:
+    """A stage of the network; what stands and what is to be added to it, where the stage has no head.
 
     What only reads ends where the last keys and values are written.
     """
     rotary = _rotary(shape, nodes) if shape.positions == "rotary" else []
-    hidden, delta = ("hidden", "delta") if stretch.start else (_embedded(shape, nodes), None)
-    for block in stretch:
+    hidden, delta = ("hidden", "delta") if stage.start else (_embedded(shape, nodes), None)
+    for block in stage:
         if nodes.is_silent and _layer(shape, block) == (shape.layers - 1, True):
             _, normed = nodes.add_and_norm(hidden, delta, f"layers.{shape.layers - 1}.attention_norm")
             _attended(shape, nodes, shape.layers - 1, normed, rotary)
@@ -368,7 +368,7 @@ def _sum(shape: Shape, kind: int, name: str) -> onnx.ValueInfoProto:
 
 
 def _signature(nodes: Nodes, kind: int, vocabulary: int) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
-    """All that a network or a stretch of one may read and give, but for the sums that a stretch gives."""
+    """All that a network or a stage of one may read and give, but for the sums that a stage gives."""
     shape = nodes.shape
 
     def caches(side: str) -> list[onnx.ValueInfoProto]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import onnx
@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 
 from model_runtime.errors import ModelError
 from model_runtime.graph import kv_blocks
-from model_runtime.graph.fused_matrices import SCALED, Sizes, Stack, StoredWeights, query_factor
+from model_runtime.graph.fused_matrices import SCALED, Sizes, Stack, query_factor
 from model_runtime.graph.quantize import BLOCK, PACKED_ROWS, Blocks, Floats, halved, packed, to_blocks, to_columns, wide
 from model_runtime.graph.storage import Array, Constants
 from model_runtime.manifest import Shape
@@ -33,6 +33,17 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
     "gelu": ("Gelu", {}),
     "gelu_tanh": ("FastGelu", {}),
 }
+
+
+@runtime_checkable
+class InBlocks(Protocol):
+    """Weights of which some are in blocks already, and stay as they are where the graph has blocks of as many bits."""
+
+    def coding(self, name: str) -> tuple[int, int] | None:
+        """Bits and length of a matrix's blocks; None where it is in none."""
+
+    def blocks(self, name: str) -> Blocks | None:
+        """A matrix in these blocks."""
 
 
 @dataclass(frozen=True)
@@ -267,7 +278,7 @@ class Nodes:
 
     def _multiply_packed(self, x: str, name: str, output: str, parts: Sequence[str], factors: Sequence[float]) -> str:
         names = parts or [name]
-        rows, (bits, block) = sum(self._sizes[one][0] for one in names), self._coding(names[0])
+        rows, (bits, block) = sum(self._sizes[one][0] for one in names), self._coding(names)
         whole = -(-rows // PACKED_ROWS) * PACKED_ROWS
         matrix = [name + ".packed", name + ".packed_scales", name + ".packed_power"]
 
@@ -318,7 +329,7 @@ class Nodes:
                 "import the model with --quant fp16"
             )
 
-        bits, block = self._coding(names[0])
+        bits, block = self._coding(names)
         is_halved = self.precision == "int4_head8"
 
         def make() -> list[Array]:
@@ -339,15 +350,18 @@ class Nodes:
             self.node("Mul", [wide_scales, name + ".power"], whole)
         return whole
 
-    def _coding(self, name: str) -> tuple[int, int]:
-        """Bits and length of a matrix's blocks: for our own kernels as they are stored, where so they are."""
-        if self.is_packed and isinstance(self._weights, StoredWeights):
-            kept = self._weights.coding(name)
-            if kept is not None:
-                return kept
+    def _coding(self, names: Sequence[str]) -> tuple[int, int]:
+        """Bits and length of the blocks of some matrices: as they come, where that will do, or else the longest.
+
+        Our own kernels multiply what is stored in 8 bits in 8 bits, whatever the rest is in.
+        """
         if self.precision == "int4_head8":
-            return 8 if name == ("embed.weight" if self.shape.tied else "head.weight") else 4, BLOCK
-        return self.bits, wide(self._sizes[name][1])
+            return 8 if names[0] == ("embed.weight" if self.shape.tied else "head.weight") else 4, BLOCK
+        codings = [self._weights.coding(name) if isinstance(self._weights, InBlocks) else None for name in names]
+        known = {one[0] for one in codings if one is not None}
+        bits = known.pop() if self.is_packed and len(known) == 1 and None not in codings else self.bits
+        lengths = [one[1] for one in codings if one is not None and one[0] == bits]
+        return bits, min([wide(self._sizes[names[0]][1]), *lengths])
 
     def _coded(self, names: Sequence[str], factors: Sequence[float], bits: int, block: int) -> Blocks:
         """Matrices in blocks, one below the other and each times its factor; as they are stored, where so they are."""
@@ -356,8 +370,9 @@ class Nodes:
         return Blocks(bits, np.concatenate([one.data for one in found]), np.concatenate(spread))
 
     def _blocks_of(self, name: str, bits: int, block: int) -> Blocks:
-        kept = self._weights.blocks(name) if isinstance(self._weights, StoredWeights) else None
-        if kept is None or (kept.bits, kept.block) != (bits, block):
+        found = self._weights if isinstance(self._weights, InBlocks) else None
+        kept = found.blocks(name) if found is not None and found.coding(name) == (bits, block) else None
+        if kept is None:
             return to_blocks(self._weight(name), bits, block)
         if not np.isfinite(kept.scales).all():
             raise _no_numbers(name)

@@ -17,8 +17,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from model_runtime.errors import CheckpointError
-from model_runtime.graph.quantize import Floats
-from model_runtime.importer import torch_pickle
+from model_runtime.graph.quantize import BLOCK, Blocks, Floats
+from model_runtime.importer import gguf_tensors, torch_pickle
+from model_runtime.importer.gguf_tensors import BlockLocation
 
 _AGAIN = "download the checkpoint again"
 _SAFETENSORS, _PYTORCH = "model.safetensors", "pytorch_model.bin"
@@ -30,37 +31,78 @@ Rows = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of a checkpoint. place: where it lies in a PyTorch file."""
+    """One tensor of a checkpoint. location: where it lies in a PyTorch or GGUF file."""
 
     name: str
     file: Path
     size: tuple[int, ...]
     kind: str
     is_float: bool
-    place: torch_pickle.Place | None = None
+    location: torch_pickle.TensorLocation | BlockLocation | None = None
 
 
 class Checkpoint:
-    """The tensors of a folder."""
+    """The tensors of a folder, or of a GGUF, under the names that a Hugging Face checkpoint has for them.
 
-    def __init__(self, directory: Path, tensors: Mapping[str, Tensor], files: Sequence[Path]) -> None:
+    described_by: what names the network's sizes. own_names: of a GGUF, how it calls them itself.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        tensors: Mapping[str, Tensor],
+        files: Sequence[Path],
+        described_by: str = "config.json",
+        own_names: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory, self.tensors, self.files = directory, tensors, tuple(files)
+        self.described_by, self._own_names = described_by, own_names or {}
+
+    def own_name(self, name: str) -> str:
+        """How the files themselves call a tensor, for a message."""
+        return self._own_names.get(name, name)
 
     def read(self, name: str, rows: Rows | None = None) -> Floats:
         """A tensor, or the given runs of its rows one after another, as float32. Raises CheckpointError."""
         tensor = self.tensors[name]
         if not tensor.is_float:
             raise CheckpointError(
-                f"{tensor.file}: tensor {name} is of type {tensor.kind}; only checkpoints of floats can be imported, "
-                "not ones that are quantized already"
+                f"{tensor.file}: tensor {tensor.name} is of type {tensor.kind}; only checkpoints of floats can be "
+                "imported, not ones that are quantized already"
             )
         try:
             found = _values(tensor, rows or [(0, tensor.size[0])])
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"{tensor.file}: tensor {name} cannot be read ({error}); {_AGAIN}") from error
+        except (OSError, ValueError, SafetensorError) as error:
+            raise _unreadable(tensor, error) from error
         if not np.isfinite(found).all():
-            raise CheckpointError(f"{tensor.file}: tensor {name} holds values that are no numbers; {_AGAIN}")
+            raise CheckpointError(f"{tensor.file}: tensor {tensor.name} holds values that are no numbers; {_AGAIN}")
         return found
+
+    def coding(self, name: str) -> tuple[int, int] | None:
+        """Bits and length of the blocks of a tensor that is stored in blocks of ours."""
+        location = self.tensors[name].location
+        if not isinstance(location, BlockLocation) or location.bits is None:
+            return None
+        return location.bits, BLOCK
+
+    def blocks(self, name: str, rows: Rows | None = None) -> Blocks | None:
+        """The same in blocks of ours, where it is stored so. Raises CheckpointError."""
+        tensor = self.tensors[name]
+        if not isinstance(location := tensor.location, BlockLocation) or location.bits is None:
+            return None
+        try:
+            runs = rows or [(0, tensor.size[0])]
+            parts = [gguf_tensors.read_blocks(tensor.file, location, *run) for run in runs]
+        except (OSError, ValueError) as error:
+            raise _unreadable(tensor, error) from error
+        kept = [part for part in parts if part is not None]
+        return Blocks(
+            location.bits, np.concatenate([one.data for one in kept]), np.concatenate([one.scales for one in kept])
+        )
+
+
+def _unreadable(tensor: Tensor, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{tensor.file}: tensor {tensor.name} cannot be read ({error}); {_AGAIN}")
 
 
 def open_folder(directory: Path) -> Checkpoint:
@@ -131,14 +173,16 @@ def _in_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _in_pytorch(path: Path) -> dict[str, Tensor]:
     return {
-        name: Tensor(name, path, place.size, place.kind, place.is_float, place)
-        for name, place in torch_pickle.places(path).items()
+        name: Tensor(name, path, location.size, location.kind, location.is_float, location)
+        for name, location in torch_pickle.locations(path).items()
     }
 
 
 def _values(tensor: Tensor, rows: Rows) -> Floats:
-    if tensor.place is not None:
-        parts = [torch_pickle.read(tensor.file, tensor.place, *run) for run in rows]
+    if isinstance(tensor.location, BlockLocation):
+        parts = [gguf_tensors.read(tensor.file, tensor.location, *run) for run in rows]
+    elif tensor.location is not None:
+        parts = [torch_pickle.read(tensor.file, tensor.location, *run) for run in rows]
     else:
         with safe_open(tensor.file, "numpy") as file:
             part: Any = file.get_slice(tensor.name)

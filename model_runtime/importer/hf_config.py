@@ -44,6 +44,10 @@ class Configuration:
         """A value as it is; None when there is none."""
         return self._values.get(name)
 
+    def replaced(self, name: str, value: Any) -> Configuration:
+        """The same with another value."""
+        return Configuration(self.path, {**self._values, name: value})
+
     def integer(self, *names: str, default: int | None = None) -> int:
         """The first of these that is given, a whole number above 0."""
         return int(self._number(names, default, int))

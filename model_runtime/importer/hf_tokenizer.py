@@ -8,7 +8,7 @@ stays text. Reads no weights.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from model_runtime import tokenizer as tokenizers
+import model_runtime.tokenizer
 from model_runtime.errors import TokenizerError
 from model_runtime.importer.hf_config import Configuration
 from model_runtime.manifest import Fim
@@ -92,10 +92,22 @@ class Vocabulary:
 def vocabulary(directory: Path, config: Configuration, vocab_size: int) -> Vocabulary:
     """The tokenizer of a checkpoint's folder. Raises TokenizerError when it is missing, broken or another model's."""
     path, found = _read(directory)
-    _check_size(path, found, vocab_size)
-    fim = next(fim for fim in _DIALECTS if all(found.token_to_id(one) is not None for one in _without_ends(fim)))
-    ends = [*_ends(directory, config, path, found), *(one for one in fim.end if found.token_to_id(one) is not None)]
-    fim = msgspec.structs.replace(fim, end=tuple(dict.fromkeys(ends)), begin=_begin(found))
+    check_size(path, found, vocab_size)
+    return assembled(path, found, _ends(directory, config, path, found), _begin(found))
+
+
+def assembled(
+    path: Path, found: Tokenizer, ends: Sequence[str], begin: str | None, otherwise: Fim | None = None
+) -> Vocabulary:
+    """What an import makes of a tokenizer. ends, begin: what texts end and begin with, by the model's own word.
+
+    otherwise: how to infill where no known markers are among the tokens. Raises TokenizerError.
+    """
+    known = [fim for fim in _DIALECTS if fim != _PREFIX]
+    candidates = [*known, *([otherwise] if otherwise else []), _PREFIX]
+    fim = next(fim for fim in candidates if all(found.token_to_id(one) is not None for one in _without_ends(fim)))
+    kept = [*ends, *(one for one in fim.end if found.token_to_id(one) is not None)]
+    fim = msgspec.structs.replace(fim, end=tuple(dict.fromkeys(kept)), begin=begin)
     text = _plain(found, fim.markers)
     _check_round_trip(path, text)
     return Vocabulary(text, fim, _keeps_lines_apart(text))
@@ -106,11 +118,11 @@ def _without_ends(fim: Fim) -> tuple[str, ...]:
 
 
 def _read(directory: Path) -> tuple[Path, Tokenizer]:
-    path = directory / tokenizers.FILE
+    path = directory / model_runtime.tokenizer.FILE
     vocab, merges = directory / "vocab.json", directory / "merges.txt"
     if not path.exists() and not (vocab.exists() and merges.exists()):
         raise TokenizerError(
-            f"{directory} has neither {tokenizers.FILE} nor {vocab.name} and {merges.name}; "
+            f"{directory} has neither {model_runtime.tokenizer.FILE} nor {vocab.name} and {merges.name}; "
             "save the checkpoint's fast tokenizer beside it"
         )
     try:
@@ -133,7 +145,7 @@ def _of_two_files(directory: Path, vocab: Path, merges: Path) -> Tokenizer:
     if str(settings.get("tokenizer_class", "")).startswith("Qwen2"):
         inner.normalizer = normalizers.NFC()
         whole = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(_QWEN_WORDS), "isolated"), whole])
+        inner.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(QWEN_WORDS), "isolated"), whole])
     for token, (text, special) in sorted(_added(directory, settings).items()):
         inner.add_tokens([AddedToken(text, special=special, normalized=False)])
         if inner.token_to_id(text) != token:
@@ -141,7 +153,7 @@ def _of_two_files(directory: Path, vocab: Path, merges: Path) -> Tokenizer:
     return inner
 
 
-_QWEN_WORDS = (  # from Qwen2's published tokenizer
+QWEN_WORDS = (  # from Qwen2's published tokenizer
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -171,11 +183,12 @@ def _json(path: Path) -> dict[str, Any]:
         raise TokenizerError(f"{path} cannot be read ({error}); download the checkpoint again") from error
 
 
-def _check_size(path: Path, found: Tokenizer, vocab_size: int) -> None:
+def check_size(path: Path, found: Tokenizer, vocab_size: int, described_by: str = "config.json") -> None:
+    """Raises TokenizerError when the network has another vocabulary. described_by: what says how many tokens it has."""
     count = max(found.get_vocab(with_added_tokens=True).values(), default=-1) + 1
     if not _LEAST * vocab_size <= count <= vocab_size:
         raise TokenizerError(
-            f"{path} has {count} tokens, config.json says {vocab_size}; the two belong to different models, "
+            f"{path} has {count} tokens, {described_by} says {vocab_size}; the two belong to different models, "
             "download the checkpoint again"
         )
 
@@ -235,7 +248,7 @@ def _inner(step: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 def _check_round_trip(path: Path, text: str) -> None:
-    ours = tokenizers.Tokenizer(Tokenizer.from_str(text))
+    ours = model_runtime.tokenizer.Tokenizer(Tokenizer.from_str(text))
     for probe in _PROBES:
         if ours.decode(ours.encode(probe)) != probe:
             raise TokenizerError(
@@ -246,8 +259,8 @@ def _check_round_trip(path: Path, text: str) -> None:
 
 def _keeps_lines_apart(text: str) -> bool:
     """Whether encoding line by line gives what encoding the whole gives."""
-    whole = tokenizers.Tokenizer(Tokenizer.from_str(text))
-    lines = tokenizers.Tokenizer(Tokenizer.from_str(text), split_lines=True)
+    whole = model_runtime.tokenizer.Tokenizer(Tokenizer.from_str(text))
+    lines = model_runtime.tokenizer.Tokenizer(Tokenizer.from_str(text), split_lines=True)
     if any(b"\n" in (one := whole.token_bytes(token)) and one != b"\n" for token in range(whole.vocab_size)):
         return False
     return all(whole.encode(probe) == lines.encode(probe) for probe in _PROBES)

@@ -1,4 +1,4 @@
-"""A checkpoint's folder in, a model directory out: tensor by tensor, whole or not at all.
+"""A checkpoint's folder or a GGUF in, a model directory out: tensor by tensor, whole or not at all.
 
 Everything is made in a workshop beside the target, which becomes the target by its last act, a
 rename. A workshop that is left over from the same import is gone on with; one of another import
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,11 +21,13 @@ from model_runtime import manifest, tokenizer
 from model_runtime.errors import CheckpointError
 from model_runtime.graph import graph
 from model_runtime.graph.nodes import Precision
-from model_runtime.graph.quantize import Floats
+from model_runtime.graph.quantize import Blocks, Floats
 from model_runtime.importer.checkpoint import Checkpoint, open_folder
 from model_runtime.importer.families import check_kind, planned
+from model_runtime.importer.gguf_checkpoint import is_gguf, open_gguf
+from model_runtime.importer.gguf_tokenizer import GgufVocabulary
 from model_runtime.importer.hf_config import Configuration
-from model_runtime.importer.hf_tokenizer import Vocabulary, vocabulary
+from model_runtime.importer.hf_tokenizer import Vocabulary, assembled, check_size, vocabulary
 from model_runtime.importer.weight_map import Part, Plan
 from model_runtime.manifest import Manifest
 
@@ -54,24 +56,52 @@ class Order(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Checked:
-    """A checkpoint about which nothing is left to be wrong but its values."""
+    """A checkpoint about which nothing is left to be wrong but its values.
+
+    origin: what the description calls it; licence: its name; notices: files that go with the model.
+    """
 
     checkpoint: Checkpoint
     plan: Plan
     vocabulary: Vocabulary
     order: Order
+    origin: str
+    licence: str
+    notices: tuple[Path, ...] = ()
 
 
 def examine(source: Path, *, name: str, quant: Quant, context: int | None = None) -> Checked:
     """Everything but the weights, checked. context: tokens to serve, None chooses. Raises ModelError."""
+    if is_gguf(source):
+        return _examine_gguf(source, name, quant, context)
+    if source.is_file():
+        raise CheckpointError(f"{source} is no GGUF file; give one, or the folder of a Hugging Face checkpoint")
     config = Configuration.read(source)
     check_kind(config)
     checkpoint = open_folder(source)
     words = vocabulary(source, config, config.integer("vocab_size"))
     found = planned(config, checkpoint, words.fim.layout, context)
     files = [config.path, *checkpoint.files, *source.glob("*token*.json"), *source.glob("vocab.json")]
-    sources = {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)}
-    return Checked(checkpoint, found, words, Order(_VERSION, name, quant, found.shape.context_length, sources))
+    notices = tuple(source / one for one in _LICENCES if (source / one).is_file())
+    order = Order(_VERSION, name, quant, found.shape.context_length, _changes(files))
+    return Checked(checkpoint, found, words, order, source.resolve().name, _licence(source), notices)
+
+
+def _examine_gguf(source: Path, name: str, quant: Quant, context: int | None) -> Checked:
+    opened = open_gguf(source)
+    tokens = GgufVocabulary(source, opened.metadata)
+    inner = tokens.tokenizer()
+    check_size(source, inner, opened.config.integer("vocab_size"), "its embedding")
+    words = assembled(source, inner, tokens.ends(), tokens.begin(), tokens.fim())
+    found = planned(opened.config, opened.checkpoint, words.fim.layout, context)
+    order = Order(_VERSION, name, quant, found.shape.context_length, _changes(opened.checkpoint.files))
+    said = opened.metadata.get("general.license")
+    licence = said if isinstance(said, str) and 0 < len(said) < 100 else "unknown"
+    return Checked(opened.checkpoint, found, words, order, source.name, licence)
+
+
+def _changes(files: Sequence[Path]) -> dict[str, tuple[int, int]]:
+    return {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(files)}
 
 
 def write(checked: Checked, target: Path, progress: Progress = lambda done, total: None) -> Manifest:
@@ -88,7 +118,8 @@ def write(checked: Checked, target: Path, progress: Progress = lambda done, tota
     for name, precision in _graphs(checked.order.quant):
         graph.write(workshop / name, checked.plan.shape, weights.again(), precision, workshop / f"{name}.journal")
     (workshop / tokenizer.FILE).write_text(checked.vocabulary.text, encoding="utf-8")
-    _copy_licences(checked.checkpoint.directory, workshop)
+    for path in checked.notices:
+        shutil.copyfile(path, workshop / path.name)
     described = _describe(checked, workshop)
     (workshop / manifest.MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(described)))
     manifest.read(workshop)  # what was written can be read
@@ -116,9 +147,24 @@ class Weights(Mapping[str, Floats]):
     def __getitem__(self, name: str) -> Floats:
         part: Part = self._parts[name]
         found = self._checkpoint.read(part.name, part.rows)
+        self._tell(name)
+        return found
+
+    def coding(self, name: str) -> tuple[int, int] | None:
+        """Bits and length of the blocks of a matrix that the checkpoint has in blocks of ours."""
+        return self._checkpoint.coding(self._parts[name].name)
+
+    def blocks(self, name: str) -> Blocks | None:
+        """A matrix in these blocks, the same to the bit."""
+        part = self._parts[name]
+        found = self._checkpoint.blocks(part.name, part.rows)
+        if found is not None:
+            self._tell(name)
+        return found
+
+    def _tell(self, name: str) -> None:
         if name in self._behind:  # the place in the network tells how far we are, also after an interruption
             self._progress(self._pass * self._whole + int(self._behind[name]), self._passes * self._whole)
-        return found
 
     def __contains__(self, name: object) -> bool:
         return name in self._parts  # without reading it
@@ -173,12 +219,6 @@ def _finish(workshop: Path) -> None:
             os.fsync(stream.fileno())
 
 
-def _copy_licences(source: Path, workshop: Path) -> None:
-    for name in _LICENCES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, workshop / name)
-
-
 def _describe(checked: Checked, workshop: Path) -> Manifest:
     quant = checked.order.quant
     kept = [path for path in sorted(workshop.iterdir()) if path.suffix != ".journal" and path.name != _ORDER]
@@ -186,13 +226,13 @@ def _describe(checked: Checked, workshop: Path) -> Manifest:
         format=manifest.FORMAT,
         name=checked.order.name,
         family=checked.plan.family,
-        licence=_licence(checked.checkpoint.directory),
+        licence=checked.licence,
         shape=checked.plan.shape,
         fim=checked.vocabulary.fim,
         weights="int4" if quant == "hybrid" else quant,
         prefill="columns" if len(_graphs(quant)) > 1 else "same",
         files={path.name: manifest.digest(path) for path in kept if path.name != manifest.MANIFEST},
-        description=f"imported from {checked.checkpoint.directory.resolve().name} as {quant}",
+        description=f"imported from {checked.origin} as {quant}",
         split_lines=checked.vocabulary.split_lines,
     )
 

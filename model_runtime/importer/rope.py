@@ -42,10 +42,19 @@ def rope(config: Configuration, size: int) -> Rope:
         return Rope(theta, tuple((plain / scaling.number("factor")).tolist()))
     if kind == "llama3":
         return Rope(theta, tuple(_llama3(scaling, plain).tolist()))
+    if kind == "factors":  # a GGUF's: what each pair is slowed down by
+        return Rope(theta, tuple((plain / _factors(scaling, len(plain))).tolist()))
     if kind == "yarn":
         length = config.integer("max_position_embeddings")
         return Rope(theta, tuple(_yarn(scaling, plain, theta, length).tolist()), _yarn_magnitude(scaling))
     raise config.wrong(f"rotary embedding is scaled by {kind!r}, which is not known here")
+
+
+def _factors(scaling: Configuration, count: int) -> Frequencies:
+    found = scaling.get("factors")
+    if not isinstance(found, list) or len(found) != count or not all(0 < one < math.inf for one in found):
+        raise scaling.wrong(f"of the factors of its rotary embedding there must be {count}, each above 0")
+    return np.array(found, np.float64)
 
 
 def _llama3(scaling: Configuration, plain: Frequencies) -> Frequencies:

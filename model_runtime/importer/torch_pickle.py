@@ -53,7 +53,7 @@ class _Storage:
 
 
 @dataclass(frozen=True)
-class Place:
+class TensorLocation:
     """Where a tensor lies. offset: in the file, in bytes; size: of each dimension, the rows first."""
 
     kind: str
@@ -66,7 +66,7 @@ class Place:
         return self.kind in _FLOATS
 
 
-def places(path: Path) -> dict[str, Place]:
+def locations(path: Path) -> dict[str, TensorLocation]:
     """Name and place of each tensor of a file. Raises CheckpointError, OSError."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -78,7 +78,7 @@ def places(path: Path) -> dict[str, Place]:
         if not isinstance(state, dict):
             raise CheckpointError("it holds no table of tensors; save the checkpoint's state_dict as safetensors")
         tensors = {name: value for name, value in state.items() if isinstance(name, str) and isinstance(value, _Tensor)}
-        return {name: _place(path, name, tensor, members) for name, tensor in tensors.items()}
+        return {name: _location(path, name, tensor, members) for name, tensor in tensors.items()}
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except zipfile.BadZipFile as error:
@@ -90,17 +90,17 @@ def places(path: Path) -> dict[str, Place]:
         raise CheckpointError(f"{path}: its pickle cannot be read ({error}); download it again") from error
 
 
-def read(path: Path, place: Place, start: int, stop: int) -> Floats:
+def read(path: Path, location: TensorLocation, start: int, stop: int) -> Floats:
     """Rows start to stop of a tensor as float32. Raises CheckpointError when the file ends before them, OSError."""
-    row = int(np.prod(place.size[1:], dtype=np.int64))
-    layout = np.dtype(_KINDS[place.kind])
-    count, offset = (stop - start) * row, place.offset + start * row * layout.itemsize
+    row = int(np.prod(location.size[1:], dtype=np.int64))
+    layout = np.dtype(_KINDS[location.kind])
+    count, offset = (stop - start) * row, location.offset + start * row * layout.itemsize
     found = np.fromfile(path, layout, count=count, offset=offset)
     if len(found) != count:
         raise CheckpointError(f"{path} ends within a tensor; download it again")
-    if place.kind == "BFloat16Storage":
+    if location.kind == "BFloat16Storage":
         found = (found.astype(np.uint32) << 16).view(np.float32)
-    return found.astype(np.float32, copy=False).reshape(stop - start, *place.size[1:])
+    return found.astype(np.float32, copy=False).reshape(stop - start, *location.size[1:])
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class _Unpickler(pickle.Unpickler):
         return _Storage(kind, str(key), int(count))
 
 
-def _place(path: Path, name: str, tensor: _Tensor, members: dict[str, zipfile.ZipInfo]) -> Place:
+def _location(path: Path, name: str, tensor: _Tensor, members: dict[str, zipfile.ZipInfo]) -> TensorLocation:
     """Checked against the archive: the storage is there, whole, as it is, and in order."""
     storage = tensor.storage
     member = members.get(f"data/{storage.key}")
@@ -156,7 +156,7 @@ def _place(path: Path, name: str, tensor: _Tensor, members: dict[str, zipfile.Zi
     if tensor.offset < 0 or tensor.offset + whole > storage.count or tensor.stride != _strides(tensor.size):
         raise CheckpointError(f"tensor {name} does not lie in one piece; save the checkpoint as safetensors")
     offset = _begin(path, member) + tensor.offset * storage.layout.itemsize
-    return Place(storage.kind, offset, tensor.size)
+    return TensorLocation(storage.kind, offset, tensor.size)
 
 
 def _strides(size: tuple[int, ...]) -> tuple[int, ...]:

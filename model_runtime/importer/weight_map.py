@@ -98,21 +98,21 @@ def check(found: Plan, checkpoint: Checkpoint) -> None:
         tensor = checkpoint.tensors.get(part.name)
         if tensor is None:
             raise CheckpointError(
-                f"{checkpoint.files[0].parent} has no tensor {part.name} in its {len(checkpoint.files)} files, "
-                "config.json calls for it; download the checkpoint again"
+                f"{checkpoint.files[0].parent} has no tensor {checkpoint.own_name(part.name)} in its "
+                f"{len(checkpoint.files)} files, {checkpoint.described_by} calls for it; download the checkpoint again"
             )
         rows = sum(stop - start for start, stop in part.rows) if part.rows else tensor.size[0]
         if (rows, *tensor.size[1:]) != size or any(stop > tensor.size[0] for _, stop in part.rows or ()):
             raise CheckpointError(
-                f"{tensor.file}: tensor {part.name} is {list(tensor.size)}, config.json calls for "
+                f"{tensor.file}: tensor {tensor.name} is {list(tensor.size)}, {checkpoint.described_by} calls for "
                 f"{_whole_size(found, part.name)}; the two belong to different models, download the checkpoint again"
             )
     used = {part.name for part in found.parts.values()} | ({"lm_head.weight"} if shape.tied else set())
     rest = [name for name in checkpoint.tensors if name not in used and not name.endswith(_BUFFERS)]
     if rest:
         raise CheckpointError(
-            f"{checkpoint.tensors[rest[0]].file}: tensor {rest[0]} and {len(rest) - 1} others have no place in a model "
-            "of this type; it is a variant that cannot be imported"
+            f"{checkpoint.tensors[rest[0]].file}: tensor {checkpoint.own_name(rest[0])} and {len(rest) - 1} others "
+            "have no place in a model of this type; it is a variant that cannot be imported"
         )
 
 

@@ -20,12 +20,13 @@ from typing import Any, Protocol
 from model_runtime.engine.sequence import Cancel, Finish, Generation, Token
 from model_runtime.errors import ModelError, Overloaded, PromptError
 from model_runtime.manifest import Manifest
+from model_runtime.owner import Owner
 from model_runtime.protocol import Chunk, Done, InfillRequest, Lesson, Problem
 from model_runtime.service import battery
 from model_runtime.service.metrics import Metrics
-from model_runtime.service.ngram_store import Memories
-from model_runtime.service.request_adapter import AHEAD, Asked, asked, told
-from model_runtime.service.request_handle import Event, Ticket, is_prefetch, kind, queued, user
+from model_runtime.service.ngram_store import NgramStore
+from model_runtime.service.request_adapter import AHEAD, AdaptedRequest, adapt, reply
+from model_runtime.service.request_handle import Event, RequestHandle, is_prefetch, kind, queued, user
 from model_runtime.service.starvation import Starvation
 from model_runtime.tokenizer import Tokenizer
 
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 class Writer(Protocol):
-    """What a lane asks of an engine."""
+    """What a worker asks of an engine."""
 
     @property
     def manifest(self) -> Manifest:
@@ -69,19 +70,19 @@ def write(engine: Writer, request: InfillRequest, cancel: Cancel, arrived: float
 
     Raises PromptError when the request cannot be laid out, ModelError.
     """
-    one = asked(request, engine.tokenizer, engine.manifest, arrived)
+    one = adapt(request, engine.tokenizer, engine.manifest, arrived)
     engine.begin(one.generation, cancel)
     while engine.busy:
         for _, event in engine.step():
-            yield told(event, one.before)
+            yield reply(event, one.before)
 
 
 @dataclass
-class _Ride:
-    """A ticket on the engine's thread. held: what is to be told yet."""
+class _ActiveRequest:
+    """A handle on the engine's thread. held: what is to be told yet."""
 
-    ticket: Ticket
-    asked: Asked
+    handle: RequestHandle
+    request: AdaptedRequest
     held: list[Event] = field(default_factory=list)
     told_at: float = 0.0
 
@@ -91,42 +92,42 @@ class _Ride:
         return ends or now - self.told_at > GATHER
 
 
-class Lane:
+class EngineWorker:
     """The way to one engine. Make it and use it on the event loop's thread."""
 
     def __init__(self, metrics: Metrics, capacity: int = CAPACITY) -> None:
         self._metrics = metrics
         self._capacity = capacity
         self._thread = ThreadPoolExecutor(1, "engine")
-        self._learning = ThreadPoolExecutor(1, "memory")
+        self._learning = ThreadPoolExecutor(1, "ngrams")
         self._loop = asyncio.get_running_loop()
         self._engine: Writer | None = None
-        self._memories: Memories | None = None
+        self._ngram_store: NgramStore | None = None
         self._opened = asyncio.Event()
-        self._coming: SimpleQueue[Ticket | None] = SimpleQueue()  # None: no more will come
-        self._tickets: list[Ticket] = []
-        self._newest: dict[tuple[str, bool], Ticket] = {}
+        self._coming: SimpleQueue[RequestHandle | None] = SimpleQueue()  # None: no more will come
+        self._handles: list[RequestHandle] = []
+        self._newest: dict[tuple[Owner, str, bool], RequestHandle] = {}
         self._later = Cancel()
         self._starvation = Starvation()
 
     @property
     def busy(self) -> bool:
         """Something is under way."""
-        return bool(self._tickets)
+        return bool(self._handles)
 
     async def open(self, opener: Callable[[], Writer]) -> Writer:
         """Open the engine on its thread, then start on what has come in meanwhile. Raises what `opener` raises."""
         self._engine = await self._loop.run_in_executor(self._thread, opener)
-        self._memories = Memories(self._engine.tokenizer.encode_once)
+        self._ngram_store = NgramStore(self._engine.tokenizer.encode_once)
         self._opened.set()
         self._thread.submit(self._work, self._engine)
         return self._engine
 
-    async def learn(self, lesson: Lesson) -> int:
+    async def learn(self, lesson: Lesson, owner: Owner) -> int:
         """Remember texts of a workspace, once the engine is open; how many of its tokens are then known."""
         await self._opened.wait()
-        assert self._memories is not None
-        learn = partial(self._memories.learn, lesson.workspace, lesson.texts, more=lesson.more)
+        assert self._ngram_store is not None
+        learn = partial(self._ngram_store.learn, owner, lesson.workspace, lesson.texts, more=lesson.more)
         return await self._loop.run_in_executor(self._learning, learn)
 
     async def count(self, texts: Sequence[str]) -> tuple[int, ...]:
@@ -136,41 +137,41 @@ class Lane:
         encode = self._engine.tokenizer.encode_once
         return await asyncio.to_thread(lambda: tuple(len(encode(text)) for text in texts))
 
-    def submit(self, request: InfillRequest) -> Ticket:
+    def submit(self, request: InfillRequest, owner: Owner) -> RequestHandle:
         """Take a request, in place of the client's older one of its kind. Raises Overloaded when there are too many.
 
         On battery a prefetch ends at once as cancelled.
         """
-        older = self._newest.get(kind(request)) if request.client else None
+        older = self._newest.get(kind(request, owner)) if request.client else None
         if older is not None:
             self.abandon(older)
-        starved = not is_prefetch(request) and self._starvation.starves(user(request))
-        if len(self._tickets) >= self._capacity * (1 + starved):
-            raise Overloaded(f"{len(self._tickets)} requests are under way already; try again in a second")
-        ticket = Ticket(request, starved=starved)
+        starved = not is_prefetch(request) and self._starvation.starves(user(request, owner))
+        if len(self._handles) >= self._capacity * (1 + starved):
+            raise Overloaded(f"{len(self._handles)} requests are under way already; try again in a second")
+        handle = RequestHandle(request, owner, starved=starved)
         if is_prefetch(request) and battery.on_battery():
-            ticket.push(Done("cancelled", queued(ticket)))
-            return ticket
+            handle.push(Done("cancelled", queued(handle)))
+            return handle
         if request.client:
-            self._newest[kind(request)] = ticket
-        self._tickets.append(ticket)
+            self._newest[kind(request, owner)] = handle
+        self._handles.append(handle)
         self._metrics.take()
-        self._metrics.wait(len(self._tickets))
+        self._metrics.wait(len(self._handles))
         if request.deadline_ms is not None:
-            ticket.timer = self._loop.call_later(request.deadline_ms / 1000 + LATE, self._expire, ticket)
-        self._coming.put(ticket)
-        return ticket
+            handle.timer = self._loop.call_later(request.deadline_ms / 1000 + LATE, self._expire, handle)
+        self._coming.put(handle)
+        return handle
 
-    def abandon(self, ticket: Ticket) -> None:
+    def abandon(self, handle: RequestHandle) -> None:
         """Nobody wants this any more: it ends as cancelled, at once if the engine has not got it yet."""
-        ticket.cancel.set()
-        if not ticket.begun:
-            self._finish(ticket, Done("cancelled", queued(ticket)))
+        handle.cancel.set()
+        if not handle.begun:
+            self._finish(handle, Done("cancelled", queued(handle)))
 
     def abandon_all(self) -> None:
         """End everything as cancelled."""
-        for ticket in self._tickets[:]:
-            self.abandon(ticket)
+        for handle in self._handles[:]:
+            self.abandon(handle)
 
     async def close(self) -> None:
         """Cancel what is left, wait for the thread, give the engine's memory back."""
@@ -182,45 +183,46 @@ class Lane:
         if self._engine is not None:
             self._engine.close()
 
-    def _expire(self, ticket: Ticket) -> None:
+    def _expire(self, handle: RequestHandle) -> None:
         """Answers a request whose time is over; what the engine is reading for it makes the next one quick."""
-        self._finish(ticket, Done("deadline", queued(ticket)))
+        self._finish(handle, Done("deadline", queued(handle)))
 
-    def _deliver(self, news: list[tuple[Ticket, list[Event]]]) -> None:
-        for ticket, (*events, last) in news:
+    def _deliver(self, news: list[tuple[RequestHandle, list[Event]]]) -> None:
+        for handle, (*events, last) in news:
             if any(isinstance(one, Chunk) and one.text.strip() for one in (*events, last)):
-                self._starvation.feed(user(ticket.request), ticket.arrived)
-            ticket.push(*events)
+                self._starvation.feed(user(handle.request, handle.owner), handle.arrived)
+            handle.push(*events)
             if isinstance(last, Chunk):
-                ticket.push(last)
+                handle.push(last)
             else:
-                self._finish(ticket, last)
+                self._finish(handle, last)
 
-    def _finish(self, ticket: Ticket, outcome: Done | Problem) -> None:
-        if ticket.over:
+    def _finish(self, handle: RequestHandle, outcome: Done | Problem) -> None:
+        if handle.over:
             return
-        if ticket.timer is not None:
-            ticket.timer.cancel()
-        if self._newest.get(kind(ticket.request)) is ticket:
-            del self._newest[kind(ticket.request)]
-        self._tickets.remove(ticket)
+        if handle.timer is not None:
+            handle.timer.cancel()
+        own = kind(handle.request, handle.owner)
+        if self._newest.get(own) is handle:
+            del self._newest[own]
+        self._handles.remove(handle)
         self._metrics.finish(outcome)
-        self._metrics.wait(len(self._tickets))
-        ticket.push(outcome)
+        self._metrics.wait(len(self._handles))
+        handle.push(outcome)
 
     def _work(self, engine: Writer) -> None:
         """On the engine's thread, to the end: begins what has come, then lets the engine do a step."""
-        rides: dict[Any, _Ride] = {}
+        active: dict[Any, _ActiveRequest] = {}
         more = True
         while more or engine.busy:
-            for ticket in self._came(wait=not engine.busy):
-                if ticket is None:
+            for handle in self._came(wait=not engine.busy):
+                if handle is None:
                     more = False
-                elif not ticket.over:
-                    self._begin(engine, ticket, rides)
-            self._step(engine, rides)
+                elif not handle.over:
+                    self._begin(engine, handle, active)
+            self._step(engine, active)
 
-    def _came(self, *, wait: bool) -> list[Ticket | None]:
+    def _came(self, *, wait: bool) -> list[RequestHandle | None]:
         """What has come since; wait: until something has."""
         found = [self._coming.get()] if wait else []
         with suppress(Empty):
@@ -228,29 +230,30 @@ class Lane:
                 found.append(self._coming.get_nowait())
         return found
 
-    def _begin(self, engine: Writer, ticket: Ticket, rides: dict[Any, _Ride]) -> None:
-        ticket.begun = True
-        request, problem = ticket.request, None
+    def _begin(self, engine: Writer, handle: RequestHandle, active: dict[Any, _ActiveRequest]) -> None:
+        handle.begun = True
+        request, problem = handle.request, None
         try:
-            memory = self._memories.of(request.workspace) if self._memories is not None else None
-            one = asked(
+            ngrams = self._ngram_store.of(handle.owner, request.workspace) if self._ngram_store is not None else None
+            one = adapt(
                 request,
                 engine.tokenizer,
                 engine.manifest,
-                ticket.arrived,
-                memory,
+                handle.arrived,
+                ngrams,
                 engine.reading,
-                starved=ticket.starved,
+                owner=handle.owner,
+                starved=handle.starved,
             )
-            rides[engine.begin(one.generation, ticket.cancel)] = _Ride(ticket, one)
+            active[engine.begin(one.generation, handle.cancel)] = _ActiveRequest(handle, one)
             return
         except PromptError as error:
             problem = Problem("bad_request", str(error))
         except Overloaded as error:
             problem = Problem("overloaded", str(error))
-        except Exception as error:  # the lane must go on for the others, whatever one request did
+        except Exception as error:  # the worker must go on for the others, whatever one request did
             problem = _failed(error)
-        self._loop.call_soon_threadsafe(self._finish, ticket, problem)
+        self._loop.call_soon_threadsafe(self._finish, handle, problem)
 
     def _read_later(self, engine: Writer, later: Generation | None, finish: Finish) -> None:
         """Has a prompt read whole that there was no time for, unless the user went on or the machine is to rest."""
@@ -260,30 +263,30 @@ class Lane:
             with suppress(Overloaded):  # then there is no time for it either
                 engine.begin(replace(later, deadline=time.monotonic() + AHEAD), self._later)
 
-    def _step(self, engine: Writer, rides: dict[Any, _Ride]) -> None:
+    def _step(self, engine: Writer, active: dict[Any, _ActiveRequest]) -> None:
         over: list[Any] = []
         try:
             for name, event in engine.step():
-                ride = rides.get(name)
-                if ride is None:  # what is read later is nobody's
+                entry = active.get(name)
+                if entry is None:  # what is read later is nobody's
                     continue
-                ride.held.append(told(event, ride.asked.before))
+                entry.held.append(reply(event, entry.request.before))
                 if isinstance(event, Finish):
                     over.append(name)
-                    self._read_later(engine, ride.asked.later, event)
-        except Exception as error:  # the lane must go on for those who come later
+                    self._read_later(engine, entry.request.later, event)
+        except Exception as error:  # the worker must go on for those who come later
             problem = _failed(error)
-            for name, ride in rides.items():
-                ride.held.append(problem)
+            for name, entry in active.items():
+                entry.held.append(problem)
                 over.append(name)
         now = time.monotonic()
-        due = [ride for ride in rides.values() if ride.held and (len(rides) > 1 or ride.is_due(now))]
+        due = [entry for entry in active.values() if entry.held and (len(active) > 1 or entry.is_due(now))]
         if due:
-            self._loop.call_soon_threadsafe(self._deliver, [(ride.ticket, ride.held) for ride in due])
-        for ride in due:
-            ride.held, ride.told_at = [], now
+            self._loop.call_soon_threadsafe(self._deliver, [(entry.handle, entry.held) for entry in due])
+        for entry in due:
+            entry.held, entry.told_at = [], now
         for name in over:
-            rides.pop(name, None)  # one that ended just before a fault is named twice
+            active.pop(name, None)  # one that ended just before a fault is named twice
 
 
 def _failed(error: Exception) -> Problem:

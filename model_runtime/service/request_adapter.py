@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from model_runtime.engine.ngrams import NGrams
 from model_runtime.engine.sequence import Finish, Generation, Token
 from model_runtime.errors import PromptError
 from model_runtime.manifest import Manifest
+from model_runtime.owner import LOCAL, Owner
 from model_runtime.prompt import stops
 from model_runtime.protocol import Chunk, Done, InfillRequest, Usage, prompt
 from model_runtime.tokenizer import Tokenizer
@@ -27,7 +30,7 @@ AHEAD = 2.0  # seconds of reading in one pause
 
 
 @dataclass(frozen=True)
-class Asked:
+class AdaptedRequest:
     """What the engine is to do. before: what the request has cost so far.
 
     later: the whole prompt, to be read in a pause where there was only time for a part of it; then the next key has it.
@@ -38,16 +41,17 @@ class Asked:
     later: Generation | None = None
 
 
-def asked(
+def adapt(
     request: InfillRequest,
     tokenizer: Tokenizer,
     manifest: Manifest,
     arrived: float,
-    memory: NGrams | None = None,
+    ngrams: NGrams | None = None,
     reading: Callable[[Generation], float] = lambda generation: 0.0,
     *,
+    owner: Owner = LOCAL,
     starved: bool = False,
-) -> Asked:
+) -> AdaptedRequest:
     """What a request asks for. arrived: when, of time.monotonic(); reading: the seconds that reading its prompt takes;
     starved: as in `sequence.Generation`.
 
@@ -65,9 +69,10 @@ def asked(
         stop=(*request.stop, *stops(request.suffix, manifest.fim)),
         floor=request.floor,
         deadline=None if request.deadline_ms is None else arrived + request.deadline_ms / 1000,
-        memory=memory,
+        ngrams=ngrams,
         n=request.n,
         client=request.client,
+        owner=owner,
         starved=starved,
         priority=request.priority if request.max_tokens else "prefetch",
         heal=request.max_tokens > 0,
@@ -76,10 +81,10 @@ def asked(
     if generation.max_tokens and generation.deadline is not None:
         part = _affordable(request, tokenizer, manifest, generation, READ * (generation.deadline - began), reading)
         if part is not generation:
-            later = Generation(generation.prompt, max_tokens=0, client=request.client, priority="prefetch")
+            later = Generation(generation.prompt, max_tokens=0, client=request.client, owner=owner, priority="prefetch")
             generation = part
     usage = Usage(queue_ms=(began - arrived) * 1000, layout_ms=(time.monotonic() - began) * 1000)
-    return Asked(generation, usage, later)
+    return AdaptedRequest(generation, usage, later)
 
 
 def _affordable(
@@ -103,20 +108,10 @@ def _affordable(
     return min(found, key=lambda one: one[0])[1]
 
 
-def told(event: Token | Finish, before: Usage) -> Chunk | Done:
+def reply(event: Token | Finish, before: Usage) -> Chunk | Done:
     """What the engine said, as the service says it. before: what the request had cost before the engine got it."""
     if isinstance(event, Token):
         return Chunk(event.text, event.logprob, event.index)
-    used = event.usage
-    usage = Usage(
-        prompt_tokens=used.prompt_tokens,
-        prefilled=used.prefilled,
-        reused=used.reused,
-        generated=used.generated,
-        queue_ms=before.queue_ms + used.queue_ms,
-        layout_ms=before.layout_ms,
-        prefill_ms=used.prefill_ms,
-        decode_ms=used.decode_ms,
-        model_ms=used.model_ms,
-    )
+    queued = before.queue_ms + event.usage.queue_ms
+    usage = msgspec.structs.replace(event.usage, queue_ms=queued, layout_ms=before.layout_ms)
     return Done(event.reason, usage, event.others)

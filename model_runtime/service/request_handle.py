@@ -11,16 +11,17 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from model_runtime.engine.sequence import Cancel
+from model_runtime.owner import Owner
 from model_runtime.protocol import Chunk, Done, InfillRequest, Problem, Usage
 
 Event = Chunk | Done | Problem
 
 
-class Ticket:
-    """One request's place in the lane, and its stream."""
+class RequestHandle:
+    """One request's place in the worker, and its stream."""
 
-    def __init__(self, request: InfillRequest, *, starved: bool = False) -> None:
-        self.request, self.starved = request, starved
+    def __init__(self, request: InfillRequest, owner: Owner, *, starved: bool = False) -> None:
+        self.request, self.owner, self.starved = request, owner, starved
         self.arrived = time.monotonic()
         self.cancel = Cancel()
         self.timer: asyncio.TimerHandle | None = None
@@ -49,15 +50,14 @@ class Ticket:
                 return
 
 
-def kind(request: InfillRequest) -> tuple[str, bool]:
+def kind(request: InfillRequest, owner: Owner) -> tuple[Owner, str, bool]:
     """Requests of one kind supersede each other: a client's prefetches are one kind, all else the other."""
-    return request.client, is_prefetch(request)
+    return owner, request.client, is_prefetch(request)
 
 
-def user(request: InfillRequest) -> str:
-    """Whose it is where several share an engine, else which client's: one user starves once, whatever the names."""
-    owner, slash, _ = request.client.partition("/")
-    return owner if slash else request.client
+def user(request: InfillRequest, owner: Owner) -> str:
+    """The owner's token where there is one, else the client: one user starves once, whatever the names."""
+    return owner.token or request.client
 
 
 def is_prefetch(request: InfillRequest) -> bool:
@@ -65,6 +65,6 @@ def is_prefetch(request: InfillRequest) -> bool:
     return request.priority == "prefetch" or not request.max_tokens
 
 
-def queued(ticket: Ticket) -> Usage:
+def queued(handle: RequestHandle) -> Usage:
     """What a request has cost that was never begun."""
-    return Usage(queue_ms=(time.monotonic() - ticket.arrived) * 1000)
+    return Usage(queue_ms=(time.monotonic() - handle.arrived) * 1000)

@@ -69,7 +69,7 @@ async def serve(
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # no such thing off the main thread
             loop.add_signal_handler(number, service.end)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    opening = asyncio.create_task(service.lane.open(opener))
+    opening = asyncio.create_task(service.worker.open(opener))
     idling = asyncio.create_task(_end_when_idle(service, idle_exit))
     tidying = asyncio.create_task(_tidy())
     try:
@@ -85,7 +85,7 @@ async def serve(
         idling.cancel()
         tidying.cancel()
         await asyncio.gather(serving, opening, return_exceptions=True)
-        await service.lane.close()
+        await service.worker.close()
 
 
 async def _tidy() -> None:
@@ -97,7 +97,7 @@ async def _tidy() -> None:
 async def _end_when_idle(service: Service, seconds: float | None) -> None:
     if seconds is None:
         return
-    while (left := service.touched + seconds - time.monotonic()) > 0 or service.lane.busy:
+    while (left := service.touched + seconds - time.monotonic()) > 0 or service.worker.busy:
         await asyncio.sleep(left if left > 0 else 1.0)
     log.info("idle for %.0f s, ending", seconds)
     service.end()

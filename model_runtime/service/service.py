@@ -1,7 +1,7 @@
 """An engine behind HTTP: protocol values in, newline-delimited JSON out, as an ASGI application.
 
-Ignores what listens, who may reach it, and what the texts mean; never logs one. Whoever lets in more than one
-user names the owner of each request: clients and workspaces of one owner are strangers to another's.
+Ignores what listens, who may reach it, and what the texts mean; never logs one. Whoever lets requests in names the
+`Owner` of each in the ASGI scope; a request that belongs to no owner is refused.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from typing import TypeVar
 
 import msgspec
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from model_runtime import protocol
 from model_runtime.errors import Overloaded
+from model_runtime.owner import LOCAL, Owner
 from model_runtime.protocol import (
     Answer,
     Chunk,
@@ -38,8 +40,8 @@ from model_runtime.protocol import (
     Texts,
 )
 from model_runtime.service import metrics
-from model_runtime.service.engine_worker import Lane
-from model_runtime.service.request_handle import Ticket
+from model_runtime.service.engine_worker import EngineWorker
+from model_runtime.service.request_handle import RequestHandle
 
 DRAIN_SECONDS = 5  # what still runs this long after a drain began is cancelled
 RETRY_AFTER = 1  # seconds: a queue is shorter by then, and a server that drains has made room for another
@@ -75,7 +77,7 @@ class Service:
         self.state: State = "loading"
         self.touched = time.monotonic()
         self.metrics = metrics.Metrics()
-        self.lane = Lane(self.metrics)
+        self.worker = EngineWorker(self.metrics)
         self._identity = identity
         self.ended: Callable[[], None] = lambda: None  # told when no more requests are wanted
 
@@ -89,13 +91,14 @@ class Service:
                 Route("/metrics", self.answer_metrics),
             ],
             exception_handlers={405: _answer_other_method},
+            middleware=[Middleware(_LocalUser)],
         )
 
     def routes(self) -> list[Route]:
-        """What a client needs of this service.
+        """The routes that a client needs.
 
-        The ASGI scope's `owner` says whose request it is: without one it is that of the socket's one user, None is
-        nobody's, who leaves nothing behind. `spent` says afterwards what an infill cost.
+        The ASGI scope's `owner` says whose request it is; without one the infill and the lesson are refused.
+        `spent` says afterwards what an infill cost.
         """
         return [
             Route("/health", self._answer_health),
@@ -114,35 +117,34 @@ class Service:
             requests=self.metrics.taken,
         )
 
-    def read(self, body: bytes, owner: str | None) -> InfillRequest | Problem:
-        """The request in a body, as one of this owner's; nobody's has no workspace."""
+    def read(self, body: bytes, owner: Owner) -> InfillRequest | Problem:
+        """The request in a body, as this owner may ask it; nobody's has no workspace."""
         request = _decoded(body, _decode_request, "an infill")
-        if owner == "" or isinstance(request, Problem):
+        if owner.is_local or isinstance(request, Problem):
             return request
         return msgspec.structs.replace(
             request,
-            client=owned(request.client, owner),
-            workspace=owned(request.workspace, owner) if owner else "",
+            workspace="" if owner.is_nobody else request.workspace,
             priority="automatic" if request.priority == "hand" else request.priority,  # nobody goes before the others
         )
 
-    def submit(self, request: InfillRequest) -> Ticket | Problem:
-        """The ticket of a request, or why there is none."""
+    def submit(self, request: InfillRequest, owner: Owner) -> RequestHandle | Problem:
+        """The handle of a request, or why there is none."""
         if self.state == "draining":
             return Problem("draining", "this service is about to end; connect again")
         self.touched = time.monotonic()
         try:
-            return self.lane.submit(request)
+            return self.worker.submit(request, owner)
         except Overloaded as error:
             return Problem("overloaded", str(error))
 
     @asynccontextmanager
-    async def watched(self, tickets: Sequence[Ticket], receive: Receive) -> AsyncIterator[None]:
-        """While these tickets are answered: whoever asked may go, and then the work ends too, as it does at the end."""
+    async def watched(self, handles: Sequence[RequestHandle], receive: Receive) -> AsyncIterator[None]:
+        """While these handles are answered: whoever asked may go, and then the work ends too, as it does at the end."""
 
         def abandon() -> None:
-            for ticket in tickets:
-                self.lane.abandon(ticket)
+            for handle in handles:
+                self.worker.abandon(handle)
 
         async def abandon_when_gone() -> None:
             while (await receive())["type"] != "http.disconnect":
@@ -163,29 +165,30 @@ class Service:
         """Take no more requests; let what runs finish, within DRAIN_SECONDS."""
         if self.state != "draining":
             self.state = "draining"
-            asyncio.get_running_loop().call_later(DRAIN_SECONDS, self.lane.abandon_all)
+            asyncio.get_running_loop().call_later(DRAIN_SECONDS, self.worker.abandon_all)
             self.ended()
 
     async def _answer_health(self, _: Request) -> Response:
         return as_json(self.health())
 
     async def _answer_memory(self, request: Request) -> Response:
+        owner = owner_of(request.scope)
+        if isinstance(owner, Problem):
+            return no(owner)
         lesson = await _read(request, _decode_lesson, "a lesson")
         if isinstance(lesson, Problem):
             return no(lesson)
-        owner = request.scope.get("owner", "")
-        if owner is None:
+        if owner.is_nobody:
             return as_json(Learnt(0))
-        lesson = msgspec.structs.replace(lesson, workspace=owned(lesson.workspace, owner))
         self.touched = time.monotonic()
-        return as_json(Learnt(await self.lane.learn(lesson)))
+        return as_json(Learnt(await self.worker.learn(lesson, owner)))
 
     async def _answer_count(self, request: Request) -> Response:
         asked = await _read(request, _decode_texts, "texts")
         if isinstance(asked, Problem):
             return no(asked)
         self.touched = time.monotonic()
-        return as_json(Counts(await self.lane.count(asked.texts)))
+        return as_json(Counts(await self.worker.count(asked.texts)))
 
     async def _answer_drain(self, _: Request) -> Response:
         self.end()
@@ -203,13 +206,30 @@ class _Infill:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        handle = await self._submitted(scope, receive)
+        if isinstance(handle, Problem):
+            return await no(handle)(scope, receive, send)
+        async with self._service.watched((handle,), receive):
+            await _stream(handle, scope, receive, send)
+
+    async def _submitted(self, scope: Scope, receive: Receive) -> RequestHandle | Problem:
+        owner = owner_of(scope)
+        if isinstance(owner, Problem):
+            return owner
         body = await read_body(receive)
-        request = body if isinstance(body, Problem) else self._service.read(body, scope.get("owner", ""))
-        ticket = request if isinstance(request, Problem) else self._service.submit(request)
-        if isinstance(ticket, Problem):
-            return await no(ticket)(scope, receive, send)
-        async with self._service.watched((ticket,), receive):
-            await _stream(ticket, scope, receive, send)
+        request = body if isinstance(body, Problem) else self._service.read(body, owner)
+        return request if isinstance(request, Problem) else self._service.submit(request, owner)
+
+
+class _LocalUser:
+    """Names the socket's one user as the owner of every request; the socket's folder lets nobody else in."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["owner"] = LOCAL
+        await self._app(scope, receive, send)
 
 
 async def _answer_other_method(_: Request, error: Exception) -> Response:
@@ -218,9 +238,10 @@ async def _answer_other_method(_: Request, error: Exception) -> Response:
     return answer
 
 
-def owned(identifier: str, owner: str | None) -> str:
-    """A client's or a workspace's id as its owner's alone; an owner's id holds no slash. No id stays none."""
-    return f"{owner}/{identifier}" if owner and identifier else identifier
+def owner_of(scope: Scope) -> Owner | Problem:
+    """The owner whom the application in front of a route named; a Problem where it named none."""
+    owner = scope.get("owner")
+    return owner if isinstance(owner, Owner) else Problem("denied", "this route was given no owner; report this")
 
 
 async def read_body(receive: Receive) -> bytes | Problem:
@@ -253,9 +274,9 @@ def _decoded(body: bytes, decode: Callable[[bytes], _T], what: str) -> _T | Prob
         return Problem("bad_request", f"the request is not {what}: {error}")
 
 
-async def _stream(ticket: Ticket, scope: Scope, receive: Receive, send: Send) -> None:
+async def _stream(handle: RequestHandle, scope: Scope, receive: Receive, send: Send) -> None:
     started = False
-    async for batch in ticket.batches():
+    async for batch in handle.batches():
         if not started and isinstance(batch[0], Problem):
             return await no(batch[0])(scope, receive, send)
         if not started:

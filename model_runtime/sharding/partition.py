@@ -24,7 +24,7 @@ _WHOLE_BIASES = ("o", "down")  # what is added to a sum is added by one rank
 
 
 @dataclass(frozen=True)
-class Share:
+class Partition:
     """What one rank holds: which heads, heads of keys and values, columns of the feed-forward, tokens' logits.
 
     is_first: this rank adds the biases of what is summed.
@@ -49,7 +49,7 @@ class Share:
         )
 
 
-def shares(shape: Shape, ranks: int, unit: int = 1) -> list[Share]:
+def partitions(shape: Shape, ranks: int, unit: int = 1) -> list[Partition]:
     """What each rank holds. unit: the feed-forward is only cut at multiples of it, as its integers are in blocks.
 
     Raises ShardError when the heads cannot be shared out evenly or there is too little to share.
@@ -68,7 +68,7 @@ def shares(shape: Shape, ranks: int, unit: int = 1) -> list[Share]:
             "give fewer --ranks, or import the model with --quant fp16"
         )
     return [
-        Share(
+        Partition(
             heads=_cut(shape.heads, ranks, rank),
             kv_heads=_kv_heads(shape, ranks, rank),
             ffn=_cut(shape.ffn_size, ranks, rank, unit),
@@ -79,16 +79,16 @@ def shares(shape: Shape, ranks: int, unit: int = 1) -> list[Share]:
     ]
 
 
-class ShareWeights(Mapping[str, "Floats"]):
+class PartitionWeights(Mapping[str, "Floats"]):
     """A rank's part of the weights, by the same names, each read when asked for."""
 
-    def __init__(self, share: Share, whole: Shape, weights: Weights) -> None:
+    def __init__(self, partition: Partition, whole: Shape, weights: Weights) -> None:
         self._weights, self._tied = weights, whole.tied
         size = whole.head_size
-        heads, kv_heads = _scaled(share.heads, size), _scaled(share.kv_heads, size)
-        self._rows = {"q": heads, "k": kv_heads, "v": kv_heads, "gate": share.ffn, "up": share.ffn}
-        self._rows["head"] = share.vocabulary
-        self._columns = {"o": heads, "down": share.ffn}
+        heads, kv_heads = _scaled(partition.heads, size), _scaled(partition.kv_heads, size)
+        self._rows = {"q": heads, "k": kv_heads, "v": kv_heads, "gate": partition.ffn, "up": partition.ffn}
+        self._rows["head"] = partition.vocabulary
+        self._columns = {"o": heads, "down": partition.ffn}
 
     def __getitem__(self, name: str) -> Floats:
         found = self._weights["embed.weight" if self._is_tied_head(name) else name]

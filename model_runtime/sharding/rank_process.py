@@ -22,13 +22,13 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from model_runtime import manifest as manifests
+from model_runtime import manifest
 from model_runtime.backends import providers
 from model_runtime.errors import ModelError
 from model_runtime.manifest import Manifest
 from model_runtime.sharding import rank_protocol
-from model_runtime.sharding.rank_protocol import Copy, Done, Failed, Stores
-from model_runtime.sharding.stages import Place, Stretches
+from model_runtime.sharding.rank_protocol import Copy, Done, Failed, NewSlots
+from model_runtime.sharding.stages import RankDevice, Stages
 
 BEAT = 0.1  # seconds
 _MEETING = timedelta(seconds=120)  # for all ranks to come up
@@ -37,23 +37,23 @@ _LOST = 3  # the exit code of a rank that lost another: not its own fault
 
 
 class Sums:
-    """Sums by torch.distributed, in torch's memory on one device. See stretches.Exchange."""
+    """Sums by torch.distributed, in torch's memory on one device. See stages.Exchange."""
 
     def __init__(self, device: torch.device, group: Any) -> None:
         self._device, self._group = device, group
 
-    def memory(self, count: int, kind: type[np.floating[Any]]) -> torch.Tensor:
+    def buffer(self, count: int, kind: type[np.floating[Any]]) -> torch.Tensor:
         """Room for so many numbers."""
         return torch.zeros(count, dtype=torch.float16 if kind is np.float16 else torch.float32, device=self._device)
 
-    def address(self, memory: torch.Tensor) -> int:
+    def address(self, buffer: torch.Tensor) -> int:
         """Where it begins."""
-        return int(memory.data_ptr())
+        return int(buffer.data_ptr())
 
-    def add_up(self, memory: torch.Tensor, count: int) -> None:
+    def add_up(self, buffer: torch.Tensor, count: int) -> None:
         """Sums the first numbers over all ranks."""
         try:
-            dist.all_reduce(memory[:count], group=self._group)
+            dist.all_reduce(buffer[:count], group=self._group)
         except RuntimeError:  # another rank died or was ended; whoever started us sees which
             os._exit(_LOST)
         if self._device.type == "cuda":
@@ -94,9 +94,9 @@ def _beat(descriptor: int) -> None:
         os._exit(0)
 
 
-def _opened(options: argparse.Namespace) -> Stretches:
+def _opened(options: argparse.Namespace) -> Stages:
     """Meets the other ranks, then loads. Raises ModelError."""
-    described = manifests.read(options.directory)
+    described = manifest.read(options.directory)
     assert described.sharding is not None
     torch.set_num_threads(1)
     on_card = described.sharding.device == "cuda"
@@ -116,14 +116,14 @@ def _opened(options: argparse.Namespace) -> Stretches:
     except RuntimeError as error:
         raise ModelError(f"rank {options.rank} cannot meet the others: {error}; try again") from error
     sums = Sums(device, group)
-    place = Place()
+    place = RankDevice()
     if on_card:
         chosen = [
             (name, {**values, "device_id": str(options.rank)} if name.startswith("CUDA") else values)
             for name, values in providers.chosen("cuda", options.cache)
         ]
-        place = Place("cuda", options.rank, chosen)
-    return Stretches.open(options.directory, described, options.rank, options.threads, sums, place)
+        place = RankDevice("cuda", options.rank, chosen)
+    return Stages.open(options.directory, described, options.rank, options.threads, sums, place)
 
 
 def _check_cards(described: Manifest) -> None:
@@ -136,14 +136,14 @@ def _check_cards(described: Manifest) -> None:
         )
 
 
-def _done(network: Stretches, order: rank_protocol.Order) -> Done:
-    if isinstance(order, Stores):
-        network.new_stores(order.count)
+def _done(network: Stages, order: rank_protocol.Order) -> Done:
+    if isinstance(order, NewSlots):
+        network.new_slots(order.count)
     elif isinstance(order, Copy):
         network.copy(order.source, order.target, order.length)
     else:
         tokens = np.array(order.tokens, np.int64)
-        return Done(network.run(order.stores, tokens, order.starts, order.rows).tobytes())
+        return Done(network.run(order.slots, tokens, order.starts, order.rows).tobytes())
     return Done()
 
 

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 import msgspec
 
 
-class Stores(msgspec.Struct, frozen=True, tag="stores"):
+class NewSlots(msgspec.Struct, frozen=True, tag="slots"):
     """So many empty stores, in place of those there were."""
 
     count: int
@@ -27,13 +27,13 @@ class Copy(msgspec.Struct, frozen=True, tag="copy"):
 class Run(msgspec.Struct, frozen=True, tag="run"):
     """The network over some tokens of each of some stores, as many of each; logits after the last `rows` of them."""
 
-    stores: list[int]
+    slots: list[int]
     tokens: list[list[int]]
     starts: list[int]
     rows: int
 
 
-Order = Stores | Copy | Run
+Order = NewSlots | Copy | Run
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):

@@ -1,6 +1,6 @@
 """A model directory in, one of the same model shared out among ranks: weight by weight, whole or not at all.
 
-The directory holds for each rank `rankR.onnx.data` and a graph `rankR.SSS.onnx` for each stretch between two sums.
+The directory holds for each rank `rankR.onnx.data` and a graph `rankR.SSS.onnx` for each stage between two sums.
 What is shared out are the values that the model stores: blocks of integers are cut between blocks and stay as they
 are. The second copy of the weights that long prompts are read with is left out: the ranks read in the one graph.
 """
@@ -20,7 +20,7 @@ from model_runtime.graph import graph
 from model_runtime.graph.nodes import Precision, Weights
 from model_runtime.graph.quantize import Floats, wide
 from model_runtime.manifest import Manifest, Sharding
-from model_runtime.sharding.partition import ShareWeights, shares
+from model_runtime.sharding.partition import PartitionWeights, partitions
 
 Progress = Callable[[int, int], None]  # weights done, weights in all
 
@@ -32,9 +32,9 @@ def data_file(rank: int) -> str:
     return f"rank{rank}.onnx.data"
 
 
-def graph_file(rank: int, stretch: int) -> str:
-    """The name of a rank's graph of a stretch."""
-    return f"rank{rank}.{stretch:03}.onnx"
+def graph_file(rank: int, stage: int) -> str:
+    """The name of a rank's graph of a stage."""
+    return f"rank{rank}.{stage:03}.onnx"
 
 
 def write(
@@ -63,14 +63,14 @@ def _write(source: Path, described: Manifest, workshop: Path, sharding: Sharding
     shape, precision = described.shape, _precision(described, sharding)
     in_blocks = precision in ("int8", "int4", "device4")
     weights = _Told(graph.read_weights(source, shape), sharding.ranks, progress)
-    for rank, share in enumerate(shares(shape, sharding.ranks, wide(shape.ffn_size) if in_blocks else 1)):
+    for rank, partition in enumerate(partitions(shape, sharding.ranks, wide(shape.ffn_size) if in_blocks else 1)):
         graph.write_stretches(
-            [workshop / graph_file(rank, at) for at in range(len(graph.stretches(shape)))],
+            [workshop / graph_file(rank, at) for at in range(len(graph.stages(shape)))],
             workshop / data_file(rank),
-            share.shape(shape),
-            ShareWeights(share, shape, weights),
+            partition.shape(shape),
+            PartitionWeights(partition, shape, weights),
             precision,
-            len(share.vocabulary),
+            len(partition.vocabulary),
         )
     for name in described.files:
         if name not in _GRAPHS:

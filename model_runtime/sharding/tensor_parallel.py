@@ -18,16 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from model_runtime.backends.kv_pool import Store
+from model_runtime.backends.kv_pool import KVSlot
 from model_runtime.backends.onnx_backend import default_threads
 from model_runtime.backends.providers import Provider
 from model_runtime.engine.sampling import Logits
 from model_runtime.engine.sequence import Cancel
 from model_runtime.errors import Cancelled, ModelError, RankError
 from model_runtime.manifest import Manifest
-from model_runtime.sharding.partition import shares
+from model_runtime.sharding.partition import partitions
 from model_runtime.sharding.rank_group import Group
-from model_runtime.sharding.rank_protocol import Copy, Run, Stores
+from model_runtime.sharding.rank_protocol import Copy, NewSlots, Run
 
 _FEW = 32  # tokens that are read in the run that writes: one graph does both, and more would delay a cancel
 _CHUNK = 128  # tokens told again in one run
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class Told(Store):
+class RankSlot(KVSlot):
     """A store of all ranks. tokens: those it holds; group: the number of the group of processes that holds them."""
 
     tokens: list[int] = field(default_factory=list)
@@ -101,47 +101,49 @@ class Ranks:
 
     @property
     def few(self) -> int:
-        """Up to this many tokens `step` is quicker than `extend`."""
+        """Up to this many tokens `decode` is quicker than `prefill`."""
         return _FEW
 
     @property
-    def store_bytes(self) -> int:
+    def slot_bytes(self) -> int:
         """What a store takes of all ranks together once it is full; heads that several ranks hold count each time."""
         shape, sharding = self._manifest.shape, self._manifest.sharding
         assert sharding is not None
-        heads = sum(len(share.kv_heads) for share in shares(shape, sharding.ranks))
+        heads = sum(len(partition.kv_heads) for partition in partitions(shape, sharding.ranks))
         numbers = 2 * shape.layers * heads * shape.context_length * shape.head_size
         return numbers * (2 if sharding.device == "cuda" else 4)
 
-    def new_stores(self, count: int) -> list[Told]:
-        """See Backend.new_stores."""
+    def new_slots(self, count: int) -> list[RankSlot]:
+        """See Backend.new_slots."""
         self._count = count
-        self._current().ask(Stores(count))
-        return [Told(number, group=self._number) for number in range(count)]
+        self._current().ask(NewSlots(count))
+        return [RankSlot(number, group=self._number) for number in range(count)]
 
-    def copy(self, source: Told, target: Told, length: int) -> None:
+    def copy(self, source: RankSlot, target: RankSlot, length: int) -> None:
         """The first `length` positions of source, into target."""
         group = self._current()
         if source.group == self._number:
             group.ask(Copy(source.row, target.row, length))
         target.tokens, target.group = source.tokens[:length], source.group
 
-    def extend(self, store: Told, tokens: Sequence[int], start: int, cancel: Cancel) -> None:
-        """See Backend.extend; cancelled before a run, never in the midst of one."""
-        self._run([store], [list(tokens)], [start], 1, cancel)
+    def prefill(self, slot: RankSlot, tokens: Sequence[int], start: int, cancel: Cancel) -> None:
+        """See Backend.prefill; cancelled before a run, never in the midst of one."""
+        self._run([slot], [list(tokens)], [start], 1, cancel)
 
-    def step(self, store: Told, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
-        """See Backend.step."""
-        logits: Logits = self._run([store], [list(tokens)], [start], 1, cancel)[0]
+    def decode(self, slot: RankSlot, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+        """See Backend.decode."""
+        logits: Logits = self._run([slot], [list(tokens)], [start], 1, cancel)[0]
         return logits
 
-    def verify(self, store: Told, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+    def verify(self, slot: RankSlot, tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
         """See Backend.verify."""
-        return self._run([store], [list(tokens)], [start], len(tokens), cancel)
+        return self._run([slot], [list(tokens)], [start], len(tokens), cancel)
 
-    def steps(self, stores: Sequence[Told], tokens: Sequence[int], starts: Sequence[int], cancel: Cancel) -> Logits:
-        """See Backend.steps."""
-        return self._run(stores, [[token] for token in tokens], starts, 1, cancel)
+    def decode_batch(
+        self, slots: Sequence[RankSlot], tokens: Sequence[int], starts: Sequence[int], cancel: Cancel
+    ) -> Logits:
+        """See Backend.decode_batch."""
+        return self._run(slots, [[token] for token in tokens], starts, 1, cancel)
 
     def close(self) -> None:
         """Ends the ranks."""
@@ -151,29 +153,29 @@ class Ranks:
                 self._group.close()
 
     def _run(
-        self, stores: Sequence[Told], tokens: list[list[int]], starts: Sequence[int], rows: int, cancel: Cancel
+        self, slots: Sequence[RankSlot], tokens: list[list[int]], starts: Sequence[int], rows: int, cancel: Cancel
     ) -> Logits:
         """Logits [B·rows, V]: each rank's lie side by side."""
         assert max(starts) + len(tokens[0]) <= self.context_length, (starts, len(tokens[0]))
         _check(cancel)
         group = self._current()
-        for store, start in zip(stores, starts, strict=True):
-            self._tell_again(group, store, start, cancel)
-        answers = group.ask(Run([store.row for store in stores], tokens, list(starts), rows))
-        for store, start, new in zip(stores, starts, tokens, strict=True):
-            store.tokens[start:] = new
-        parts = [np.frombuffer(one.logits, np.float32).reshape(len(stores) * rows, -1) for one in answers]
+        for slot, start in zip(slots, starts, strict=True):
+            self._replay(group, slot, start, cancel)
+        answers = group.ask(Run([slot.row for slot in slots], tokens, list(starts), rows))
+        for slot, start, new in zip(slots, starts, tokens, strict=True):
+            slot.tokens[start:] = new
+        parts = [np.frombuffer(one.logits, np.float32).reshape(len(slots) * rows, -1) for one in answers]
         found: Logits = np.concatenate(parts, axis=-1)
         return found
 
-    def _tell_again(self, group: Group, store: Told, length: int, cancel: Cancel) -> None:
+    def _replay(self, group: Group, slot: RankSlot, length: int, cancel: Cancel) -> None:
         """Has the ranks read what only their predecessors had read."""
-        if store.group == self._number:
+        if slot.group == self._number:
             return
         for start in range(0, length, _CHUNK):
             _check(cancel)
-            group.ask(Run([store.row], [store.tokens[start : min(start + _CHUNK, length)]], [start], 1))
-        store.group = self._number
+            group.ask(Run([slot.row], [slot.tokens[start : min(start + _CHUNK, length)]], [start], 1))
+        slot.group = self._number
 
     def _current(self) -> Group:
         """The ranks, started anew where they were lost; waits while they start."""
@@ -188,7 +190,7 @@ class Ranks:
         group = Group(self._directory, self._cache, self._manifest.sharding.ranks, self._threads, self._stop)
         self._group, self._number = group, self._number + 1
         if self._count:
-            group.ask(Stores(self._count))
+            group.ask(NewSlots(self._count))
         group.watch(lambda: self._lost(group))
         return group
 

@@ -33,7 +33,7 @@ _FOLDER = re.compile(r".*/(?:site-packages|node_modules|pkg/mod|vendor|registry/
 
 
 class Outside:
-    """The dependencies of one root. Paths are absolute, with forward slashes; a World for `modules`."""
+    """The dependencies of one root. Paths are absolute, with forward slashes; a ModuleLookup for `modules`."""
 
     def __init__(self, root: Path) -> None:
         """Reads nothing yet."""
@@ -184,7 +184,7 @@ def _read(path: str) -> Entry | None:
         return None
     text, language = secrets.mask(text), languages.of(path, text)
     outline = entries.outlined(text, language, QUESTION_SECONDS * 4)
-    known = tuple(entries.Known(path, one) for one in outline.definitions if not one.local)
+    known = tuple(entries.IndexedDefinition(path, one) for one in outline.definitions if not one.local)
     empty = entries.blank(path, 0, len(text))
     return replace(empty, language=language.name, package=outline.package, definitions=known, imports=outline.imports)
 

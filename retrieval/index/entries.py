@@ -21,7 +21,7 @@ PARSE_SECONDS = 2.0  # a file that needs longer is data
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class IndexedDefinition:
     """A definition that an index knows, and the file it stands in."""
 
     path: str
@@ -37,7 +37,7 @@ class Entry:
     size: int
     mtime: int
     package: str | None
-    definitions: tuple[Known, ...]
+    definitions: tuple[IndexedDefinition, ...]
     imports: tuple[Import, ...]
     project: Project | None = None
     chunks: tuple[Chunk, ...] = ()
@@ -48,7 +48,7 @@ def read(path: str, text: str, mtime: int = 0, size: int | None = None, seconds:
     language = languages.of(path, text)
     masked = secrets.mask(text, path)
     outline = outlined(masked, language, seconds)
-    known = tuple(Known(path, one) for one in outline.definitions if not one.local)
+    known = tuple(IndexedDefinition(path, one) for one in outline.definitions if not one.local)
     length = len(text) if size is None else size
     return Entry(
         path,

@@ -18,8 +18,8 @@ from retrieval.index import dependencies, edits, entries, store, vectors, worksp
 from retrieval.index.dependencies import Outside
 from retrieval.index.edits import Edit
 from retrieval.index.embedding import LATENT, Kind
-from retrieval.index.entries import Entry, Known
-from retrieval.index.store import Found, Store
+from retrieval.index.entries import Entry, IndexedDefinition
+from retrieval.index.store import ChunkMatch, Store
 from retrieval.index.vectors import Neighbours
 from retrieval.resolve import modules
 from retrieval.resolve.projects import Project
@@ -64,12 +64,12 @@ class Index:
         held = self._held(path)
         return held.language if held is not None else self.store.language(path)
 
-    def definitions(self, path: str) -> tuple[Known, ...]:
+    def definitions(self, path: str) -> tuple[IndexedDefinition, ...]:
         """What a file defines, in source order."""
         held = self._held(path)
         return held.definitions if held is not None else self.store.definitions(path)
 
-    def container(self, path: str, holder: str) -> tuple[Known, ...]:
+    def container(self, path: str, holder: str) -> tuple[IndexedDefinition, ...]:
         """A file's definition of a dotted path, and what stands directly in it, in source order."""
         held = self._held(path)
         if held is None:
@@ -115,12 +115,12 @@ class Index:
         open_ones = (path for path in self.buffers if posixpath.basename(path) == name)
         return tuple(dict.fromkeys((*open_ones, *self.store.called(name))))
 
-    def mentioning(self, words: Mapping[str, float], most: int, without: str) -> tuple[Found, ...]:
+    def mentioning(self, words: Mapping[str, float], most: int, without: str) -> tuple[ChunkMatch, ...]:
         """The chunks that mention the words, those of open buffers as they are now, best first; none of `without`."""
         unsaved = [(path, one) for path, entry in self.buffers.items() if path != without for one in entry.chunks]
         return self.store.mentioning(words, most, (without, *self.buffers), unsaved)
 
-    def like(self, text: str, most: int, without: str) -> tuple[Found, ...]:
+    def like(self, text: str, most: int, without: str) -> tuple[ChunkMatch, ...]:
         """The chunks whose vectors are nearest to a text's, best first; none of the file `without`."""
         if self.neighbours is None:
             return ()
@@ -132,17 +132,17 @@ class Index:
         """What the project files say."""
         return self.store.projects()
 
-    def defined(self, path: str, name: str) -> tuple[Known, ...]:
+    def defined(self, path: str, name: str) -> tuple[IndexedDefinition, ...]:
         """A file's definitions of a name, in source order."""
         held = self._held(path)
         if held is None:
             return self.store.defined(path, name)
         return tuple(known for known in held.definitions if known.definition.name == name)
 
-    def named(self, names: Collection[str], most: int) -> dict[str, list[Known]]:
+    def named(self, names: Collection[str], most: int) -> dict[str, list[IndexedDefinition]]:
         """For each of the names the definitions it has, buffers first; a name with more than `most` is left out."""
         wanted = set(names)
-        found: dict[str, list[Known]] = {}
+        found: dict[str, list[IndexedDefinition]] = {}
         for entry in self.buffers.values():
             for known in entry.definitions:
                 if known.definition.name in wanted:

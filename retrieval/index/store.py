@@ -22,7 +22,7 @@ from urllib.parse import quote
 import msgspec
 
 from retrieval.errors import StoreBroken, StoreError
-from retrieval.index.entries import Entry, Known
+from retrieval.index.entries import Entry, IndexedDefinition
 from retrieval.resolve.projects import Project
 from retrieval.syntax.chunks import Chunk
 from retrieval.syntax.outlines import Definition, Import
@@ -68,7 +68,7 @@ _KNOWN = "select f.path, d.name, d.kind, d.parent, d.first, d.last, d.signature,
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ChunkMatch:
     """A chunk of a file that a search found, and how well it fits (larger is better)."""
 
     path: str
@@ -77,7 +77,7 @@ class Found:
 
 
 @dataclass(slots=True)
-class _Memory:
+class _RowCache:
     """What a store remembers until it looks again: languages by path, the names of files and folders, projects.
 
     named, imports, resolved: what was asked for.
@@ -86,7 +86,7 @@ class _Memory:
     languages: dict[str, str]
     stems: frozenset[str]
     projects: tuple[Project, ...]
-    named: dict[tuple[str, int], tuple[Known, ...]]
+    named: dict[tuple[str, int], tuple[IndexedDefinition, ...]]
     imports: dict[str, tuple[Import, ...]]
     resolved: dict[tuple[str, str, str], tuple[str, ...]]
 
@@ -97,7 +97,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Takes over an open connection; use `open_store` or `in_memory`."""
         self._db = connection
-        self._memory: _Memory | None = None
+        self._row_cache: _RowCache | None = None
         self._version = (0, 0)
         self._everywhere: set[str] = set()  # words in very many chunks, and that will stay there
         self._common: set[str] = set()  # names that have very many definitions, and will keep them
@@ -118,7 +118,7 @@ class Store:
             with self._db:
                 yield
         except BaseException:
-            self._version, self._memory = (0, 0), None  # what was noticed meanwhile never was
+            self._version, self._row_cache = (0, 0), None  # what was noticed meanwhile never was
             raise
 
     def put(self, entry: Entry) -> None:
@@ -153,44 +153,44 @@ class Store:
         """Notices what this or another process has written since the last look; a query begins with it."""
         version = (self._db.execute("pragma data_version").fetchone()[0], self._db.total_changes)
         if version != self._version:
-            self._version, self._memory = version, None
+            self._version, self._row_cache = version, None
             return True
         return False
 
     def has(self, path: str) -> bool:
         """Whether a file is known."""
-        return path in self._remembered().languages
+        return path in self._cached().languages
 
     def bears(self, stem: str) -> bool:
         """Whether any file, or folder that holds files, bears this name, endings aside."""
-        return stem in self._remembered().stems
+        return stem in self._cached().stems
 
     def language(self, path: str) -> str | None:
         """The name of a known file's language."""
-        return self._remembered().languages.get(path)
+        return self._cached().languages.get(path)
 
     def stamps(self) -> dict[str, tuple[int, int]]:
         """Size and mtime of every known file, by path."""
         return {path: (size, mtime) for path, size, mtime in self._db.execute("select path, size, mtime from files")}
 
-    def definitions(self, path: str) -> tuple[Known, ...]:
+    def definitions(self, path: str) -> tuple[IndexedDefinition, ...]:
         """What a file defines, in source order."""
         return self._known("join files f on f.id = d.file where f.path = ? order by d.rowid", (path,))
 
-    def container(self, path: str, holder: str) -> tuple[Known, ...]:
+    def container(self, path: str, holder: str) -> tuple[IndexedDefinition, ...]:
         """A file's definition of a dotted path, and what stands directly in it, in source order."""
         outer, _, name = holder.rpartition(".")
         rest = "join files f on f.id = d.file where f.path = ? and (d.parent = ? or d.name = ? and d.parent is ?)"
         return self._known(rest + " order by d.rowid", (path, holder, name, outer or None))
 
-    def defined(self, path: str, name: str) -> tuple[Known, ...]:
+    def defined(self, path: str, name: str) -> tuple[IndexedDefinition, ...]:
         """A file's definitions of a name, in source order."""
         rest = "join files f on f.id = d.file where f.path = ? and d.name = ? order by d.rowid"
         return self._known(rest, (path, name))
 
-    def named(self, names: Sequence[str], most: int) -> tuple[Known, ...]:
+    def named(self, names: Sequence[str], most: int) -> tuple[IndexedDefinition, ...]:
         """The definitions of each name that has at most so many."""
-        known = self._remembered().named
+        known = self._cached().named
         if len(known) > _KEPT:
             known.clear()
         new = [name for name in names if (name, most) not in known]
@@ -199,7 +199,7 @@ class Store:
             known[one.definition.name, most] += (one,)
         return tuple(one for name in names for one in known[name, most])
 
-    def _named(self, names: Sequence[str], most: int) -> tuple[Known, ...]:
+    def _named(self, names: Sequence[str], most: int) -> tuple[IndexedDefinition, ...]:
         asked = [name for name in names if name not in self._common]
         few: list[str] = []
         for start in range(0, len(asked), _BATCH):
@@ -210,7 +210,7 @@ class Store:
                     few.append(name)
                 elif count > _COMMON * most:
                     self._common.add(name)
-        found: tuple[Known, ...] = ()
+        found: tuple[IndexedDefinition, ...] = ()
         for start in range(0, len(few), _BATCH):
             batch = few[start : start + _BATCH]
             found += self._known(f"join files f on f.id = d.file where d.name in ({_marks(batch)})", batch)
@@ -218,14 +218,14 @@ class Store:
 
     def resolved(self) -> dict[tuple[str, str, str], tuple[str, ...]]:
         """Room for what a module means, by module, path and language; empty again after the store has changed."""
-        known = self._remembered().resolved
+        known = self._cached().resolved
         if len(known) > _KEPT:
             known.clear()
         return known
 
     def imports(self, path: str) -> tuple[Import, ...]:
         """What a file imports."""
-        known = self._remembered().imports
+        known = self._cached().imports
         if path not in known:
             known[path] = self._imports(path)
         return known[path]
@@ -244,7 +244,7 @@ class Store:
         most: int,
         without: Collection[str] = (),
         more: Sequence[tuple[str, Chunk]] = (),
-    ) -> tuple[Found, ...]:
+    ) -> tuple[ChunkMatch, ...]:
         """The chunks that mention the words, each word weighted by its value and its rarity; best first.
 
         A word in more than MOST_MENTIONS chunks says nothing and is passed over, which bounds the
@@ -275,7 +275,9 @@ class Store:
                 scores.pop(chunk, None)
         best = heapq.nsmallest(most, scores, key=lambda one: (-scores[one], one))
         found = [one for number in best if (one := self.chunk(number, scores[number])) is not None]
-        found += [Found(path, chunk, score) for (path, chunk), score in zip(more, others, strict=True) if score > 0]
+        found += [
+            ChunkMatch(path, chunk, score) for (path, chunk), score in zip(more, others, strict=True) if score > 0
+        ]
         return tuple(sorted(found, key=lambda one: -one.score)[:most])
 
     def in_package(self, package: str) -> tuple[str, ...]:
@@ -292,7 +294,7 @@ class Store:
 
     def projects(self) -> tuple[Project, ...]:
         """What the project files say."""
-        return self._remembered().projects
+        return self._cached().projects
 
     def count(self) -> int:
         """How many files are known."""
@@ -302,7 +304,7 @@ class Store:
         """How many definitions are known."""
         return int(self._db.execute("select count(*) from definitions").fetchone()[0])
 
-    def beginning(self, letters: str, most: int) -> tuple[Known, ...]:
+    def beginning(self, letters: str, most: int) -> tuple[IndexedDefinition, ...]:
         """Definitions whose names begin with these letters, case aside; short names first."""
         escaped = letters.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
         rest = "join files f on f.id = d.file where d.name like ? escape '\\' order by length(d.name), d.rowid limit ?"
@@ -321,11 +323,11 @@ class Store:
         row = self._db.execute("select value from kept where key = ?", (key,)).fetchone()
         return row[0] if row else None
 
-    def chunk(self, number: int, score: float = 0.0) -> Found | None:
+    def chunk(self, number: int, score: float = 0.0) -> ChunkMatch | None:
         """A chunk by its number; None when it has gone."""
         asked = "select f.path, c.first, c.last, c.text from chunks c join files f on f.id = c.file where c.id = ?"
         row = self._db.execute(asked, (number,)).fetchone()
-        return Found(row[0], Chunk(row[1], row[2], row[3]), score) if row else None
+        return ChunkMatch(row[0], Chunk(row[1], row[2], row[3]), score) if row else None
 
     def chunks_after(self, number: int, most: int) -> list[tuple[int, str]]:
         """Numbers and texts of the next chunks behind a number."""
@@ -358,19 +360,19 @@ class Store:
         """Closes the database; what was committed stays."""
         self._db.close()
 
-    def _remembered(self) -> _Memory:
-        if self._memory is None:
+    def _cached(self) -> _RowCache:
+        if self._row_cache is None:
             languages = dict(self._db.execute("select path, language from files"))
             rows = self._db.execute("select content from projects")
             projects = tuple(msgspec.json.decode(content, type=Project) for (content,) in rows)
             stems = {part.partition(".")[0] for path in languages for part in path.split("/")[-2:]}
-            self._memory = _Memory(languages, frozenset(stems), projects, {}, {}, {})
-        return self._memory
+            self._row_cache = _RowCache(languages, frozenset(stems), projects, {}, {}, {})
+        return self._row_cache
 
-    def _known(self, rest: str, values: Iterable[object]) -> tuple[Known, ...]:
+    def _known(self, rest: str, values: Iterable[object]) -> tuple[IndexedDefinition, ...]:
         rows = self._db.execute(f"{_KNOWN} {rest}", tuple(values))
         return tuple(
-            Known(path, Definition(name, kind, parent, first, last, signature, doc))
+            IndexedDefinition(path, Definition(name, kind, parent, first, last, signature, doc))
             for path, name, kind, parent, first, last, signature, doc in rows
         )
 
@@ -465,6 +467,6 @@ def _marks(values: Sequence[object]) -> str:
     return ",".join("?" * len(values))
 
 
-def _definition_row(known: Known) -> tuple[object, ...]:
+def _definition_row(known: IndexedDefinition) -> tuple[object, ...]:
     one = known.definition
     return one.name, one.kind, one.parent, one.first, one.last, one.signature, one.doc

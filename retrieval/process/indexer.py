@@ -22,9 +22,8 @@ from typing import BinaryIO
 
 from retrieval import isolation, lock
 from retrieval.errors import RetrievalError, StoreError
-from retrieval.index import index as indexes
 from retrieval.index import masked_texts, store, vectors, workspace
-from retrieval.index.index import Index
+from retrieval.index.index import DATABASE, LOCK, Index, over, pass_over, refreshing, with_buffer, without_buffer
 from retrieval.index.vectors import Neighbours
 from retrieval.process import messages
 from retrieval.process.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
@@ -46,7 +45,7 @@ class Indexer:
         self._root = workspace.check_root(root)
         self._directory = directory
         self._out = out
-        self._lock = lock.acquire(directory / indexes.LOCK)
+        self._lock = lock.acquire(directory / LOCK)
         self._index = self._opened()
         self._work: Iterator[tuple[int, int]] | None = None
         self._learning: Iterator[Neighbours] | None = None
@@ -56,7 +55,7 @@ class Indexer:
         self._committed = self._reported = self._tried = self._mended = 0.0
         if self._lock is not None:
             if after_failure:
-                indexes.pass_over(self._index, directory)
+                pass_over(self._index, directory)
                 self._index.store.commit()
             self._work = self._refreshing()
         self._remember()
@@ -94,10 +93,10 @@ class Indexer:
         path, text = message.path, message.text
         if text is None:
             self._texts.pop(path, None)
-            self._index = indexes.without_buffer(self._index, path)
+            self._index = without_buffer(self._index, path)
             return
         before = self._texts.get(path) or workspace.read(self._root, path)
-        self._index = indexes.with_buffer(self._index, path, text, before)
+        self._index = with_buffer(self._index, path, text, before)
         self._texts[path] = text
 
     def step(self) -> None:
@@ -156,7 +155,7 @@ class Indexer:
         if self._lock is not None or time.monotonic() - self._tried < RETRY_SECONDS:
             return
         self._tried = time.monotonic()
-        self._lock = lock.acquire(self._directory / indexes.LOCK)
+        self._lock = lock.acquire(self._directory / LOCK)
         if self._lock is not None or self._index.store.is_passing:
             self._reopen()
         elif self._index.store.look():
@@ -171,10 +170,10 @@ class Indexer:
             self._index.store.close()
         if self._lock is not None and not is_again:
             with contextlib.suppress(StoreError):
-                store.discard(self._directory / indexes.DATABASE)
+                store.discard(self._directory / DATABASE)
                 return self._reopen()
         self.send(Failed(None, f"the index in {self._directory} cannot be kept ({error}); free some disk space"))
-        self._index = replace(indexes.over(self._root, store.in_memory()), buffers=self._index.buffers)
+        self._index = replace(over(self._root, store.in_memory()), buffers=self._index.buffers)
         self._work = self._refreshing()
 
     def _reopen(self) -> None:
@@ -186,7 +185,7 @@ class Indexer:
             self._work = self._refreshing()
 
     def _refreshing(self, paths: list[str] | None = None) -> Iterator[tuple[int, int]]:
-        return indexes.refreshing(self._index, paths, self._directory if self._lock is not None else None)
+        return refreshing(self._index, paths, self._directory if self._lock is not None else None)
 
     def _remember(self) -> None:
         """Reads the vectors that were kept."""
@@ -206,14 +205,14 @@ class Indexer:
             lock.release(self._lock)
 
     def _opened(self) -> Index:
-        path = self._directory / indexes.DATABASE
+        path = self._directory / DATABASE
         if self._lock is not None:
-            return indexes.over(self._root, store.open_fresh(path))
+            return over(self._root, store.open_fresh(path))
         for _ in range(10):  # the writer may be about to make it
             with contextlib.suppress(RetrievalError):
-                return indexes.over(self._root, store.open_store(path))
+                return over(self._root, store.open_store(path))
             time.sleep(0.1)
-        return indexes.over(self._root, store.in_memory())
+        return over(self._root, store.in_memory())
 
     def _answer(self, ask: Ask) -> None:
         try:

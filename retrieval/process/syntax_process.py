@@ -21,7 +21,7 @@ import msgspec
 from retrieval import isolation, languages
 from retrieval.languages import Language
 from retrieval.syntax import insertion
-from retrieval.syntax.insertion import Gap, Sides
+from retrieval.syntax.insertion import InsertionPoint, Sides
 
 LIMIT = 0.25  # seconds of the processor for one message, after which the process ends itself
 REST = 10.0  # seconds that a document is left alone over which it did, or died
@@ -56,7 +56,7 @@ class Verdict:
     spent: float
 
 
-class Proofreader:
+class SyntaxProcess:
     """The owner's end. Each call waits for the process, so use it on one thread; `kill` may come from any."""
 
     def __init__(self) -> None:
@@ -129,9 +129,9 @@ def main() -> int:
 
 def _serve(inbox: IO[bytes], out: IO[bytes]) -> None:
     """Answers messages until there are no more."""
-    gaps: dict[int, Gap | None] = {}
+    insertion_points: dict[int, InsertionPoint | None] = {}
     document: str | None = None
-    newest: Gap | None = None
+    newest: InsertionPoint | None = None
     while True:
         message = msgspec.msgpack.decode(isolation.received(inbox), type=Look | Try)
         _allow(LIMIT)
@@ -140,12 +140,17 @@ def _serve(inbox: IO[bytes], out: IO[bytes]) -> None:
         if isinstance(message, Look):
             old = newest if message.document == document else None
             language = languages.LANGUAGES[message.language]
-            document, newest = message.document, insertion.gap(message.sides, language, message.seconds, old)
-            gaps[message.number] = newest
-            gaps.pop(message.number - KEPT, None)
+            document, newest = (
+                message.document,
+                insertion.insertion_point(message.sides, language, message.seconds, old),
+            )
+            insertion_points[message.number] = newest
+            insertion_points.pop(message.number - KEPT, None)
             found = None if newest is None else newest.errors
-        elif (gap := gaps.get(message.number)) is not None:
-            found = insertion.sound(gap, message.text, message.removed, message.seconds, strict=message.strict)
+        elif (insertion_point := insertion_points.get(message.number)) is not None:
+            found = insertion.sound(
+                insertion_point, message.text, message.removed, message.seconds, strict=message.strict
+            )
         _allow(0.0)
         _write(out, msgspec.msgpack.encode(Verdict(found, time.thread_time() - began)))
 

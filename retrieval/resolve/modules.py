@@ -16,7 +16,7 @@ from retrieval.resolve import projects
 from retrieval.resolve.projects import Project
 
 
-class World(Protocol):
+class ModuleLookup(Protocol):
     """What resolving asks of an index. Paths are relative to the root."""
 
     def has(self, path: str) -> bool:
@@ -47,12 +47,12 @@ _RUBY_FOLDERS = ("", "lib/", "app/", "app/models/", "test/", "spec/")
 _LUA_FOLDERS = ("", "lua/", "src/", "lib/")
 
 
-def files(module: str, path: str, language: str, world: World) -> tuple[str, ...]:
+def files(module: str, path: str, language: str, lookup: ModuleLookup) -> tuple[str, ...]:
     """The files that `module`, imported in the file `path`, means; empty when it leads out of the workspace."""
     if not module:
         return (path,)
     rule = _RULES.get(language)
-    return tuple(one for one in rule(module, path, world) if one != path) if rule else ()
+    return tuple(one for one in rule(module, path, lookup) if one != path) if rule else ()
 
 
 def submodule(module: str, name: str, language: str) -> str | None:
@@ -84,7 +84,7 @@ def python_files(stem: str) -> Iterator[str]:
     yield from (_under(stem, "__init__.py"), _under(stem, "__init__.pyi"))
 
 
-def _python(module: str, path: str, world: World) -> tuple[str, ...]:
+def _python(module: str, path: str, lookup: ModuleLookup) -> tuple[str, ...]:
     bare = module.lstrip(".")
     dots = len(module) - len(bare)
     tail = bare.replace(".", "/")
@@ -92,23 +92,23 @@ def _python(module: str, path: str, world: World) -> tuple[str, ...]:
     if dots:
         for _ in range(dots - 1):
             folder = posixpath.dirname(folder)
-        return _first(python_files(posixpath.join(folder, tail) if tail else folder), path, world)
-    if not world.bears(bare.rpartition(".")[2]):
+        return _first(python_files(posixpath.join(folder, tail) if tail else folder), path, lookup)
+    if not lookup.bears(bare.rpartition(".")[2]):
         return ()
     stems = (_under(base, source + tail) for base in _ancestors(folder) for source in _PYTHON_FOLDERS)
-    return _first((one for stem in stems for one in python_files(stem)), path, world)
+    return _first((one for stem in stems for one in python_files(stem)), path, lookup)
 
 
-def _javascript(module: str, path: str, world: World) -> tuple[str, ...]:
+def _javascript(module: str, path: str, lookup: ModuleLookup) -> tuple[str, ...]:
     if module.startswith("."):
-        return _first(javascript_files(_normal(posixpath.dirname(path), module)), path, world)
-    known = world.projects()
+        return _first(javascript_files(_normal(posixpath.dirname(path), module)), path, lookup)
+    known = lookup.projects()
     stems = [*_ts_paths(module, projects.nearest(known, "ts", path), known), *_npm_packages(module, known)]
     if module.startswith(("@/", "~/")):
         home = projects.nearest(known, "npm", path)
         folder = home.folder if home else ""
         stems += [_normal(folder, "src", module[2:]), _normal(folder, module[2:])]
-    return _first((one for stem in stems for one in javascript_files(stem)), path, world)
+    return _first((one for stem in stems for one in javascript_files(stem)), path, lookup)
 
 
 def _ts_paths(module: str, config: Project | None, known: tuple[Project, ...], hops: int = 4) -> Iterator[str]:
@@ -142,36 +142,36 @@ def _npm_packages(module: str, known: tuple[Project, ...]) -> Iterator[str]:
             yield from (_normal(project.folder, rest), _normal(project.folder, "src", rest))
 
 
-def _go(module: str, path: str, world: World) -> tuple[str, ...]:
-    for project in world.projects():
+def _go(module: str, path: str, lookup: ModuleLookup) -> tuple[str, ...]:
+    for project in lookup.projects():
         if project.kind == "go" and project.name and f"{module}/".startswith(project.name + "/"):
             folder = _normal(project.folder, module[len(project.name) :].strip("/"))
             found = tuple(
-                one for one in world.in_folder(folder) if one.endswith(".go") and not one.endswith("_test.go")
+                one for one in lookup.in_folder(folder) if one.endswith(".go") and not one.endswith("_test.go")
             )
             if found:
                 return found
     return ()
 
 
-def _rust(module: str, path: str, world: World) -> tuple[str, ...]:
+def _rust(module: str, path: str, lookup: ModuleLookup) -> tuple[str, ...]:
     segments = module.split("::")
-    known = world.projects()
+    known = lookup.projects()
     home = projects.nearest(known, "cargo", path)
     source, own = _crate(path, home)
     if segments[0] == "crate":
-        return rust_file(source, segments[1:], 0, world)
+        return rust_file(source, segments[1:], 0, lookup)
     if segments[0] in ("self", "super"):
         ups = 0
         while ups < len(segments) and segments[ups] in ("self", "super"):
             own = own[:-1] if segments[ups] == "super" else own
             ups += 1
-        return rust_file(source, own + segments[ups:], 0, world)
+        return rust_file(source, own + segments[ups:], 0, lookup)
     for project in known:
         if project.kind == "cargo" and project.name == segments[0]:
             folder = posixpath.dirname(_normal(project.folder, project.entries[0]))
-            return rust_file(folder, segments[1:], 0, world)
-    return rust_file(source, own + segments, len(own) + 1, world)
+            return rust_file(folder, segments[1:], 0, lookup)
+    return rust_file(source, own + segments, len(own) + 1, lookup)
 
 
 def _crate(path: str, home: Project | None) -> tuple[str, list[str]]:
@@ -186,69 +186,69 @@ def _crate(path: str, home: Project | None) -> tuple[str, list[str]]:
     return source, parts
 
 
-def rust_file(source: str, segments: list[str], least: int, world: World) -> tuple[str, ...]:
+def rust_file(source: str, segments: list[str], least: int, lookup: ModuleLookup) -> tuple[str, ...]:
     """The file of the longest leading part of a module path: what is left is inside that file."""
     for length in range(len(segments), least - 1, -1):
         stem = _normal(source, *segments[:length])
         names = (f"{stem}.rs", f"{stem}/mod.rs") if length else (f"{source}/lib.rs", f"{source}/main.rs")
-        found = next((one for one in names if world.has(one)), None)
+        found = next((one for one in names if lookup.has(one)), None)
         if found:
             return (found,)
     return ()
 
 
-def _package(module: str, path: str, world: World) -> tuple[str, ...]:
+def _package(module: str, path: str, lookup: ModuleLookup) -> tuple[str, ...]:
     """Languages whose files declare their package; a static import's module is a class in one."""
-    return world.in_package(module) or world.in_package(re.split(r"[.\\](?=[^.\\]*$)", module)[0])
+    return lookup.in_package(module) or lookup.in_package(re.split(r"[.\\](?=[^.\\]*$)", module)[0])
 
 
-def _php(module: str, path: str, world: World) -> tuple[str, ...]:
+def _php(module: str, path: str, lookup: ModuleLookup) -> tuple[str, ...]:
     if module.startswith("./"):
-        return _by_path(module[2:], path, world, ("",), ("",))
-    return world.in_package(module)
+        return _by_path(module[2:], path, lookup, ("",), ("",))
+    return lookup.in_package(module)
 
 
-def _include(module: str, path: str, world: World) -> tuple[str, ...]:
-    return _by_path(module, path, world, _C_FOLDERS, ("",))
+def _include(module: str, path: str, lookup: ModuleLookup) -> tuple[str, ...]:
+    return _by_path(module, path, lookup, _C_FOLDERS, ("",))
 
 
-def _ruby(module: str, path: str, world: World) -> tuple[str, ...]:
-    return _by_path(module.removesuffix(".rb"), path, world, _RUBY_FOLDERS, (".rb",))
+def _ruby(module: str, path: str, lookup: ModuleLookup) -> tuple[str, ...]:
+    return _by_path(module.removesuffix(".rb"), path, lookup, _RUBY_FOLDERS, (".rb",))
 
 
-def _lua(module: str, path: str, world: World) -> tuple[str, ...]:
-    return _by_path(module.replace(".", "/"), path, world, _LUA_FOLDERS, (".lua", "/init.lua"))
+def _lua(module: str, path: str, lookup: ModuleLookup) -> tuple[str, ...]:
+    return _by_path(module.replace(".", "/"), path, lookup, _LUA_FOLDERS, (".lua", "/init.lua"))
 
 
-def _bash(module: str, path: str, world: World) -> tuple[str, ...]:
+def _bash(module: str, path: str, lookup: ModuleLookup) -> tuple[str, ...]:
     bare = re.sub(r"^.*[)}\"']/|^\$\w+/", "", module.strip("\"'")).strip("\"'")
-    return _by_path(bare, path, world, ("", "lib/"), ("", ".sh"))
+    return _by_path(bare, path, lookup, ("", "lib/"), ("", ".sh"))
 
 
 def _by_path(
-    module: str, path: str, world: World, folders: tuple[str, ...], endings: tuple[str, ...]
+    module: str, path: str, lookup: ModuleLookup, folders: tuple[str, ...], endings: tuple[str, ...]
 ) -> tuple[str, ...]:
     """A path written relative to the file, to a folder above it, or to a search folder nobody told us of."""
-    if not world.bears(posixpath.basename(module).partition(".")[0]):
+    if not lookup.bears(posixpath.basename(module).partition(".")[0]):
         return ()
     plain = not re.search(r"(?:^|/)(?:\.|/|$)", module)
     bases = _ancestors(posixpath.dirname(path))
     within = ((base, folder) for base in bases for folder in folders)
     stems = (_under(base, folder + module) if plain else _normal(base, folder, module) for base, folder in within)
-    found = _first((stem + ending for stem in stems for ending in endings), path, world)
+    found = _first((stem + ending for stem in stems for ending in endings), path, lookup)
     if found:
         return found
     tail = module.lstrip("./")
     for ending in endings:
         wanted = "/" + tail + ending
-        same = tuple(one for one in world.called(posixpath.basename(wanted)) if ("/" + one).endswith(wanted))
+        same = tuple(one for one in lookup.called(posixpath.basename(wanted)) if ("/" + one).endswith(wanted))
         if same:
             return same[:1]
     return ()
 
 
-def _first(candidates: Iterable[str], path: str, world: World) -> tuple[str, ...]:
-    return next(((one,) for one in candidates if one != path and world.has(one)), ())
+def _first(candidates: Iterable[str], path: str, lookup: ModuleLookup) -> tuple[str, ...]:
+    return next(((one,) for one in candidates if one != path and lookup.has(one)), ())
 
 
 def _normal(*parts: str) -> str:
@@ -269,7 +269,7 @@ def _ancestors(folder: str) -> Iterator[str]:
     yield folder
 
 
-_RULES: dict[str, Callable[[str, str, World], tuple[str, ...]]] = {
+_RULES: dict[str, Callable[[str, str, ModuleLookup], tuple[str, ...]]] = {
     "python": _python,
     "javascript": _javascript,
     "typescript": _javascript,

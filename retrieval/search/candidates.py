@@ -1,4 +1,4 @@
-"""Surroundings and an Index in, the definitions that the code there may need out, with what speaks for each.
+"""QueryContext and an Index in, the definitions that the code there may need out, with what speaks for each.
 
 Three sources: what the file imports, what bears a name that the file mentions, and what the file
 itself defines outside the window. Ignores how much any of them is worth.
@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from retrieval.index.entries import Known
+from retrieval.index.entries import IndexedDefinition
 from retrieval.index.index import Index
 from retrieval.resolve import modules
 from retrieval.search import query_context, symbols
-from retrieval.search.query_context import Surroundings
+from retrieval.search.query_context import QueryContext
 from retrieval.search.ranking import Evidence, Mention
 from retrieval.search.symbols import Binding
 
@@ -32,13 +32,13 @@ _FAMILIES = {"javascript": "js", "typescript": "js", "tsx": "js", "vue": "js", "
 class Candidate:
     """A definition that may be needed, under the name by which the file knows it."""
 
-    known: Known
+    known: IndexedDefinition
     name: str
     source: Source
     evidence: Evidence
 
 
-def find(here: Surroundings, index: Index) -> tuple[Candidate, ...]:
+def find(here: QueryContext, index: Index) -> tuple[Candidate, ...]:
     """Every candidate, each definition once."""
     sight = _Sight(here, index, _echoes(here, index))
     found: dict[tuple[str, str], Candidate] = {}
@@ -68,7 +68,7 @@ class _File:
 class _Sight:
     """What evidence is read from. echoes: see `_echoes`; mentions, files: what was found of a name and a file, kept."""
 
-    here: Surroundings
+    here: QueryContext
     index: Index
     echoes: dict[str, tuple[float, float]]
     mentions: dict[str, Mention] = field(default_factory=dict)
@@ -145,11 +145,11 @@ def _from_file(sight: _Sight) -> Iterator[Candidate]:
     first, last = here.shown
     for one in here.outline.definitions:
         if one.name in here.places and not one.local and not (first <= one.first and one.last <= last):
-            known = Known(here.path, one)
+            known = IndexedDefinition(here.path, one)
             yield Candidate(known, one.name, "file", _evidence(known, one.name, sight, same_package=True))
 
 
-def _echoes(here: Surroundings, index: Index) -> dict[str, tuple[float, float]]:
+def _echoes(here: QueryContext, index: Index) -> dict[str, tuple[float, float]]:
     """Names in other files' code that resembles the code at the cursor: how much the chunk does, and the line."""
     found: dict[str, tuple[float, float]] = {}
     possible = sum(sorted(here.nearby.values())[-8:]) * 8 or 1.0
@@ -169,7 +169,7 @@ def _echoes(here: Surroundings, index: Index) -> dict[str, tuple[float, float]]:
 
 
 def _evidence(
-    known: Known,
+    known: IndexedDefinition,
     name: str,
     sight: _Sight,
     *,

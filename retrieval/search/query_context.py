@@ -41,7 +41,7 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class QueryContext:
     """Lines count from 0 in the region that was read; `line` is the cursor's.
 
     places: for each name the lines that mention it, ascending, imports left out. above, below: for
@@ -97,7 +97,7 @@ class Surroundings:
         return above, max((self.below[line] for line in lines), default=0.0)
 
 
-def read(query: Query, seconds: float = 0.5) -> Surroundings:
+def read(query: Query, seconds: float = 0.5) -> QueryContext:
     """What stands around the query's cursor. Raises GrammarError."""
     text, offset, cut = _region(query.text, query.offset)
     whole = _content(query.path, text, languages.of(query.path, query.text), seconds)
@@ -109,7 +109,7 @@ def read(query: Query, seconds: float = 0.5) -> Surroundings:
     if query.window is not None:
         shown = query.text.count("\n", 0, query.window[0]) - cut, query.text.count("\n", 0, query.window[1]) - cut
     wanted = _weights(rows, places, line, -1)
-    return Surroundings(
+    return QueryContext(
         path=query.path,
         language=whole.language,
         outline=whole.outline,
@@ -130,7 +130,7 @@ def read(query: Query, seconds: float = 0.5) -> Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """What a text holds wherever the cursor is. text: masked; rows: the names on each line; rest: see Surroundings."""
+    """What a text holds wherever the cursor is. text: masked; rows: the names on each line; rest: see QueryContext."""
 
     language: Language
     text: str

@@ -1,7 +1,7 @@
 """What is known of a candidate definition in, how likely the code at the cursor needs it out.
 
 A logistic model over a dozen observations. Its weights were fitted on packages that the recall
-benchmark is not measured on (docs/LOG.md says which). Ignores texts, budgets and models.
+benchmark is not measured on (docs/log/retrieval.md says which). Ignores texts, budgets and models.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Features(NamedTuple):
     is_value: float
 
 
-# Fitted by logistic regression (docs/LOG.md says on what), but for four by hand, of which whole hidden
+# Fitted by logistic regression (docs/log/retrieval.md says on what), but for four by hand, of which whole hidden
 # lines of Python say nothing: star, same_package, on_line and receiver.
 NAME_WEIGHTS = NameFeatures(
     as_member=0.29,

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from retrieval import languages, secrets
 from retrieval.index import dependencies
 from retrieval.index.index import Index
-from retrieval.index.store import Found
+from retrieval.index.store import ChunkMatch
 from retrieval.search import candidates, query_context, ranking
 from retrieval.search.candidates import Candidate, Source
-from retrieval.search.query_context import Query, Surroundings
+from retrieval.search.query_context import Query, QueryContext
 from retrieval.syntax import signatures
 from retrieval.syntax.outlines import CONTAINERS, Definition
 
@@ -83,7 +83,7 @@ def rank(query: Query, index: Index) -> tuple[Snippet, ...]:
 
 
 def _snippet(
-    score: float, key: tuple[str, str], group: list[tuple[float, Candidate]], here: Surroundings, index: Index
+    score: float, key: tuple[str, str], group: list[tuple[float, Candidate]], here: QueryContext, index: Index
 ) -> Snippet:
     """The text of a group: a definition, or a container with the members that the file mentions."""
     path, holder = key
@@ -100,7 +100,7 @@ def _snippet(
 
 
 def _head(
-    path: str, holder: str, first: Definition, here: Surroundings, index: Index
+    path: str, holder: str, first: Definition, here: QueryContext, index: Index
 ) -> tuple[Definition | None, tuple[Definition, ...]]:
     """The definition whose dotted path is `holder`, if there is one, and what may be its members."""
     if first.path == holder and first.kind not in CONTAINERS:
@@ -112,7 +112,7 @@ def _head(
     return next((one for one in outline if one.path == holder), None), outline
 
 
-def _stretches(here: Surroundings, index: Index) -> Iterator[Snippet]:
+def _stretches(here: QueryContext, index: Index) -> Iterator[Snippet]:
     """Lines of other files that are no definitions: edited of late, using what is being written, or like it.
 
     Each is worth little beside a definition that is likely needed: they fill what room is left.
@@ -123,7 +123,7 @@ def _stretches(here: Surroundings, index: Index) -> Iterator[Snippet]:
     yield from _similar(here, index)
 
 
-def _usages(here: Surroundings, index: Index) -> Iterator[Snippet]:
+def _usages(here: QueryContext, index: Index) -> Iterator[Snippet]:
     """Where other files use the function that is being written: how it is called, what becomes of its result."""
     head = scope(here.text, here.offset).rpartition("\n")[2]
     named = _FUNCTION.search(head)
@@ -138,7 +138,7 @@ def _usages(here: Surroundings, index: Index) -> Iterator[Snippet]:
             yield Snippet(found.path, text, USAGE_WORTH / (1 + rank), "usage")
 
 
-def _similar(here: Surroundings, index: Index) -> Iterator[Snippet]:
+def _similar(here: QueryContext, index: Index) -> Iterator[Snippet]:
     """Code of other files that is like the code at the cursor, at most one stretch of each file."""
     seen: set[str] = set()
     for one in alike(here, index):
@@ -148,17 +148,17 @@ def _similar(here: Surroundings, index: Index) -> Iterator[Snippet]:
             yield Snippet(one.path, text, SIMILAR_WORTH * one.score * RECIPROCAL / 2, "code")
 
 
-def alike(here: Surroundings, index: Index) -> list[Found]:
+def alike(here: QueryContext, index: Index) -> list[ChunkMatch]:
     """Chunks of other files like the code at the cursor, best first.
 
     Ranked by words and by vectors, the two fused by reciprocal ranks (Cormack et al. 2009).
     """
-    found: dict[tuple[str, int], Found] = {}
+    found: dict[tuple[str, int], ChunkMatch] = {}
     for some in (index.mentioning(here.nearby, SIMILAR, here.path), index.like(here.vicinity, SIMILAR, here.path)):
         for rank, one in enumerate(some):
             key = (one.path, one.chunk.first)
             score = 1 / (RECIPROCAL + rank) + (found[key].score if key in found else 0.0)
-            found[key] = Found(one.path, one.chunk, score)
+            found[key] = ChunkMatch(one.path, one.chunk, score)
     return sorted(found.values(), key=lambda one: (-one.score, one.path, one.chunk.first))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass
 
-from retrieval.index.entries import Known
+from retrieval.index.entries import IndexedDefinition
 from retrieval.index.index import Index
 from retrieval.resolve import modules
 from retrieval.syntax.outlines import Import
@@ -24,7 +24,7 @@ class Binding:
 
     alias: str
     paths: tuple[str, ...]
-    known: Known | None
+    known: IndexedDefinition | None
 
 
 def bindings(
@@ -49,7 +49,7 @@ def bindings(
 
 def lookup(
     paths: tuple[str, ...], name: str, index: Index, hops: int = _HOPS, seen: set[tuple[str, str]] | None = None
-) -> tuple[Known, ...]:
+) -> tuple[IndexedDefinition, ...]:
     """The definitions that `name` means in any of the files: top-level, re-exported, or else anywhere inside.
 
     seen: what was asked on the way here; a file is asked for a name once.
@@ -70,9 +70,9 @@ def lookup(
 
 def exported(
     paths: tuple[str, ...], index: Index, wanted: Container[str] | None, hops: int = _STAR_HOPS
-) -> tuple[Known, ...]:
+) -> tuple[IndexedDefinition, ...]:
     """What the files offer to an import of everything, through what they import of everything in turn."""
-    found: dict[tuple[str, str], Known] = {}
+    found: dict[tuple[str, str], IndexedDefinition] = {}
     seen: set[str] = set()
     while paths and hops:
         hops -= 1
@@ -90,7 +90,7 @@ def exported(
     return tuple(found.values())
 
 
-def _offered(path: str, index: Index) -> tuple[Known, ...]:
+def _offered(path: str, index: Index) -> tuple[IndexedDefinition, ...]:
     known = index.definitions(path)
     open_ones = {k.definition.path for k in known if k.definition.kind in OPEN}
     return tuple(
@@ -100,7 +100,9 @@ def _offered(path: str, index: Index) -> tuple[Known, ...]:
     )
 
 
-def _re_exported(path: str, name: str, index: Index, hops: int, seen: set[tuple[str, str]]) -> tuple[Known, ...]:
+def _re_exported(
+    path: str, name: str, index: Index, hops: int, seen: set[tuple[str, str]]
+) -> tuple[IndexedDefinition, ...]:
     language = index.language(path) or ""
     imports = index.imports(path)
     for one in imports:

@@ -45,7 +45,7 @@ class Sides:
 
 
 @dataclass(frozen=True)
-class Gap:
+class InsertionPoint:
     """The code on both sides of a cursor, as a tree, and how many errors it holds with nothing in between.
 
     near: the same of the lines around, where a file is not short, for when looking at all of it takes too long.
@@ -56,7 +56,7 @@ class Gap:
     after: bytes
     tree: Tree
     errors: int
-    near: Gap | None = None
+    near: InsertionPoint | None = None
 
 
 def sides(lines: Sequence[str], line: int, column: int, language: Language) -> Sides:
@@ -75,19 +75,23 @@ def _joined(above: Sequence[str], here: tuple[str, str], below: Sequence[str]) -
     return _bytes("".join((*above, here[0]))), _bytes("".join((here[1], *below)))
 
 
-def gap(read: Sides, language: Language, seconds: float = 0.05, old: Gap | None = None) -> Gap | None:
+def insertion_point(
+    read: Sides, language: Language, seconds: float = 0.05, old: InsertionPoint | None = None
+) -> InsertionPoint | None:
     """The gap between the two sides; None without a grammar, or when parsing takes longer than this.
 
     old: an earlier gap of the same document, of whose tree as much is used as still holds.
     """
-    whole = None if read.whole is None else _gap(*read.whole, language, seconds, old)
+    whole = None if read.whole is None else _insertion_point(*read.whole, language, seconds, old)
     if read.near is None:
         return whole
-    near = _gap(*read.near, language, seconds, old if whole is None else None)
+    near = _insertion_point(*read.near, language, seconds, old if whole is None else None)
     return near if whole is None else replace(whole, near=near)  # if the whole took too long, the lines around
 
 
-def _gap(before: bytes, after: bytes, language: Language, seconds: float, old: Gap | None) -> Gap | None:
+def _insertion_point(
+    before: bytes, after: bytes, language: Language, seconds: float, old: InsertionPoint | None
+) -> InsertionPoint | None:
     if language.grammar is None:
         return None
     known = None if old is None or old.language != language else _edited(old, before + after)
@@ -96,10 +100,12 @@ def _gap(before: bytes, after: bytes, language: Language, seconds: float, old: G
     except GrammarError:
         return None
     tree = _parsed(parser, before + after, known, time.thread_time() + seconds)
-    return None if tree is None else Gap(language, before, after, tree, _errors(tree))
+    return None if tree is None else InsertionPoint(language, before, after, tree, _errors(tree))
 
 
-def sound(one: Gap, text: str, removed: str = "", seconds: float = 0.003, *, strict: bool = False) -> int | None:
+def sound(
+    one: InsertionPoint, text: str, removed: str = "", seconds: float = 0.003, *, strict: bool = False
+) -> int | None:
     """How many characters of `text` may be put into the gap and add no error; None when there is no time to tell.
 
     removed: what right of the cursor the text replaces, if all of it is sound. A text is cut at the end of a line, its
@@ -137,7 +143,7 @@ def _cuts(text: str) -> Iterator[int]:
     return reversed(whole)
 
 
-def _with(one: Gap, text: str, removed: str, stop: float) -> tuple[int, bool] | None:
+def _with(one: InsertionPoint, text: str, removed: str, stop: float) -> tuple[int, bool] | None:
     """How many errors the code holds with the text in it, and whether one touches that; None when time is up.
 
     Where there were none, the first is enough to know: a parser may go on from one for a long time.
@@ -164,7 +170,7 @@ def _with(one: Gap, text: str, removed: str, stop: float) -> tuple[int, bool] | 
     return None if made is None else (_errors(made), _touched(made, start, end))
 
 
-def _edited(old: Gap, source: bytes) -> Tree:
+def _edited(old: InsertionPoint, source: bytes) -> Tree:
     """The tree of an earlier gap, told what is another in this source."""
     was = old.before + old.after
     most = min(len(was), len(source))

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import gains, hidden_lines, repository
 from benchmarks.gains import Record, Try
-from benchmarks.hidden_lines import Gap
+from benchmarks.hidden_lines import HiddenLine
 from retrieval.index import index, workspace
 from tests import tiny
 from tests.retrieval.checking import write
@@ -64,7 +64,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-def gaps(root: Path) -> list[Gap]:
+def gaps(root: Path) -> list[HiddenLine]:
     return hidden_lines.draw(index.build(root), 100, random.Random(3))
 
 

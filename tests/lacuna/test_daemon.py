@@ -99,7 +99,7 @@ async def test_ten_processes_at_once_get_one_daemon(user: Settings) -> None:
         f"sys.path.insert(0, {str(ROOT)!r})\n"
         "from lacuna import daemon, settings\n"
         "async def pid():\n"
-        "    client = await daemon.connect(settings.read())\n"
+        "    client = await daemon.connect(settings.read_settings())\n"
         "    return (await client.health()).pid\n"
         "print(asyncio.run(pid()))\n"
     )
@@ -200,7 +200,7 @@ async def test_an_older_build_uses_a_newer_ones_daemon(
         "import asyncio, sys\n"
         f"sys.path.insert(0, {str(older)!r})\n"
         "from lacuna import build, daemon, settings\n"
-        "read = settings.read()\n"
+        "read = settings.read_settings()\n"
         "async def health():\n"
         "    return await (await daemon.connect(read)).health()\n"
         "found = asyncio.run(health())\n"
@@ -446,7 +446,7 @@ class TestFolder:
             "from lacuna import daemon_server, errors, settings\n"
             f"{become_nobody}\n"
             "try:\n"
-            "    daemon_server.run(settings.read(), ready=print)\n"
+            "    daemon_server.run(settings.read_settings(), ready=print)\n"
             "except errors.DaemonError as error:\n"
             "    sys.exit(str(error))\n"
         )

@@ -15,11 +15,11 @@ from typing import Any, get_args
 import pytest
 
 from lacuna import commands, library, model_commands
-from lacuna import settings as configuration
 from lacuna.errors import ModelNameError, SettingsError
+from lacuna.settings import read_settings, settings_file
 from model_runtime import manifest
 from model_runtime.importer import importer
-from tests import checkpoints, daemons, tiny
+from tests import checkpoints, daemons, ggufs, tiny
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_model_is_imported_listed_chosen_verified_and_removed(home: Path, sour
     assert "lacuna model use starcoder2-tiny" in out
 
     assert said("use", "starcoder2-tiny")[0] == 0
-    assert configuration.read().model_directory == directory
+    assert read_settings().model_directory == directory
     code, out, _ = said("list", "--json")
     assert [(one["name"], one["answers"]) for one in json.loads(out) if one["answers"]] == [("starcoder2-tiny", True)]
     assert "* starcoder2-tiny" in said("list")[1]
@@ -120,15 +120,26 @@ def test_a_model_that_cannot_infill_says_so(home: Path, said: Any) -> None:
 def test_a_model_directory_may_be_made_elsewhere_and_chosen_at_once(home: Path, source: Path, said: Any) -> None:
     code, _, err = said("import", source, "--out", home / "elsewhere" / "mine", "--use")
     assert (code, err) == (0, "")
-    assert configuration.read().model == home / "elsewhere" / "mine"
+    assert read_settings().model == home / "elsewhere" / "mine"
     assert "* mine" in said("list")[1]
     code, _, err = said("remove", home / "elsewhere" / "mine")
     assert (code, "delete it by hand" in err) == (1, True)
 
 
+def test_a_gguf_is_imported_by_the_name_of_its_file(home: Path, said: Any) -> None:
+    file = ggufs.write(home / "My Model-Q8_0.gguf", checkpoints.llama(), ggufs.Kind.Q8_0)
+    code, out, err = said("import", file, "--quant", "int8")
+    assert (code, err) == (0, "")
+    assert "it cannot fill in the middle" in out
+    assert manifest.read(library.folder() / "My-Model-Q8_0").weights == "int8"
+    (home / "foreign.gguf").write_bytes(b"GGUF")
+    code, _, err = said("import", home / "foreign.gguf")
+    assert (code, err.count("\n")) == (1, 1)
+
+
 def test_the_choice_leaves_the_other_settings_alone(home: Path) -> None:
     model = tiny.write(home / "model")
-    path = configuration.location()
+    path = settings_file()
     path.parent.mkdir(parents=True)
     path.write_text('# mine\nthreads = 2\nmodel = "~/old"  # once\nidle_exit = 60\n')
     library.use(model)
@@ -152,7 +163,7 @@ def test_a_settings_file_that_cannot_be_written_is_named(home: Path, monkeypatch
 
 
 def test_a_broken_settings_file_is_not_written_over(home: Path) -> None:
-    path = configuration.location()
+    path = settings_file()
     path.parent.mkdir(parents=True)
     path.write_text("threads = [")
     with pytest.raises(SettingsError, match="is not TOML"):

@@ -15,7 +15,7 @@ def read(tmp_path: Path, text: str | None = None, **environment: str) -> setting
     path = tmp_path / "config.toml"
     if text is not None:
         path.write_text(text)
-    return settings.read({"HOME": str(tmp_path), "LACUNA_CONFIG": str(path), **environment})
+    return settings.read_settings({"HOME": str(tmp_path), "LACUNA_CONFIG": str(path), **environment})
 
 
 def test_without_a_file_the_embedded_model_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lacuna import settings as configuration
+from lacuna.settings import IDLE_EXIT, _Options
 from lsp_server.editor import options
 from tests.editors.neovim import PLUGIN, executable
 from tests.editors.test_configurations import EDITORS, forms
@@ -44,10 +44,10 @@ def default(cell: str) -> str | None:
 
 def test_the_file_has_these_settings_and_defaults() -> None:
     page = rows("The file")
-    fields = {field.name: field for field in msgspec.structs.fields(configuration._Options)}
+    fields = {field.name: field for field in msgspec.structs.fields(_Options)}
     assert set(page) == set(fields)
     for name, field in fields.items():
-        holds = configuration.IDLE_EXIT if name == "idle_exit" else field.default
+        holds = IDLE_EXIT if name == "idle_exit" else field.default
         told = default(page[name])
         if isinstance(holds, str):
             assert told == holds, name
@@ -64,7 +64,7 @@ def test_the_environment_has_these_variables() -> None:
         if path.suffix in (".py", ".ts", ".lua")
     )
     used = set(re.findall(r"\b(?:LACUNA|XDG)_[A-Z][A-Z_]*[A-Z]\b", text))
-    used |= {f"LACUNA_{name.upper()}" for name in configuration._Options.__struct_fields__}
+    used |= {f"LACUNA_{name.upper()}" for name in _Options.__struct_fields__}
     assert page == used
 
 

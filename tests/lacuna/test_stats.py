@@ -17,7 +17,7 @@ import pytest
 from lacuna import isolation, stats_html
 from lacuna.settings import Settings
 from lacuna.stats import Survival, gather
-from lsp_server.feedback.journal import Answered, Kept, Outcome, Record
+from lsp_server.feedback.journal import AnswerRecord, Outcome, Record, Retention
 from tests import daemons
 
 TODAY = date(2026, 11, 21)
@@ -39,15 +39,15 @@ RECORDS: list[Record] = [
     outcome(5, "dismissed", 9, language="go", at=NOON - 86_400),
     outcome(6, "dismissed", 9, visible=0.1),  # gone before it could be read
     outcome(7, "replaced", 9),  # never decided
-    Kept("s-1", NOON, 30, 1.0),
-    Kept("s-2", NOON, 30, 0.5),
-    Kept("s-1", NOON, 600, 0.25),
-    Answered(NOON, "python", "model", total=100.0, debounce=10.0, prefill=20.0, decode=60.0),
-    Answered(NOON, "python", "model", total=200.0, debounce=0.0, prefill=40.0, decode=100.0),
-    Answered(NOON, "python", "memory", total=1.0),
-    Answered(NOON, "go", "skip", "inside a word", total=0.3),
-    Answered(NOON, "go", "skip", "inside a word", total=0.3),
-    Answered(NOON, EVIL, "skip", EVIL, total=0.3),
+    Retention("s-1", NOON, 30, 1.0),
+    Retention("s-2", NOON, 30, 0.5),
+    Retention("s-1", NOON, 600, 0.25),
+    AnswerRecord(NOON, "python", "model", total=100.0, debounce=10.0, prefill=20.0, decode=60.0),
+    AnswerRecord(NOON, "python", "model", total=200.0, debounce=0.0, prefill=40.0, decode=100.0),
+    AnswerRecord(NOON, "python", "memory", total=1.0),
+    AnswerRecord(NOON, "go", "skip", "inside a word", total=0.3),
+    AnswerRecord(NOON, "go", "skip", "inside a word", total=0.3),
+    AnswerRecord(NOON, EVIL, "skip", EVIL, total=0.3),
 ]
 
 

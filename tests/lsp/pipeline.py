@@ -9,15 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lsp_server.completion import state as desks
-from lsp_server.completion import syntax_check
+from lsp_server.completion import completion_state, syntax_check
 from lsp_server.completion.completion import Answer, complete
-from lsp_server.completion.state import Desk
-from lsp_server.completion.syntax_check import Soundness
+from lsp_server.completion.completion_state import CompletionState
+from lsp_server.completion.syntax_check import SyntaxCheck
 from lsp_server.editor.document import Position, split
 from lsp_server.editor.options import Settings
 from lsp_server.editor.session import Edit, Session, Snapshot
-from lsp_server.related.connection import Link
+from lsp_server.related.connection import Connection
 from lsp_server.related.context import Contexts, Retrieve
 from model_runtime.protocol import Chunk, Done, InfillRequest
 from tests.caret import URI, parted
@@ -29,9 +28,9 @@ LONG_AGO = 0.0  # a request received then is late by now, so that what is valid 
 
 
 @cache
-def proofreading() -> Soundness:
+def proofreading() -> SyntaxCheck:
     """One process for all, which ends with this one."""
-    return Soundness()
+    return SyntaxCheck()
 
 
 class Services:
@@ -85,8 +84,8 @@ class Typing:
         self.session.add_folder("file:///project")
         plain, self.cursor = parted(text)
         self.session.open(URI, language, 1, plain)
-        self.link = Link(self.services.connect)
-        self.desk = Desk(self.link, Contexts(retrieve), soundness=proofreading())
+        self.connection = Connection(self.services.connect)
+        self.state = CompletionState(self.connection, Contexts(retrieve), syntax_check=proofreading())
         self.version = 1
 
     @property
@@ -99,15 +98,15 @@ class Typing:
         """The requests that only prefill."""
         return [request for request in self.services.requests if not request.max_tokens]
 
-    def snapshot(self, *, by_hand: bool = False) -> Snapshot:
-        found = self.session.snapshot(URI, self.cursor, by_hand=by_hand)
+    def snapshot(self, *, invoked: bool = False) -> Snapshot:
+        found = self.session.snapshot(URI, self.cursor, invoked=invoked)
         assert found is not None
         return found
 
     def edit(self, start: Position, end: Position, text: str) -> None:
         self.version += 1
         for change in self.session.change(URI, self.version, [Edit(text, start, end)]):
-            desks.edited(URI, change, self.session.lines(URI), self.desk)
+            completion_state.edited(URI, change, self.session.lines(URI), self.state)
 
     def type(self, text: str, closer: str = "") -> None:
         self.edit(self.cursor, self.cursor, text + closer)
@@ -121,15 +120,15 @@ class Typing:
         self.edit(start, self.cursor, "")
         self.cursor = start
 
-    async def answer(self, *, received: float | None = None, by_hand: bool = False) -> Answer:
+    async def answer(self, *, received: float | None = None, invoked: bool = False) -> Answer:
         async with asyncio.timeout(15):
             now = time.monotonic() if received is None else received
-            return await complete(self.snapshot(by_hand=by_hand), self.desk, now)
+            return await complete(self.snapshot(invoked=invoked), self.state, now)
 
     async def ghost(self) -> str | None:
         return (await self.answer()).text
 
     async def close(self) -> None:
-        self.desk.stop()
-        self.desk.contexts.close()
-        await self.link.close()
+        self.state.stop()
+        self.state.contexts.close()
+        await self.connection.close()

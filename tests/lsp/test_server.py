@@ -91,9 +91,9 @@ def test_by_hand_several_suggestions_are_offered_and_an_automatic_request_gets_o
     with Editor(tmp_path, {**SUM, "others": ["a - b", "a * b"]}) as editor:
         started(editor)
         automatic = editor.reply(editor.ask(1, 11))["result"]
-        by_hand = editor.reply(editor.ask(1, 11, kind=1))["result"]
+        invoked = editor.reply(editor.ask(1, 11, kind=1))["result"]
         assert [item["insertText"] for item in automatic] == ["a + b"]
-        assert [item["insertText"] for item in by_hand] == ["a + b", "a - b", "a * b"]
+        assert [item["insertText"] for item in invoked] == ["a + b", "a - b", "a * b"]
         editor.change(1, 11, "a -")
         assert editor.ghost(1, 14) == " b"
 

@@ -61,16 +61,16 @@ def engine(model: Callable[[str, int], Path], tmp_path: Path) -> Iterator[Engine
 def answers(network: Ranks | OnnxBackend) -> list[Logits]:
     """Prompts in chunks, one token, several checked at once, a copy that goes on, and three texts in one run."""
     cancel = Cancel()
-    one, two, three, four = network.new_stores(4)
-    network.extend(one, TOKENS[:50], 0, cancel)
-    found = [network.step(one, TOKENS[50:60], 50, cancel), network.step(one, TOKENS[60:61], 60, cancel)]
+    one, two, three, four = network.new_slots(4)
+    network.prefill(one, TOKENS[:50], 0, cancel)
+    found = [network.decode(one, TOKENS[50:60], 50, cancel), network.decode(one, TOKENS[60:61], 60, cancel)]
     found.extend(network.verify(one, TOKENS[61:69], 61, cancel).copy())  # the next run writes over them
     network.copy(one, three, 40)
-    network.extend(four, TOKENS[20:90], 0, cancel)
-    found.extend(network.steps([four, one, three], TOKENS[:3], [70, 69, 40], cancel))
-    found.append(network.step(three, TOKENS[5:30], 41, cancel))
-    network.extend(two, TOKENS, 0, cancel)
-    found.append(network.step(one, TOKENS[30:31], 30, cancel))  # back, and written over
+    network.prefill(four, TOKENS[20:90], 0, cancel)
+    found.extend(network.decode_batch([four, one, three], TOKENS[:3], [70, 69, 40], cancel))
+    found.append(network.decode(three, TOKENS[5:30], 41, cancel))
+    network.prefill(two, TOKENS, 0, cancel)
+    found.append(network.decode(one, TOKENS[30:31], 30, cancel))  # back, and written over
     return found
 
 
@@ -153,14 +153,14 @@ def test_what_the_ranks_had_read_is_read_again_when_it_is_built_upon(
     model: Callable[[str, int], Path], tmp_path: Path
 ) -> None:
     with contextlib.closing(opened(model("codegen", 2), tmp_path)) as group:
-        one, two = group.new_stores(2)
-        group.extend(one, TOKENS[:60], 0, Cancel())
-        expected = group.step(one, TOKENS[60:], 60, Cancel())
+        one, two = group.new_slots(2)
+        group.prefill(one, TOKENS[:60], 0, Cancel())
+        expected = group.decode(one, TOKENS[60:], 60, Cancel())
         lost = group.pids
         os.kill(lost[1], signal.SIGKILL)
         assert gone(lost)
         group.copy(one, two, 60)
-        assert np.array_equal(group.step(two, TOKENS[60:], 60, Cancel()), expected)
+        assert np.array_equal(group.decode(two, TOKENS[60:], 60, Cancel()), expected)
 
 
 def test_a_rank_that_dies_while_nothing_is_asked_costs_no_request(engine: Engine) -> None:

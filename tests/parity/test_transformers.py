@@ -149,12 +149,12 @@ def test_logits_are_within_a_thousandth(family: str, pair: Callable[[str], Pair]
     reference = pair(family)
     backend = opened(imported(reference, tmp_path), tmp_path)
     expected = reference.logits(TOKENS)
-    store = backend.new_stores(1)[0]
+    store = backend.new_slots(1)[0]
     assert expected.std() > 0.1
-    assert np.abs(backend.step(store, TOKENS, 0, Cancel()) - expected[-1]).max() <= 1e-3
+    assert np.abs(backend.decode(store, TOKENS, 0, Cancel()) - expected[-1]).max() <= 1e-3
     start = 0
     for size in (1, 63, 1, 5, 64, 26):  # in chunks, and every chunk's last position
-        found = backend.step(store, TOKENS[start : start + size], start, Cancel())
+        found = backend.decode(store, TOKENS[start : start + size], start, Cancel())
         start += size
         assert np.abs(found - expected[start - 1]).max() <= 1e-3
     assert start == len(TOKENS)
@@ -165,11 +165,11 @@ def test_greedy_goes_on_the_same_for_64_tokens(family: str, pair: Callable[[str]
     reference = pair(family)
     backend = opened(imported(reference, tmp_path), tmp_path)
     expected = reference.greedy(TOKENS[:40], GREEDY)
-    store, found = backend.new_stores(1)[0], list(TOKENS[:40])
-    logits = backend.step(store, found, 0, Cancel())
+    store, found = backend.new_slots(1)[0], list(TOKENS[:40])
+    logits = backend.decode(store, found, 0, Cancel())
     while len(found) < 40 + GREEDY:
         found.append(int(logits.argmax()))
-        logits = backend.step(store, found[-1:], len(found) - 1, Cancel())
+        logits = backend.decode(store, found[-1:], len(found) - 1, Cancel())
     assert found[40:] == expected
 
 
@@ -198,16 +198,16 @@ def test_rewind_and_append_are_exact(
     family: str, quant: importer.Quant, pair: Callable[[str], Pair], tmp_path: Path
 ) -> None:
     backend = opened(imported(pair(family), tmp_path, quant), tmp_path)
-    store = backend.new_stores(1)[0]
-    backend.step(store, TOKENS[:100], 0, Cancel())
-    first = backend.step(store, TOKENS[100:], 100, Cancel())
-    backend.step(store, TOKENS[:50], 70, Cancel())
-    backend.step(store, TOKENS[70:100], 70, Cancel())
-    assert np.array_equal(first, backend.step(store, TOKENS[100:], 100, Cancel()))
+    store = backend.new_slots(1)[0]
+    backend.decode(store, TOKENS[:100], 0, Cancel())
+    first = backend.decode(store, TOKENS[100:], 100, Cancel())
+    backend.decode(store, TOKENS[:50], 70, Cancel())
+    backend.decode(store, TOKENS[70:100], 70, Cancel())
+    assert np.array_equal(first, backend.decode(store, TOKENS[100:], 100, Cancel()))
 
 
 # Root mean square of what quantization moves the logits by, in units of the logits' own spread. Random weights
-# are the worst case: no direction matters more than another. docs/LOG.md has the numbers.
+# are the worst case: no direction matters more than another. docs/log/runtime.md has the numbers.
 DIVERGENCE: dict[importer.Quant, float] = {"fp16": 0.002, "int8": 0.08, "int4": 0.65, "hybrid": 0.55}
 
 
@@ -218,10 +218,10 @@ def test_quantization_moves_the_logits_within_bounds(
 ) -> None:
     reference = pair(family)
     backend = opened(imported(reference, tmp_path, quant), tmp_path)
-    expected, store, moved = reference.logits(TOKENS), backend.new_stores(1)[0], []
-    backend.extend(store, TOKENS[:100], 0, Cancel())
+    expected, store, moved = reference.logits(TOKENS), backend.new_slots(1)[0], []
+    backend.prefill(store, TOKENS[:100], 0, Cancel())
     for at in range(100, len(TOKENS)):
-        moved.append(backend.step(store, TOKENS[at : at + 1], at, Cancel()) - expected[at])
+        moved.append(backend.decode(store, TOKENS[at : at + 1], at, Cancel()) - expected[at])
     divergence = float(np.sqrt(np.mean(np.square(moved))) / expected.std())
     record_property("divergence", divergence)
     print(f"{family} {quant}: {divergence:.4f}")
@@ -263,7 +263,7 @@ def test_half_precision_is_read_as_transformers_reads_it(
     backend = opened(tmp_path / "model", tmp_path)
     with torch.no_grad():
         expected = np.asarray(model.float()(torch.tensor([TOKENS])).logits[0, -1])
-    assert np.abs(backend.step(backend.new_stores(1)[0], TOKENS, 0, Cancel()) - expected).max() <= 1e-3
+    assert np.abs(backend.decode(backend.new_slots(1)[0], TOKENS, 0, Cancel()) - expected).max() <= 1e-3
 
 
 def test_a_pickle_of_a_whole_model_is_not_run(pair: Callable[[str], Pair], tmp_path: Path) -> None:

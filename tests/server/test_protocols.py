@@ -91,12 +91,12 @@ async def test_a_raw_prompt_of_an_editor_is_laid_out_as_the_model_learnt_it(prom
 
 def test_text_that_only_looks_like_markup_stays_text() -> None:
     for prompt in ("x = '<|fim_prefix|>'", "<|fim_prefix|>no more of it", "<PRE> a <SUF>b"):
-        assert raw_prompt.gap(prompt, tiny.FIM) == raw_prompt.Gap(prompt)
+        assert raw_prompt.raw_infill(prompt, tiny.FIM) == raw_prompt.RawInfill(prompt)
 
 
 def test_the_markup_of_a_model_that_puts_the_prefix_first_is_known() -> None:
     fim = Fim("psm", ("<end>",), prefix="<P>", suffix="<S>", middle="<M>")
-    assert raw_prompt.gap("<P>one<S>two<M>", fim) == raw_prompt.Gap("one", "two")
+    assert raw_prompt.raw_infill("<P>one<S>two<M>", fim) == raw_prompt.RawInfill("one", "two")
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ async def test_who_hangs_up_frees_the_engine() -> None:
             asking.cancel()
             await http.aclose()
             async with asyncio.timeout(PATIENCE):
-                while here.service.lane.busy:
+                while here.service.worker.busy:
                     await asyncio.sleep(0.01)
     assert engine.finished == ["cancelled", "cancelled"]
 

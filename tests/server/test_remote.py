@@ -19,7 +19,7 @@ from lacuna import isolation, remote
 from lacuna.settings import Remote, Settings
 from model_runtime.client.client import Client
 from model_runtime.client.endpoint import Endpoint
-from model_runtime.client.external_engines import Foreign, Manner
+from model_runtime.client.external_engines import ExternalEngine, Manner
 from model_runtime.errors import Denied, ProtocolMismatch, Refused, Unreachable
 from model_runtime.prompt import Snippet
 from model_runtime.protocol import Chunk, Done, InfillRequest, Lesson
@@ -194,8 +194,8 @@ async def test_a_password_in_an_address_is_told_nobody() -> None:
 
 
 @asynccontextmanager
-async def foreign(manner: Manner, url: str, token: str | None = None) -> AsyncIterator[Foreign]:
-    client = Foreign(Endpoint(url=url, token=token), manner)
+async def foreign(manner: Manner, url: str, token: str | None = None) -> AsyncIterator[ExternalEngine]:
+    client = ExternalEngine(Endpoint(url=url, token=token), manner)
     try:
         yield client
     finally:
@@ -249,7 +249,7 @@ async def test_an_engine_that_dawdles_gives_what_there_is_at_the_deadline() -> N
         written, done = await text(client, msgspec.structs.replace(REQUEST, deadline_ms=200.0))
         assert (written, done.finish) == ("", "deadline")
         async with asyncio.timeout(PATIENCE):
-            while here.service.lane.busy:
+            while here.service.worker.busy:
                 await asyncio.sleep(0.01)
     assert scripted.finished == ["cancelled"]
 

@@ -26,6 +26,7 @@ from model_runtime.client.client import Client
 from model_runtime.client.endpoint import Endpoint
 from model_runtime.gateway import connection_limits, gateway
 from model_runtime.opening import open_engine
+from model_runtime.owner import of_token
 from model_runtime.protocol import BODY_LIMIT, Done, InfillRequest, Lesson
 from tests import tiny
 from tests.scripted import ScriptedEngine
@@ -193,8 +194,11 @@ async def test_one_tokens_requests_neither_end_nor_teach_anothers() -> None:
         assert ((await first).finish, (await second).finish) == ("end", "end")
         await ours.close()
         await theirs.close()
-    assert [call.memory is not None for call in engine.calls] == [True, False]
-    assert [call.owner for call in engine.calls] == [a.id, b.id]  # each has KV slots and turns of its own
+    assert [call.ngrams is not None for call in engine.calls] == [True, False]
+    assert [call.owner for call in engine.calls] == [
+        of_token(a.id),
+        of_token(b.id),
+    ]  # each has KV slots and turns of its own
     assert {call.priority for call in engine.calls} == {"automatic"}  # and nobody goes before the other
 
 
@@ -220,7 +224,7 @@ async def test_without_tokens_nothing_is_remembered_of_a_workspace() -> None:
         assert (await client.learn(Lesson("shop", {"a.py": "quick brown fox\n"}))).tokens == 0
         _ = [event async for event in client.infill(msgspec.convert({**INFILL, "workspace": "shop"}, InfillRequest))]
         await client.close()
-    assert engine.calls[0].memory is None
+    assert engine.calls[0].ngrams is None
 
 
 # What is asked

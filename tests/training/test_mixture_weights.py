@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model_runtime import manifest
-from model_runtime.manifest import Trust
+from model_runtime.manifest import MixtureWeights
 from model_runtime.opening import open_engine
 from tests import tiny
 from training import mixture_weights
@@ -41,7 +41,7 @@ def test_the_fit_finds_the_slopes_the_data_was_made_with() -> None:
 
 def test_a_fit_is_never_worse_than_the_defaults() -> None:
     observed = _made((-4.0, 0.2, 0.0, 1.0, 0.0))
-    assert observed.gain(mixture_weights.fit(observed)) >= observed.gain(Trust())
+    assert observed.gain(mixture_weights.fit(observed)) >= observed.gain(MixtureWeights())
 
 
 def test_a_memory_that_is_always_wrong_is_not_believed() -> None:
@@ -60,7 +60,7 @@ def test_a_model_is_observed_on_real_files_and_its_manifest_keeps_the_fit(tmp_pa
     found = mixture_weights.fit(observed)
     assert observed.gain(found) > 1.0
     mixture_weights.write(model, found)
-    assert manifest.read(model).trust == found
+    assert manifest.read(model).mixture_weights == found
 
 
 def test_the_memory_knows_a_file_without_the_lines_that_are_asked_for() -> None:

@@ -114,7 +114,7 @@ def test_where_it_keeps_to_another_network_the_slope_is_that_of_the_divergence_f
     plain = torch.nn.functional.nll_loss(likely, targets, reduction="none")
     divergence = torch.nn.functional.kl_div(likely, (other @ theirs.T).softmax(-1), reduction="none").sum(-1)
     wanted = torch.autograd.grad((torch.where(here, divergence, plain) * weights).sum(), (hidden, embed))
-    kept = model.Kept(other, theirs, here)
+    kept = model.TeacherOutput(other, theirs, here)
     total, _ = model.loss(hidden, embed, targets, weights, model.Kernels(compiled=False), kept)
     for one, same in zip(torch.autograd.grad(total, (hidden, embed)), wanted, strict=True):
         assert torch.allclose(one, same, atol=1e-3)
@@ -171,7 +171,7 @@ def test_the_engine_computes_what_training_computed(made: Path, tmp_path: Path) 
     wanted = decoder(torch.tensor([tokens]))[0, -1].detach().numpy()
     engine = open_engine(tmp_path / "model", cache=tmp_path / "derived", threads=1)
     backend = engine._backend
-    found = backend.step(backend.new_stores(1)[0], tokens, 0, Cancel())
+    found = backend.decode(backend.new_slots(1)[0], tokens, 0, Cancel())
     engine.close()
     assert np.allclose(found, wanted, atol=2e-3)
 

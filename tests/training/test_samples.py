@@ -129,7 +129,7 @@ def test_a_shard_is_the_same_every_time(tokenizer: Tokenizer) -> None:
     files = training_sources.files()
 
     def made() -> dict[int, packing.Rows]:
-        known = packing.Known(packing.by_package(files))
+        known = packing.DefinitionsByPackage(packing.by_package(files))
         return packing.shard(files, known, tokenizer, samples.Recipe(BUCKETS), seed=5)
 
     one, other = made(), made()
@@ -225,14 +225,14 @@ def test_a_run_with_a_misspelt_field_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_the_rate_rises_stays_and_falls_to_nothing() -> None:
-    assert schedule.factor(schedule.Place(step=0), 4) == 0.25
-    assert schedule.factor(schedule.Place(step=1000), 4) == 1
-    cooling = schedule.Place(step=1000, cool_from=1000, cool_steps=100)
+    assert schedule.factor(schedule.TrainingProgress(step=0), 4) == 0.25
+    assert schedule.factor(schedule.TrainingProgress(step=1000), 4) == 1
+    cooling = schedule.TrainingProgress(step=1000, cool_from=1000, cool_steps=100)
     assert [schedule.factor(replace(cooling, step=step), 4) for step in (1000, 1050, 1100)] == [1, 0.5, 0]
 
 
 def test_a_cool_down_is_bent_to_end_in_the_steps_that_are_left() -> None:
-    begun = schedule.bent(schedule.Place(step=1000), 200)
+    begun = schedule.bent(schedule.TrainingProgress(step=1000), 200)
     assert (begun.cool_from, begun.cool_steps) == (1000, 200)
     halfway = replace(begun, step=1100)
     slower = schedule.bent(halfway, 40)

@@ -162,7 +162,7 @@ async def test_what_is_on_the_screen_stays_though_the_prompt_is_laid_out_anew(ma
     """A pause brings better context; what was suggested before it is still typed through."""
     typing = make(RETURN, SUM, retrieve=found(ELSEWHERE, seconds=0.05))
     await typing.ghost()
-    await prefetch.prepare(typing.snapshot(), typing.desk)
+    await prefetch.prepare(typing.snapshot(), typing.state)
     assert typing.read_ahead
     for key in "left":
         typing.type(key)
@@ -209,8 +209,8 @@ async def test_after_a_suggestion_is_taken_the_next_one_is_there(make: Make) -> 
     assert await typing.ghost() == "left + right"
     typing.type("left + right")
     assert await typing.ghost() is None
-    assert typing.desk.running is not None
-    await typing.desk.running.over()
+    assert typing.state.running is not None
+    await typing.state.running.over()
     assert len(typing.asked) == 2
     typing.type("\n    ")
     answer = await typing.answer()
@@ -254,17 +254,17 @@ THREE = {**SUM, "others": ["left - right", "left + right", "left * (right", "rig
 
 async def test_by_hand_there_are_up_to_three_different_texts_from_one_request(make: Make) -> None:
     typing = make(RETURN, THREE)
-    answer = await typing.answer(by_hand=True)
+    answer = await typing.answer(invoked=True)
     assert (answer.text, answer.others) == ("left + right", ("left - right",))
     assert [(request.n, request.priority) for request in typing.asked] == [(3, "hand")]
     typing.services.script["answers"] = [{**SUM, "others": ["left - right", "left * right"]}]
     again = make(RETURN, {**SUM, "others": ["left - right", "left * right"]})
-    assert (await again.answer(by_hand=True)).others == ("left - right", "left * right")
+    assert (await again.answer(invoked=True)).others == ("left - right", "left * right")
 
 
 async def test_any_of_the_texts_is_typed_through(make: Make) -> None:
     typing = make(RETURN, {**SUM, "others": ["left - right", "right"]})
-    await typing.answer(by_hand=True)
+    await typing.answer(invoked=True)
     typing.type("left ")
     answer = await typing.answer()
     assert (answer.text, answer.others, answer.source) == ("+ right", ("- right",), "memory")
@@ -277,7 +277,7 @@ async def test_any_of_the_texts_is_typed_through(make: Make) -> None:
 async def test_by_hand_the_model_is_asked_though_something_is_on_the_screen(make: Make) -> None:
     typing = make(RETURN, {**SUM, "others": ["right"]})
     assert await typing.ghost() == "left + right"
-    answer = await typing.answer(by_hand=True)
+    answer = await typing.answer(invoked=True)
     assert (answer.text, answer.others) == ("left + right", ("right",))
     assert len(typing.asked) == 2
 
@@ -561,16 +561,16 @@ async def test_keys_wait_for_another_only_where_suggestions_mostly_take_longer(m
     jumped = {"before": "return ", "text": "left\n", "first": 0.4}
     typing = make(RETURN, jumped, {"before": "return r", "text": "ight\n"})
     assert await typing.ghost() == "left"
-    assert not typing.desk.waits, "a whole prompt was read for it"
+    assert not typing.state.waits, "a whole prompt was read for it"
     typing.type("r")
     assert await typing.ghost() == "ight"
-    (quick,) = typing.desk.waits
-    typing.desk.waits.append(2.0)
-    assert typing.desk.latency is None, "two may both be odd"
-    typing.desk.waits.append(quick)
-    assert typing.desk.latency == quick < 0.4
-    typing.desk.waits.extend([2.0, 2.0])
-    assert typing.desk.latency == 2.0
+    (quick,) = typing.state.waits
+    typing.state.waits.append(2.0)
+    assert typing.state.latency is None, "two may both be odd"
+    typing.state.waits.append(quick)
+    assert typing.state.latency == quick < 0.4
+    typing.state.waits.extend([2.0, 2.0])
+    assert typing.state.latency == 2.0
 
 
 # Failures
@@ -578,17 +578,17 @@ async def test_keys_wait_for_another_only_where_suggestions_mostly_take_longer(m
 
 async def test_a_service_that_is_gone_is_found_anew_within_the_request(make: Make) -> None:
     typing = make(RETURN, {**SUM, "error": "unreachable"})
-    link, connect = typing.link, typing.services.connect
-    await link.open()
+    connection, connect = typing.connection, typing.services.connect
+    await connection.open()
 
     async def mended() -> Any:
         typing.services.script["answers"][0]["error"] = None
         return await connect()
 
-    link._connect = mended
+    connection._connect = mended
     assert await typing.ghost() == "left + right"
     assert typing.services.connected == 2
-    assert link.problem is None
+    assert connection.problem is None
 
 
 async def test_without_a_service_the_answer_is_empty_and_says_why(make: Make) -> None:
@@ -596,15 +596,15 @@ async def test_without_a_service_the_answer_is_empty_and_says_why(make: Make) ->
     typing.services.refusals = [Unreachable("the model is corrupted; restore it")] * 3
     answer = await typing.answer()
     assert (answer.text, answer.reason) == (None, "the model is corrupted; restore it")
-    assert typing.link.problem == "the model is corrupted; restore it"
+    assert typing.connection.problem == "the model is corrupted; restore it"
     typing.type("l")
     await typing.answer()
     assert len(typing.services.refusals) == 2, "another attempt at once would fail the same way"
-    typing.link.forgive()
+    typing.connection.forgive()
     typing.services.refusals = []
     typing.backspace()
     assert await typing.ghost() == "left + right"
-    assert typing.link.problem is None
+    assert typing.connection.problem is None
 
 
 @pytest.mark.parametrize("error", ["overloaded", "refused"])
@@ -612,10 +612,10 @@ async def test_an_error_of_the_service_is_no_error_of_the_request(make: Make, er
     typing = make(RETURN, {**SUM, "error": error})
     answer = await typing.answer()
     assert (answer.text, answer.reason) == (None, f"scripted: {error}")
-    assert typing.link.problem == (None if error == "overloaded" else "scripted: refused")
+    assert typing.connection.problem == (None if error == "overloaded" else "scripted: refused")
     typing.services.script["answers"][0]["error"] = None
     assert await typing.ghost() == "left + right", "a failure is not remembered"
-    assert typing.link.problem is None
+    assert typing.connection.problem is None
 
 
 async def test_a_superseded_request_frees_whoever_waits_and_nothing_else(make: Make) -> None:
@@ -625,8 +625,8 @@ async def test_a_superseded_request_frees_whoever_waits_and_nothing_else(make: M
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert typing.desk.running is not None
-    assert typing.desk.running.running, "the prompt is still being read, for the next key"
+    assert typing.state.running is not None
+    assert typing.state.running.running, "the prompt is still being read, for the next key"
 
 
 # Context
@@ -652,7 +652,7 @@ ELSEWHERE = Snippet("package/other.py", "def helper(): ...\n")
 async def test_context_is_looked_for_once_and_frozen_with_the_anchor(make: Make) -> None:
     calls: list[Snapshot] = []
     typing = make(RETURN, {"before": "", "text": "zzz\n"}, retrieve=found(ELSEWHERE, calls=calls))
-    await prefetch.look(typing.snapshot(), typing.desk)
+    await prefetch.look(typing.snapshot(), typing.state)
     for key in "total":
         typing.type(key)
         await typing.ghost()
@@ -670,8 +670,8 @@ async def test_before_a_jump_the_context_of_its_place_is_there(make: Make) -> No
         return Retrieved((Snippet("package/other.py", f"# {frame.anchor.scope[-1:]}\n"),))
 
     typing = make("def one():\n    x = <caret>\n\n\ndef two():\n    y = \n", SUM, retrieve=retrieve)
-    await prefetch.look_around(typing.snapshot(), typing.desk)
-    await prefetch.look_around(typing.snapshot(), typing.desk)
+    await prefetch.look_around(typing.snapshot(), typing.state)
+    await prefetch.look_around(typing.snapshot(), typing.state)
     assert [call.cursor.line for call in calls] == [1, 5]
     typing.cursor = Position(5, 8)
     await typing.ghost()
@@ -689,7 +689,7 @@ async def test_without_its_own_context_a_place_has_that_of_the_file(make: Make) 
         return retrieved
 
     typing = make("def one():\n    x = <caret>\n\n\ndef two():\n    y = \n", SUM, retrieve=retrieve)
-    await typing.desk.contexts.of(typing.snapshot(), typing_frame(typing), 1.0)
+    await typing.state.contexts.of(typing.snapshot(), typing_frame(typing), 1.0)
     typing.cursor = Position(5, 8)
     await typing.ghost()
     assert typing.asked[0].context == (ELSEWHERE,)
@@ -706,7 +706,7 @@ async def test_while_files_are_still_being_read_only_the_cursors_place_is_looked
 
     typing = make("def one():\n    x = <caret>\n\n\ndef two():\n    y = \n", SUM, retrieve=retrieve)
     monkeypatch.setattr(context, "PARTIAL_STALE", -1.0)
-    await prefetch.look_around(typing.snapshot(), typing.desk)
+    await prefetch.look_around(typing.snapshot(), typing.state)
     assert len(calls) == 1
 
 
@@ -714,9 +714,9 @@ async def test_context_that_comes_too_late_is_read_in_the_next_pause(make: Make)
     typing = make(RETURN, {"before": "", "text": "zzz\n"}, retrieve=found(ELSEWHERE, seconds=0.1))
     await typing.ghost()
     assert typing.asked[0].context == ()
-    assert typing.desk.running is not None
-    await typing.desk.running.over()
-    await prefetch.prepare(typing.snapshot(), typing.desk)
+    assert typing.state.running is not None
+    await typing.state.running.over()
+    await prefetch.prepare(typing.snapshot(), typing.state)
     assert typing.read_ahead[-1].context == (ELSEWHERE,)
     typing.type("x")
     await typing.ghost()
@@ -751,7 +751,7 @@ async def test_the_imports_above_the_window_are_told(make: Make) -> None:
 
 async def test_the_place_of_the_cursor_is_read_ahead(make: Make) -> None:
     typing = make(RETURN, SUM)
-    await prefetch.prepare(typing.snapshot(), typing.desk)
+    await prefetch.prepare(typing.snapshot(), typing.state)
     prepared = typing.read_ahead[0]
     assert prepared.prefix.endswith("return ")
     typing.type("l")
@@ -764,7 +764,7 @@ async def test_the_place_of_the_cursor_is_read_ahead(make: Make) -> None:
 async def test_what_still_answers_is_not_read_again(make: Make) -> None:
     typing = make(RETURN, SUM)
     await typing.ghost()
-    await prefetch.prepare(typing.snapshot(), typing.desk)
+    await prefetch.prepare(typing.snapshot(), typing.state)
     assert typing.read_ahead == []
 
 
@@ -773,13 +773,13 @@ async def test_a_tired_anchor_answers_until_the_new_one_is_read(make: Make) -> N
     await typing.ghost()
     typing.type("def two():\n    x")
     await typing.ghost()
-    old = typing.desk.anchors[typing.snapshot().uri]
-    assert typing.desk.running is not None
-    await typing.desk.running.over()
-    preparing = asyncio.create_task(prefetch.prepare(typing.snapshot(), typing.desk))
+    old = typing.state.anchors[typing.snapshot().uri]
+    assert typing.state.running is not None
+    await typing.state.running.over()
+    preparing = asyncio.create_task(prefetch.prepare(typing.snapshot(), typing.state))
     await until(lambda: bool(typing.read_ahead) or preparing.done())
     await preparing
-    new = typing.desk.anchors[typing.snapshot().uri]
+    new = typing.state.anchors[typing.snapshot().uri]
     assert (old.scope, new.scope) == ((), ("def two():",))
     typing.type("y")
     await typing.ghost()
@@ -794,19 +794,19 @@ async def test_a_tired_anchor_answers_on_while_the_new_one_is_not_read_whole(
     await typing.ghost()
     typing.type("def two():\n    x")
     await typing.ghost()
-    old = typing.desk.anchors[typing.snapshot().uri]
+    old = typing.state.anchors[typing.snapshot().uri]
 
     async def cut_short(_: InfillRequest) -> AsyncIterator[Done]:
         yield Done(finish)
 
-    monkeypatch.setattr(typing.desk.link, "middle", cut_short)
-    await prefetch.prepare(typing.snapshot(), typing.desk)
-    assert typing.desk.anchors[typing.snapshot().uri] == old
+    monkeypatch.setattr(typing.state.connection, "middle", cut_short)
+    await prefetch.prepare(typing.snapshot(), typing.state)
+    assert typing.state.anchors[typing.snapshot().uri] == old
 
 
 async def test_nothing_is_read_ahead_where_lacuna_is_off(make: Make) -> None:
     typing = make(RETURN, SUM, settings=Settings(enabled=False))
-    await prefetch.prepare(typing.snapshot(), typing.desk)
+    await prefetch.prepare(typing.snapshot(), typing.state)
     assert await typing.answer() == Answer(None, "skip", "off")
     assert typing.services.requests == []
 
@@ -815,7 +815,7 @@ async def test_reading_ahead_without_a_service_says_so(make: Make) -> None:
     typing = make(RETURN, SUM)
     typing.services.refusals = [Unreachable("nobody there")]
     with pytest.raises(LacunaRuntimeError, match="nobody there"):
-        await prefetch.prepare(typing.snapshot(), typing.desk)
+        await prefetch.prepare(typing.snapshot(), typing.state)
 
 
 async def test_what_is_remembered_holds_no_whole_text(make: Make) -> None:
@@ -823,10 +823,10 @@ async def test_what_is_remembered_holds_no_whole_text(make: Make) -> None:
     snapshot = typing.snapshot()
     lines = weakref.ref(snapshot)
     async with asyncio.timeout(15):
-        await complete(snapshot, typing.desk, time.monotonic())
+        await complete(snapshot, typing.state, time.monotonic())
     del snapshot
     await until(lambda: gc.collect() >= 0 and lines() is None)
-    assert len(typing.desk.memory) == 1
+    assert len(typing.state.suggestion_cache) == 1
 
 
 async def test_fifty_thousand_lines_cost_the_model_no_more(make: Make) -> None:

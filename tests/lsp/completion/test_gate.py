@@ -29,25 +29,25 @@ def frame(text: str) -> Frame:
     return window.frame(snapshot(text), None)
 
 
-def outcomes(fates: Iterable[Fate], mean: float = -0.5, *, by_hand: bool = False) -> list[Outcome]:
+def outcomes(fates: Iterable[Fate], mean: float = -0.5, *, invoked: bool = False) -> list[Outcome]:
     return [
-        Outcome(str(at), 0.0, "python", fate, 10, evidence={"mean": mean}, by_hand=by_hand)
+        Outcome(str(at), 0.0, "python", fate, 10, evidence={"mean": mean}, invoked=invoked)
         for at, fate in enumerate(fates)
     ]
 
 
 def test_signs_are_those_of_what_would_be_shown_and_not_of_what_was_typed_already() -> None:
     pieces = [(2, -3.0), (4, -0.5), (3, -1.5)]
-    seen = gate.signs(pieces, "re", "turn x", frame("def f(x):\n    re<caret>\n"), 0.5)
+    seen = gate.features(pieces, "re", "turn x", frame("def f(x):\n    re<caret>\n"), 0.5)
     assert (seen["mean"], seen["worst"], seen["first"], seen["sum"]) == (-1.0, -1.5, -0.5, -2.0)
     assert (seen["word"], seen["start"], seen["fared"]) == (2.0, 0.0, 0.5)
-    cut = gate.signs(pieces, "re", "turn", frame("def f(x):\n    re<caret>\n"), 0.5)
+    cut = gate.features(pieces, "re", "turn", frame("def f(x):\n    re<caret>\n"), 0.5)
     assert cut["mean"] == -0.5
 
 
 def test_signs_say_where_the_cursor_is() -> None:
     def here(text: str) -> dict[str, float]:
-        return gate.signs([(1, -0.1)], "", "x", frame(text), 0.0)
+        return gate.features([(1, -0.1)], "", "x", frame(text), 0.0)
 
     assert here("a.<caret>\n")["dot"] == 1.0
     assert here("f(<caret>)\n")["opened"] == here("f(<caret>)\n")["right"] == 1.0
@@ -65,7 +65,7 @@ def test_signs_say_where_the_cursor_is() -> None:
 def test_any_suggestion_has_the_same_finite_signs(
     pieces: list[tuple[int, float]], typed: str, text: str, around: str
 ) -> None:
-    seen = gate.signs(pieces, typed, text, frame(around + CARET + around), 0.5)
+    seen = gate.features(pieces, typed, text, frame(around + CARET + around), 0.5)
     assert set(seen) == set(gate.fitted().weights)
     assert 0 < gate.fitted().likelihood(seen) < 1
 
@@ -81,16 +81,16 @@ def test_the_more_eager_the_less_likely_is_shown(mean: float, shown: list[str]) 
 
 
 def test_who_takes_little_is_shown_less_and_who_takes_much_more() -> None:
-    signs = {"mean": -0.5}
+    features = {"mean": -0.5}
     shy = gate.calibrated(LIKELY, outcomes(["dismissed"] * 95 + ["accepted"] * 5))
     keen = gate.calibrated(LIKELY, outcomes(["accepted"] * 60 + ["overtyped"] * 40))
-    assert shy.likelihood(signs) < LIKELY.likelihood(signs) < keen.likelihood(signs)
-    assert shy.likelihood(signs) < 0.12 and keen.likelihood(signs) > 0.4
+    assert shy.likelihood(features) < LIKELY.likelihood(features) < keen.likelihood(features)
+    assert shy.likelihood(features) < 0.12 and keen.likelihood(features) > 0.4
 
 
 def test_few_outcomes_and_those_asked_for_by_hand_and_those_replaced_change_nothing() -> None:
     assert gate.calibrated(LIKELY, outcomes(["dismissed"] * (gate.FEW - 1))) is LIKELY
-    assert gate.calibrated(LIKELY, outcomes(["dismissed"] * 500, by_hand=True)) is LIKELY
+    assert gate.calibrated(LIKELY, outcomes(["dismissed"] * 500, invoked=True)) is LIKELY
     assert gate.calibrated(LIKELY, outcomes(["replaced"] * 500)) is LIKELY
 
 
@@ -104,12 +104,12 @@ def test_no_outcomes_turn_the_gate_round(seen: list[tuple[float, Fate]]) -> None
 
 
 def test_how_suggestions_fared_follows_the_newest() -> None:
-    fared = gate.FARED
+    acceptance_average = gate.ACCEPTANCE_AVERAGE
     for _ in range(10):
-        fared = gate.fares(fared, "accepted")
-    assert fared > 0.8
-    assert gate.fares(fared, "replaced") == fared
-    assert gate.fares(fared, "dismissed") < fared
+        acceptance_average = gate.moved_average(acceptance_average, "accepted")
+    assert acceptance_average > 0.8
+    assert gate.moved_average(acceptance_average, "replaced") == acceptance_average
+    assert gate.moved_average(acceptance_average, "dismissed") < acceptance_average
 
 
 def moments(count: int, seed: int, package: str) -> list[Moment]:
@@ -119,9 +119,9 @@ def moments(count: int, seed: int, package: str) -> list[Moment]:
     for number in range(count):
         mean = -rng.random() * 3
         right = rng.random() < 1 / (1 + 2.718 ** (-(2 + 2 * mean)))
-        signs = {"mean": mean, "length": rng.random()}
+        features = {"mean": mean, "length": rng.random()}
         one = Moment(id=number, package=package, language="go", key="char", goes_on=True, characters=5, fresh=True)
-        found.append(msgspec.structs.replace(one, right=right, signs=signs))
+        found.append(msgspec.structs.replace(one, right=right, features=features))
     return found
 
 

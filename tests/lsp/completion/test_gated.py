@@ -41,8 +41,8 @@ async def test_what_the_model_doubts_is_not_shown_unasked(make: Make) -> None:
     typing = make(UNSURE)
     answer = await typing.answer()
     assert (answer.text, answer.reason) == (None, UNLIKELY)
-    assert answer.signs["mean"] == -9.0
-    assert (await typing.answer(by_hand=True)).text == "left + right"
+    assert answer.features["mean"] == -9.0
+    assert (await typing.answer(invoked=True)).text == "left + right"
 
 
 async def test_who_wants_all_of_it_is_shown_all_of_it(make: Make) -> None:
@@ -52,7 +52,7 @@ async def test_who_wants_all_of_it_is_shown_all_of_it(make: Make) -> None:
 async def test_what_is_on_the_screen_stays_while_it_is_typed_though_it_grew_unlikely(make: Make) -> None:
     typing = make(SURE)
     assert await typing.ghost() == "left + right"
-    typing.desk.gate = msgspec.structs.replace(typing.desk.gate, bias=-30.0)
+    typing.state.gate = msgspec.structs.replace(typing.state.gate, bias=-30.0)
     for at, key in enumerate("left", start=1):
         typing.type(key)
         assert await typing.ghost() == "left + right"[at:]
@@ -61,10 +61,10 @@ async def test_what_is_on_the_screen_stays_while_it_is_typed_though_it_grew_unli
 
 async def test_what_was_hidden_may_be_shown_when_the_user_writes_it(make: Make) -> None:
     typing = make(SURE)
-    typing.desk.gate = msgspec.structs.replace(typing.desk.gate, bias=-30.0)
+    typing.state.gate = msgspec.structs.replace(typing.state.gate, bias=-30.0)
     assert await typing.ghost() is None
     typing.type("l")
-    typing.desk.gate = gate.fitted()
+    typing.state.gate = gate.fitted()
     assert await typing.ghost() == "eft + right"
     assert len(typing.asked) == 1
 
@@ -72,10 +72,10 @@ async def test_what_was_hidden_may_be_shown_when_the_user_writes_it(make: Make) 
 async def test_what_was_hidden_breaks_no_code_when_it_is_shown(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(syntax_check, "BUDGET", 5.0)
     typing = make({"before": "return ", "text": "left = = right\n"})
-    typing.desk.gate = msgspec.structs.replace(typing.desk.gate, bias=-30.0)
+    typing.state.gate = msgspec.structs.replace(typing.state.gate, bias=-30.0)
     assert await typing.ghost() is None
     typing.type("l")
-    typing.desk.gate = msgspec.structs.replace(typing.desk.gate, bias=30.0)
+    typing.state.gate = msgspec.structs.replace(typing.state.gate, bias=30.0)
     monkeypatch.setattr(syntax_check, "HEAD_START", 60.0)  # nobody asks the model, so nobody goes first
     answer = await typing.answer()
     assert (answer.text, answer.source) == ("eft", "memory")
@@ -88,11 +88,11 @@ def test_what_became_of_suggestions_here_moves_the_gate(fate: Any, shown: bool, 
         editor.start({"journal": "on", "timings": True})
         editor.open(RETURN.replace("<caret>", ""))
         assert editor.ghost(1, 11) == "left + right"
-        signs = editor.told("lacuna/timing")["signs"]
+        features = editor.told("lacuna/timing")["signs"]
         editor.leave()
     kept = Journal(folder)
     for number in range(900):
-        kept.write(Outcome(str(number), 0.0, "python", fate, 12, evidence=signs))
+        kept.write(Outcome(str(number), 0.0, "python", fate, 12, evidence=features))
     kept.close()
     with Editor(tmp_path, SURE, journal=str(folder)) as editor:
         editor.start({"journal": "on"})

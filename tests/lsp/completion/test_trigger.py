@@ -37,7 +37,7 @@ def test_an_answer_is_due(text: str) -> None:
 @pytest.mark.parametrize("text", ["na<caret>me", "<caret>name = 1", "a<caret>_b", "x = <caret>é"])
 def test_none_is_due_with_a_word_right_of_the_cursor(text: str) -> None:
     assert decide(snapshot(text)) == Skip("inside a word")
-    assert decide(snapshot(text, by_hand=True)) == Go()
+    assert decide(snapshot(text, invoked=True)) == Go()
 
 
 @given(
@@ -69,11 +69,11 @@ def test_an_answer_is_due_wherever_something_is_written_and_no_word_follows(
 
 def test_none_is_due_before_anything_is_written() -> None:
     assert decide(snapshot("\n  \n<caret>\n")) == Skip("nothing written yet")
-    assert decide(snapshot("<caret>", by_hand=True)) == Go()
+    assert decide(snapshot("<caret>", invoked=True)) == Go()
 
 
 def test_off_is_off_even_by_hand() -> None:
-    assert decide(snapshot("a<caret>", by_hand=True, settings=Settings(enabled=False))) == Skip("off")
+    assert decide(snapshot("a<caret>", invoked=True, settings=Settings(enabled=False))) == Skip("off")
     quiet = Settings(languages={"markdown": False})
     assert decide(snapshot("a<caret>", language="markdown", settings=quiet)) == Skip("off for markdown")
     assert decide(snapshot("a<caret>", language="python", settings=quiet)) == Go()
@@ -124,21 +124,21 @@ def test_comments_and_strings_are_switched_off_alone(text: str, language: str, k
     skips_string = decide(snapshot(text, language=language, settings=without_strings)) == Skip("off in strings")
     assert (skips_comment, skips_string) == (kind == "comment", kind == "string")
     assert decide(snapshot(text, language=language)) == Go()
-    assert decide(snapshot(text, language=language, settings=without_comments, by_hand=True)) == Go()
+    assert decide(snapshot(text, language=language, settings=without_comments, invoked=True)) == Go()
 
 
 def test_none_is_due_while_text_is_selected_a_snippet_filled_in_or_the_user_wants_silence() -> None:
     session = Session(None, "utf-32")
     session.open(URI, "python", 1, "a = ")
 
-    def decided(*, by_hand: bool = False) -> Go | Skip:
-        found = session.snapshot(URI, Position(0, 4), by_hand=by_hand)
+    def decided(*, invoked: bool = False) -> Go | Skip:
+        found = session.snapshot(URI, Position(0, 4), invoked=invoked)
         assert found is not None
         return decide(found)
 
     session.moved(URI, selecting=True, in_snippet=False)
     assert decided() == Skip("text is selected")
-    assert decided(by_hand=True) == Go()
+    assert decided(invoked=True) == Go()
     session.change(URI, 2, [Edit("b", Position(0, 0), Position(0, 1))])
     assert isinstance(decided(), Go)
     session.moved(URI, selecting=False, in_snippet=True)
@@ -147,11 +147,11 @@ def test_none_is_due_while_text_is_selected_a_snippet_filled_in_or_the_user_want
     session.moved(URI, selecting=False, in_snippet=False)
     session.snooze(60.0)
     assert decided() == Skip("snoozing")
-    assert decided(by_hand=True) == Go()
+    assert decided(invoked=True) == Go()
     session.snooze(0.0)
     assert isinstance(decided(), Go)
 
 
 def test_a_fixed_wait_is_the_users_choice() -> None:
     assert decide(snapshot("a<caret>", settings=Settings(debounce=70))) == Go(0.07)
-    assert decide(snapshot("a<caret>", settings=Settings(debounce=70), by_hand=True)) == Go()
+    assert decide(snapshot("a<caret>", settings=Settings(debounce=70), invoked=True)) == Go()

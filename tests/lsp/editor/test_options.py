@@ -57,8 +57,8 @@ def test_a_bad_value_is_named_and_the_default_kept(sent: object, named: str) -> 
 
 
 def test_by_hand_a_request_is_held_longer() -> None:
-    assert Settings().patience(by_hand=False) == 1.0
-    assert Settings().patience(by_hand=True) == 1.5
+    assert Settings().patience(invoked=False) == 1.0
+    assert Settings().patience(invoked=True) == 1.5
 
 
 @given(st.lists(JSON | st.dictionaries(NAMES, JSON, max_size=4), max_size=3))

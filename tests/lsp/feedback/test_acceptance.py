@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lsp_server.editor.document import Change, Encoding, Position
 from lsp_server.editor.session import Edit, Session
 from lsp_server.feedback.acceptance import Acceptance
-from lsp_server.feedback.journal import Kept, Outcome
+from lsp_server.feedback.journal import Outcome, Retention
 from tests.caret import parted
 
 URI = "file:///project/a.py"
@@ -25,7 +25,7 @@ class Desk:
         self.session = Session(encoding=encoding)
         plain, self.cursor = parted(text)
         self.session.open(URI, "python", 1, plain)
-        self.told: list[Outcome | Kept] = []
+        self.told: list[Outcome | Retention] = []
         self.due: list[tuple[float, Callable[[], None]]] = []
         self.acceptance = Acceptance(self.told.append, self._lines, lambda *one: self.due.append(one))
 
@@ -63,7 +63,7 @@ class Desk:
         """What is kept of the one that was accepted, by seconds."""
         while self.due:
             self.due.pop(0)[1]()
-        return {one.after: one.share for one in self.told if isinstance(one, Kept)}
+        return {one.after: one.share for one in self.told if isinstance(one, Retention)}
 
 
 @pytest.fixture
@@ -193,14 +193,14 @@ def test_what_is_typed_through_stays_the_same_suggestion(desk: Desk) -> None:
 
 
 def test_an_outcome_tells_what_is_known_of_it(desk: Desk) -> None:
-    snapshot = desk.session.snapshot(URI, desk.cursor, by_hand=True)
+    snapshot = desk.session.snapshot(URI, desk.cursor, invoked=True)
     assert snapshot is not None
     desk.acceptance.closed()
     desk.acceptance.show(snapshot, ("a\nb",), evidence={"mean": -0.25})
     desk.type("a\nb")
     one = desk.told[-1]
     assert isinstance(one, Outcome)
-    assert (one.language, one.lines, one.by_hand, one.evidence, one.text) == (
+    assert (one.language, one.lines, one.invoked, one.evidence, one.text) == (
         "python",
         2,
         True,

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from lsp_server.feedback import journal
-from lsp_server.feedback.journal import Answered, Journal, Kept, Outcome
+from lsp_server.feedback.journal import AnswerRecord, Journal, Outcome, Retention
 from tests.lsp.scripted_editor import Editor
 
 SECRET = "secret_sum"
 ADD = "def add(a, b):\n    return \n"
 SUM = {"before": "return ", "text": f"{SECRET}(a, b)\n"}
 OUTCOME = Outcome("s-1", 1.5, "python", "accepted", 5, taken=5, evidence={"mean": -0.5})
-RECORDS = [Answered(1.0, "go", "model", total=12.5, prefill=3.0), OUTCOME, Kept("s-1", 31.5, 30, 0.5)]
+RECORDS = [AnswerRecord(1.0, "go", "model", total=12.5, prefill=3.0), OUTCOME, Retention("s-1", 31.5, 30, 0.5)]
 
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_what_became_of_a_suggestion_is_kept_without_its_text(tmp_path: Path) ->
         editor.until(lambda: len(list(journal.read(tmp_path / "journal"))) == 3)
     kept = list(journal.read(tmp_path / "journal"))
     found = [one for one in kept if isinstance(one, Outcome)]
-    answers = [one for one in kept if isinstance(one, Answered)]
+    answers = [one for one in kept if isinstance(one, AnswerRecord)]
     assert [(one.fate, one.characters, one.taken, one.text) for one in found] == [("accepted", 16, 16, None)]
     assert [(one.language, one.reason is None) for one in answers] == [("python", True), ("python", False)]
     assert all(one.total > 0 for one in answers)

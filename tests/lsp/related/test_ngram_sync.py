@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lsp_server.editor.document import Position
 from lsp_server.editor.session import Edit, Session
-from lsp_server.related.connection import Link
+from lsp_server.related.connection import Connection
 from lsp_server.related.indexing import Indexing
-from lsp_server.related.ngram_sync import Teaching, workspace
+from lsp_server.related.ngram_sync import NgramSync, workspace
 from model_runtime.protocol import Lesson
 from tests.lsp.serve import Scripted
 
@@ -23,13 +23,13 @@ class Taught:
         self.root, self.log = tmp_path / "root", tmp_path / "service.log"
         self.root.mkdir()
         self.indexing = Indexing(tmp_path / "cache")
-        self.link = Link(self._connect)
+        self.connection = Connection(self._connect)
         self.session = Session()
         self.session.add_folder(self.root.as_uri())
-        teaching = Teaching(self.link, self.session.writing)
+        ngram_sync = NgramSync(self.connection, self.session.writing)
         self.tasks: list[asyncio.Task[None]] = []
-        self.indexing.recited = lambda root, texts: self.tasks.append(asyncio.create_task(teaching.teach(root, texts)))
-        self.link.opened = self.indexing.recite
+        self.indexing.recited = lambda root, texts: self.tasks.append(asyncio.create_task(ngram_sync.send(root, texts)))
+        self.connection.opened = self.indexing.recite
 
     async def _connect(self) -> Scripted:
         return Scripted({"answers": []}, self.log)
@@ -51,13 +51,13 @@ class Taught:
 
     async def close(self) -> None:
         await self.indexing.close()
-        await self.link.close()
+        await self.connection.close()
 
 
 async def test_a_folder_is_taught_once_read_and_a_saved_file_again(tmp_path: Path) -> None:
     taught = Taught(tmp_path)
     (taught.root / "a.py").write_text("colour = 'teal'\n")
-    await taught.link.open()
+    await taught.connection.open()
     await taught.indexing.start(str(taught.root))
     (first,) = await taught.until(lambda lessons: len(lessons) == 1)
     assert first == Lesson(workspace(str(taught.root)), {"a.py": "colour = 'teal'\n"})
@@ -72,7 +72,7 @@ async def test_a_line_that_is_saved_half_written_is_not_taught(tmp_path: Path) -
     taught = Taught(tmp_path)
     file, uri = taught.root / "a.py", (taught.root / "a.py").as_uri()
     file.write_text("colour = 'teal'\n\nprint(colour)\n")
-    await taught.link.open()
+    await taught.connection.open()
     await taught.indexing.start(str(taught.root))
     await taught.until(lambda lessons: len(lessons) == 1)
     taught.session.open(uri, "python", 1, file.read_text())
@@ -100,7 +100,7 @@ async def test_a_service_that_was_found_anew_is_taught_everything(tmp_path: Path
         while not taught.tasks:  # told while there was no service: nobody learnt it
             await asyncio.sleep(0.01)
     assert taught.lessons() == []
-    await taught.link.open()
+    await taught.connection.open()
     assert await taught.until(lambda lessons: len(lessons) == 1)
     await taught.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lsp_server.completion.completion import Answer
-from lsp_server.completion.generation import Generation
+from lsp_server.completion.generation import TextStream
 from lsp_server.completion.requests import SUPERSEDED
 from lsp_server.editor.document import Place
 from lsp_server.shaping.truncation import Plan
@@ -16,9 +16,9 @@ from tests.caret import framed
 USAGE = Usage(prompt_tokens=9, prefilled=1, reused=8, generated=3, queue_ms=5, prefill_ms=10, decode_ms=20, model_ms=25)
 
 
-def generation(*, lasted: float, usage: Usage | None = USAGE) -> Generation:
+def generation(*, lasted: float, usage: Usage | None = USAGE) -> TextStream:
     request = InfillRequest(client="", path="a.py", prefix="", suffix="")
-    one = Generation(request, framed("<caret>"), Place(0, 0), Plan(1), lambda *_: False)
+    one = TextStream(request, framed("<caret>"), Place(0, 0), Plan(1), lambda *_: False)
     one.usage, one.finish, one.sent, one.ended = usage, "end", 100.0, 100.0 + lasted
     return one
 

@@ -12,7 +12,7 @@ import pytest
 
 from retrieval import languages
 from retrieval.process import syntax_process
-from retrieval.process.syntax_process import Proofreader
+from retrieval.process.syntax_process import SyntaxProcess
 from retrieval.syntax import insertion
 from tests.caret import CARET
 
@@ -20,13 +20,13 @@ PATIENCE = 5.0  # seconds of work, so that a busy machine decides nothing here
 
 
 @pytest.fixture
-def reader() -> Iterator[Proofreader]:
-    made = Proofreader()
+def reader() -> Iterator[SyntaxProcess]:
+    made = SyntaxProcess()
     yield made
     made.close()
 
 
-def look(reader: Proofreader, text: str, language: str = "python", document: str = "a") -> int | None:
+def look(reader: SyntaxProcess, text: str, language: str = "python", document: str = "a") -> int | None:
     before, after = text.split(CARET)
     lines = (before + after).split("\n")
     kind = languages.LANGUAGES[language]
@@ -35,24 +35,24 @@ def look(reader: Proofreader, text: str, language: str = "python", document: str
     return reader.look(document, sides, kind, PATIENCE)
 
 
-def sound(reader: Proofreader, number: int | None, text: str, removed: str = "") -> str | None:
+def sound(reader: SyntaxProcess, number: int | None, text: str, removed: str = "") -> str | None:
     assert number is not None
     found = reader.sound(number, text, removed, PATIENCE, strict=False).found
     return None if found is None else text[:found]
 
 
-def process_of(reader: Proofreader) -> int:
+def process_of(reader: SyntaxProcess) -> int:
     assert reader._process is not None
     return reader._process.pid
 
 
-def test_a_text_is_cut_where_it_would_break_the_code(reader: Proofreader) -> None:
+def test_a_text_is_cut_where_it_would_break_the_code(reader: SyntaxProcess) -> None:
     number = look(reader, f"call({CARET})\n")
     assert sound(reader, number, "a, b)") == "a, b"
     assert sound(reader, number, "a, b) + c", ")") == "a, b) + c"
 
 
-def test_a_place_is_known_while_the_next_ones_are_looked_at(reader: Proofreader) -> None:
+def test_a_place_is_known_while_the_next_ones_are_looked_at(reader: SyntaxProcess) -> None:
     first = look(reader, f"call({CARET})\n")
     second = look(reader, f"call(a{CARET})\n")
     assert sound(reader, first, "a)") == "a"
@@ -61,7 +61,7 @@ def test_a_place_is_known_while_the_next_ones_are_looked_at(reader: Proofreader)
     assert sound(reader, second, "b") is None
 
 
-def test_half_a_character_counts_as_one(reader: Proofreader) -> None:
+def test_half_a_character_counts_as_one(reader: SyntaxProcess) -> None:
     number = look(reader, f"call('\ud83d', {CARET})\n")
     assert sound(reader, number, "'\ud83d')) + a") == "'\ud83d'"
 
@@ -69,7 +69,7 @@ def test_half_a_character_counts_as_one(reader: Proofreader) -> None:
 @pytest.mark.parametrize(("language", "piece"), [("java", "a<"), ("csharp", "a<"), ("python", "/*")])
 @pytest.mark.parametrize("width", [80, 20_000])
 def test_a_text_over_which_a_grammar_hangs_ends_the_process_and_no_other_document(
-    reader: Proofreader, language: str, piece: str, width: int
+    reader: SyntaxProcess, language: str, piece: str, width: int
 ) -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     line = piece * (width // len(piece)) + "\n"
@@ -81,7 +81,7 @@ def test_a_text_over_which_a_grammar_hangs_ends_the_process_and_no_other_documen
 
 
 def test_a_document_over_which_it_died_is_left_alone_for_a_while(
-    reader: Proofreader, monkeypatch: pytest.MonkeyPatch
+    reader: SyntaxProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = "a<" * 10_000 + CARET
     assert look(reader, odd, "csharp") is None
@@ -92,14 +92,14 @@ def test_a_document_over_which_it_died_is_left_alone_for_a_while(
     assert look(reader, f"class A {{ {CARET} }}", "csharp") is not None
 
 
-def test_a_process_that_crashed_is_started_again_for_the_next_question(reader: Proofreader) -> None:
+def test_a_process_that_crashed_is_started_again_for_the_next_question(reader: SyntaxProcess) -> None:
     number = look(reader, f"call({CARET})\n")
     os.kill(process_of(reader), signal.SIGSEGV)
     assert sound(reader, number, "a)") is None
     assert sound(reader, look(reader, f"call({CARET})\n", document="b"), "a)") == "a"
 
 
-def test_the_process_ends_with_its_owner(reader: Proofreader) -> None:
+def test_the_process_ends_with_its_owner(reader: SyntaxProcess) -> None:
     look(reader, f"call({CARET})\n")
     process, reader._process = reader._process, None
     assert process is not None and process.stdin is not None

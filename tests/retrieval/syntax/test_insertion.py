@@ -18,12 +18,12 @@ def gap(
     line: int,
     column: int,
     language: str,
-    old: insertion.Gap | None = None,
+    old: insertion.InsertionPoint | None = None,
     seconds: float = PATIENCE,
-) -> insertion.Gap | None:
+) -> insertion.InsertionPoint | None:
     """The gap at a cursor."""
     kind = languages.LANGUAGES[language]
-    return insertion.gap(insertion.sides(lines, line, column, kind), kind, seconds, old)
+    return insertion.insertion_point(insertion.sides(lines, line, column, kind), kind, seconds, old)
 
 
 def sound(text: str, middle: str, language: str = "python", removed: str = "") -> str | None:
@@ -173,7 +173,7 @@ def test_what_is_left_never_breaks_code_that_was_whole(middle: str, below: str) 
 @given(PIECES, PIECES, PIECES)
 def test_a_tree_made_from_the_one_before_knows_the_text_as_it_is_now(above: str, one: str, other: str) -> None:
     """Whatever was edited in between, and wherever the cursor was."""
-    old: insertion.Gap | None = None
+    old: insertion.InsertionPoint | None = None
     for middle in (one, other, one):
         before = f"def f(a):\n    {above}"
         lines = f"{before}{middle}\n\ndef g():\n    pass\n".splitlines(keepends=True)

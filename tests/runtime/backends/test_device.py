@@ -38,22 +38,22 @@ def test_logits_in_half_precision_are_those_of_the_reference(
     tiny_model: Callable[[Precision], Path], tmp_path: Path, precision: Precision, bound: float
 ) -> None:
     backend = on_this_machine(tiny_model(precision), tmp_path)
-    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    found = feed(backend, backend.new_slots(1)[0], TOKENS, 0)
     expected = tiny.logits(tiny.weights(), TOKENS)[-1]
     assert np.abs(found - expected).max() <= bound * np.abs(expected).max()
 
 
 def test_rows_are_copied_and_swapped_where_they_lie(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     backend = on_this_machine(tiny_model("fp32"), tmp_path)
-    first, second, third = backend.new_stores(3)
+    first, second, third = backend.new_slots(3)
     feed(backend, first, TOKENS[:60], 0)
     feed(backend, second, TOKENS[60:], 0)
     backend.copy(first, third, 60)
-    alone = [backend.step(store, [9], 60, Cancel()) for store in (first, second, third)]
+    alone = [backend.decode(store, [9], 60, Cancel()) for store in (first, second, third)]
     assert np.array_equal(alone[0], alone[2])
-    together = backend.steps([first, third], [9, 9], [60, 60], Cancel())  # not side by side: one has to move
+    together = backend.decode_batch([first, third], [9, 9], [60, 60], Cancel())  # not side by side: one has to move
     assert np.abs(together - [alone[0], alone[2]]).max() <= 0.02
-    assert np.array_equal(backend.step(second, [9], 60, Cancel()), alone[1])
+    assert np.array_equal(backend.decode(second, [9], 60, Cancel()), alone[1])
 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_runtime.engine.cache import MOST, MOST_TOLD, Cache, Slot, count, shared
+from model_runtime.engine.cache import MOST, MOST_TOLD, Cache, PrefixSlot, count, shared
 from model_runtime.engine.sampling import Logits
 from model_runtime.engine.sequence import Cancel
 from model_runtime.errors import ModelError
@@ -18,26 +18,26 @@ from model_runtime.errors import ModelError
 class Ledger:
     """A backend whose store is the list of tokens written into it: a copy shows as equal lists."""
 
-    vocab_size, context_length, few, store_bytes = 256, 4096, 1, 4096
+    vocab_size, context_length, few, slot_bytes = 256, 4096, 1, 4096
 
-    def new_stores(self, count: int) -> list[list[int]]:
+    def new_slots(self, count: int) -> list[list[int]]:
         return [[] for _ in range(count)]
 
     def copy(self, source: list[int], target: list[int], length: int) -> None:
         target[:length] = source[:length]
 
-    def extend(self, store: list[int], tokens: Sequence[int], start: int, cancel: Cancel) -> None:
+    def prefill(self, store: list[int], tokens: Sequence[int], start: int, cancel: Cancel) -> None:
         store[start:] = tokens
 
-    def step(self, store: list[int], tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
-        self.extend(store, tokens, start, cancel)
+    def decode(self, store: list[int], tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
+        self.prefill(store, tokens, start, cancel)
         return np.zeros(self.vocab_size, np.float32)
 
     def verify(self, store: list[int], tokens: Sequence[int], start: int, cancel: Cancel) -> Logits:
-        self.extend(store, tokens, start, cancel)
+        self.prefill(store, tokens, start, cancel)
         return np.zeros((len(tokens), self.vocab_size), np.float32)
 
-    def steps(
+    def decode_batch(
         self, stores: Sequence[list[int]], tokens: Sequence[int], starts: Sequence[int], cancel: Cancel
     ) -> Logits:
         for store, token, start in zip(stores, tokens, starts, strict=True):
@@ -48,11 +48,11 @@ class Ledger:
         """Holds nothing."""
 
 
-def _fill(cache: Cache[list[int]], backend: Ledger, prompt: Sequence[int]) -> tuple[Slot[list[int]], int]:
+def _fill(cache: Cache[list[int]], backend: Ledger, prompt: Sequence[int]) -> tuple[PrefixSlot[list[int]], int]:
     found = cache.acquire(prompt)
     assert found is not None
     slot, reused = found
-    backend.extend(slot.store, prompt[reused:], reused, Cancel())
+    backend.prefill(slot.kv, prompt[reused:], reused, Cancel())
     slot.tokens.extend(prompt[reused:])
     cache.release(slot)
     return slot, reused
@@ -102,7 +102,7 @@ def test_a_slot_always_holds_what_it_says(prompts: list[list[int]], size: int) -
         slot, reused = _fill(cache, backend, prompt)
         assert reused < len(prompt)
         assert slot.tokens == prompt
-        assert slot.store[: len(prompt)] == prompt
+        assert slot.kv[: len(prompt)] == prompt
         assert len(cache) <= size
 
 

@@ -161,7 +161,7 @@ def test_a_memory_of_what_was_written_before_is_followed(engine: Engine) -> None
     line = engine.tokenizer.encode("the_quick_brown_fox(jumps, over)\n" * 30)
     prompt = (*PROMPT, *engine.tokenizer.encode("the_quick_brown_fox(jumps, "))
     alone, _ = run(engine, Generation(prompt, max_tokens=5))
-    mixed, _ = run(engine, Generation(prompt, max_tokens=5, memory=NGrams([line], 2000)))
+    mixed, _ = run(engine, Generation(prompt, max_tokens=5, ngrams=NGrams([line], 2000)))
     assert "".join(token.text for token in alone) != "over)"
     assert "".join(token.text for token in mixed) == "over)"
     assert all(token.logprob > -1.0 for token in mixed)

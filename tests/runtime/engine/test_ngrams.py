@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from model_runtime.engine.ngrams import LONGEST, Continuation, NGrams, mix, weight
 from model_runtime.engine.sampling import scored
-from model_runtime.manifest import Trust
+from model_runtime.manifest import MixtureWeights
 
 Streams = list[list[int]]
 
@@ -136,23 +136,25 @@ def test_a_draft_follows_what_was_written_before() -> None:
 def test_a_mixture_is_a_distribution_and_favours_what_was_seen(tokens: list[int]) -> None:
     scores = scored(np.random.default_rng(0).standard_normal(50).astype(np.float32))
     shares = np.full(len(tokens), 1 / len(tokens), np.float32)
-    mixed = mix(scores, Continuation(12, range(5), np.array(tokens), shares), Trust())
+    mixed = mix(scores, Continuation(12, range(5), np.array(tokens), shares), MixtureWeights())
     assert np.exp(mixed.whole()).sum() == pytest.approx(1.0, abs=1e-5)
     assert all(mixed[token] > scores[token] for token in tokens)
     assert mixed.best == mixed.whole().argmax() and mixed.peak == pytest.approx(mixed.whole().max())
-    assert mix(scores, None, Trust()) is scores
+    assert mix(scores, None, MixtureWeights()) is scores
 
 
 def test_a_mixture_s_likeliest_token_may_be_the_model_s_own() -> None:
     logits = np.zeros(50, np.float32)
     logits[3] = 9.0
-    mixed = mix(scored(logits), Continuation(1, range(1), np.array([7]), np.array([1.0], np.float32)), Trust())
+    mixed = mix(scored(logits), Continuation(1, range(1), np.array([7]), np.array([1.0], np.float32)), MixtureWeights())
     assert mixed.best == mixed.whole().argmax() == 3 and mixed.peak == pytest.approx(mixed[3])
 
 
 def test_a_longer_and_surer_match_is_believed_more_and_a_sure_model_less() -> None:
     def believed(length: int, share: float, sure: float) -> float:
-        return weight(Trust(), Continuation(length, range(3), np.array([1]), np.array([share], np.float32)), sure)
+        return weight(
+            MixtureWeights(), Continuation(length, range(3), np.array([1]), np.array([share], np.float32)), sure
+        )
 
     assert 0 < believed(1, 0.3, -1.0) < believed(8, 0.3, -1.0) < believed(8, 1.0, -1.0) < 1
     assert believed(8, 1.0, -0.01) < believed(8, 1.0, -3.0)

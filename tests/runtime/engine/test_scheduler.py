@@ -8,12 +8,16 @@ from collections.abc import Iterator
 import pytest
 
 from model_runtime.engine.scheduler import Scheduler, Turn
-from model_runtime.engine.sequence import Generation, Priority
+from model_runtime.engine.sequence import Generation
 from model_runtime.errors import Overloaded
+from model_runtime.owner import LOCAL, Owner, of_token
+from model_runtime.protocol import Priority
 
 
-def enter(scheduler: Scheduler, client: str, unread: int = 100, priority: Priority = "automatic") -> Turn:
-    generation = Generation((1,) * unread, client=client, priority=priority)
+def enter(
+    scheduler: Scheduler, client: str, unread: int = 100, priority: Priority = "automatic", owner: Owner = LOCAL
+) -> Turn:
+    generation = Generation((1,) * unread, client=client, owner=owner, priority=priority)
     return Turn(generation, unread, *scheduler.enter(generation, unread))
 
 
@@ -50,8 +54,10 @@ def test_who_gives_no_name_takes_turns_with_all_who_give_none() -> None:
 
 def test_a_user_of_many_names_gets_one_users_turns() -> None:
     scheduler = measured()
-    waiting = [enter(scheduler, f"anna/{at}") for at in range(4)] + [enter(scheduler, "bert/0") for _ in range(2)]
-    served = [turn.generation.owner for turn in turns(scheduler, waiting)]
+    anna, bert = of_token("anna"), of_token("bert")
+    waiting = [enter(scheduler, str(at), owner=anna) for at in range(4)]
+    waiting += [enter(scheduler, "0", owner=bert) for _ in range(2)]
+    served = [turn.generation.owner.token for turn in turns(scheduler, waiting)]
     assert served == ["anna", "bert", "anna", "bert", "anna", "anna"]
 
 
@@ -102,8 +108,8 @@ def test_who_starves_goes_first_and_is_refused_only_behind_others_who_do() -> No
     scheduler.check(starved, 100, others)
     turn = Turn(starved, 100, *scheduler.enter(starved, 100))
     assert scheduler.next([*others, turn], []) is turn
-    by_hand = enter(scheduler, "four", priority="hand")
-    assert scheduler.next([*others, turn, by_hand], []) is by_hand
+    invoked = enter(scheduler, "four", priority="hand")
+    assert scheduler.next([*others, turn, invoked], []) is invoked
     long = Generation((1,) * 900, client="five", starved=True)
     with pytest.raises(Overloaded):
         scheduler.check(starved, 100, [*others, Turn(long, 900, *scheduler.enter(long, 900))])

@@ -60,7 +60,7 @@ def test_a_text_that_repeats_itself_is_drafted_as_it_went_on_before() -> None:
     drafter = Drafter(Chances(), FLAT, [1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3])
     assert drafter.draft(MOST) == [4, 5, 6, 7, 8, 9, 1, 2, 3]
     assert drafter.draft(2) == [4, 5]
-    drafter.hear(4, None)
+    drafter.accept_token(4, None)
     assert drafter.draft(3) == [5, 6, 7]
 
 
@@ -71,10 +71,10 @@ def test_what_stood_last_is_drafted_not_what_stood_first() -> None:
 def test_what_was_written_at_the_same_place_goes_before_what_stands_elsewhere() -> None:
     drafter = Drafter(Chances(), FLAT, [1, 2, 7, 9, 1, 2], earlier=[1, 2, 8, 3, 4])
     assert drafter.draft(MOST) == [8, 3, 4]  # and nothing of the prompt, which does not follow it
-    drafter.hear(8, None)
+    drafter.accept_token(8, None)
     assert drafter.draft(MOST) == [3, 4]
     for token in (3, 4):
-        drafter.hear(token, None)
+        drafter.accept_token(token, None)
     assert drafter.draft(MOST) == []
 
 
@@ -95,32 +95,32 @@ def test_a_cut_word_is_drafted_as_it_was_typed() -> None:
     drafter = Drafter(Chances(), FLAT, [1, 2, 3])
     drafter.open(np.array([5, 6]), typed=[5, 7])
     assert drafter.draft(MOST) == [5, 7]
-    drafter.hear(5, None)
+    drafter.accept_token(5, None)
     assert drafter.draft(MOST) == [7]
-    drafter.hear(8, None)
+    drafter.accept_token(8, None)
     assert drafter.draft(MOST) == []
 
 
 def test_nothing_is_drafted_after_what_never_stood_there() -> None:
     drafter = Drafter(Chances(), FLAT, [1, 2, 3, 4])
     assert drafter.draft(MOST) == []
-    drafter.hear(9, None)
+    drafter.accept_token(9, None)
     assert drafter.draft(MOST) == []
 
 
 @pytest.mark.parametrize("prompt", [[], [1], [1, 1], [1, 1, 1]])
 def test_the_shortest_prompts_are_no_trouble(prompt: list[int]) -> None:
     drafter = Drafter(Chances(), FLAT, prompt)
-    drafter.hear(1, None)
+    drafter.accept_token(1, None)
     assert set(drafter.draft(MOST)) <= {1}
 
 
 def test_the_memory_of_the_workspace_drafts_too() -> None:
     memory = NGrams([[5, 6, 7, 8, 9, 10, 11]], 100)
     drafter = Drafter(Chances(), FLAT, [1, 5, 6], memory)
-    drafter.hear(7, memory.after([1, 5, 6]))
+    drafter.accept_token(7, memory.after([1, 5, 6]))
     assert drafter.draft(3) == [8, 9, 10]
-    drafter.hear(99, memory.after([1, 5, 6, 7]))
+    drafter.accept_token(99, memory.after([1, 5, 6, 7]))
     assert drafter.draft(3) == []
 
 
@@ -131,7 +131,7 @@ def test_noise_is_hardly_drafted_and_a_copy_soon_is() -> None:
     made = []
     for _ in range(400):
         made.append(len(noise.draft(MOST)))
-        noise.hear(source.randrange(4), None)
+        noise.accept_token(source.randrange(4), None)
     assert sum(map(bool, made)) < 20
 
     copied = [*range(100, 160)]
@@ -139,7 +139,7 @@ def test_noise_is_hardly_drafted_and_a_copy_soon_is() -> None:
     lengths = []
     for token in copied[2:]:
         lengths.append(len(drafter.draft(MOST)))
-        drafter.hear(token, None)
+        drafter.accept_token(token, None)
     assert max(lengths) >= 4
 
 
@@ -148,9 +148,9 @@ class Counted(OnnxBackend):
 
     checked = written = 0
 
-    def steps(self, *asked: object) -> np.ndarray:  # type: ignore[override, type-arg]
+    def decode_batch(self, *asked: object) -> np.ndarray:  # type: ignore[override, type-arg]
         self.written += 1
-        return super().steps(*asked)  # type: ignore[arg-type]
+        return super().decode_batch(*asked)  # type: ignore[arg-type]
 
     def verify(self, *asked: object) -> np.ndarray:  # type: ignore[override, type-arg]
         self.checked, self.written = self.checked + 1, self.written + 1
@@ -194,7 +194,7 @@ def test_a_text_is_the_same_with_drafts_and_without(
     memory = NGrams([[token for prompt in prompts() for token in prompt]], 1000)
     for seed, prompt in enumerate(prompts()):
         for known in (None, memory):
-            asked = Generation(prompt, max_tokens=30, temperature=temperature, seed=seed, memory=known)
+            asked = Generation(prompt, max_tokens=30, temperature=temperature, seed=seed, ngrams=known)
             text, scores, finish = written(eager, asked)
             expected, expected_scores, expected_finish = written(plain, asked)
             assert text == expected
@@ -234,7 +234,7 @@ def test_samples_have_the_distribution_they_had(engines: tuple[Engine, Engine, C
 
     def seconds(engine: Engine, seeds: range) -> Counter[str]:
         return Counter(
-            written(engine, Generation(prompt, max_tokens=3, temperature=0.7, seed=seed, memory=memory))[0][1:2]
+            written(engine, Generation(prompt, max_tokens=3, temperature=0.7, seed=seed, ngrams=memory))[0][1:2]
             for seed in seeds
         )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from model_runtime import manifest
-from model_runtime.backends.kv_pool import Pool
+from model_runtime.backends.kv_pool import KVPool
 from model_runtime.backends.onnx_backend import OnnxBackend, loaded
 from model_runtime.engine.sequence import Cancel
 from model_runtime.graph import kv_blocks
@@ -75,7 +75,7 @@ class Attention:
     def __init__(self, library: Path, heads: Heads, texts: int = 1, threads: int = 2, together: bool = True) -> None:
         self.heads, self.together = heads, together
         self.session = _session(library, heads, threads, together)
-        self.pool = Pool(heads.shape, texts, in_bytes=True)
+        self.pool = KVPool(heads.shape, texts, in_bytes=True)
 
     def __call__(self, q: Floats, k: Floats, v: Floats, starts: list[int]) -> Floats:
         """[B, T, ..] of texts that have so many positions before these."""
@@ -245,7 +245,7 @@ def test_a_copy_of_a_beginning_goes_on_as_the_original_does(library: Path) -> No
     q, k, v = drawn(PLAIN, 1, 60)
     attention = Attention(library, PLAIN, 2)
     whole = attention(q, k, v, [0])
-    source, target = attention.pool.stores
+    source, target = attention.pool.slots
     attention.pool.copy(source, target, 37)
     attention.pool._swap(source, target)
     found = attention(*(part[:, 37:] for part in (q, k, v)), [37])
@@ -300,15 +300,15 @@ def test_drafts_are_checked_to_the_bit_and_so_are_texts_side_by_side(
 ) -> None:
     directory = tiny_model(precision)
     backend = OnnxBackend.open(directory, manifest.read(directory), cache=tmp_path)
-    stores, cancel = backend.new_stores(3), Cancel()
+    stores, cancel = backend.new_slots(3), Cancel()
     tokens = [int(token) for token in np.random.default_rng(2).integers(5, 260, 400)]
-    backend.extend(stores[0], tokens[:300], 0, cancel)
-    alone = np.stack([backend.step(stores[0], [tokens[300 + at]], 300 + at, cancel) for at in range(16)])
+    backend.prefill(stores[0], tokens[:300], 0, cancel)
+    alone = np.stack([backend.decode(stores[0], [tokens[300 + at]], 300 + at, cancel) for at in range(16)])
     for chunk in (1, 7, 128):
         for start in range(0, 300, chunk):
-            backend.extend(stores[1], tokens[start : min(300, start + chunk)], start, cancel)
+            backend.prefill(stores[1], tokens[start : min(300, start + chunk)], start, cancel)
         assert np.array_equal(backend.verify(stores[1], tokens[300:316], 300, cancel), alone)
     backend.copy(stores[0], stores[2], 290)
-    backend.extend(stores[2], tokens[290:300], 290, cancel)
+    backend.prefill(stores[2], tokens[290:300], 290, cancel)
     asked = [tokens[315], tokens[304], tokens[300]]
-    assert np.array_equal(backend.steps(stores, asked, [315, 304, 300], cancel), alone[[15, 4, 0]])
+    assert np.array_equal(backend.decode_batch(stores, asked, [315, 304, 300], cancel), alone[[15, 4, 0]])

@@ -13,7 +13,7 @@ import onnx
 import pytest
 
 from model_runtime import manifest
-from model_runtime.backends.kv_pool import Store
+from model_runtime.backends.kv_pool import KVSlot
 from model_runtime.backends.onnx_backend import OnnxBackend
 from model_runtime.engine.sampling import Logits
 from model_runtime.engine.sequence import Cancel
@@ -36,12 +36,12 @@ def _backend(directory: Path, cache: Path) -> OnnxBackend:
     return OnnxBackend.open(directory, manifest.read(directory), cache=cache)
 
 
-def feed(backend: OnnxBackend, store: Store, tokens: Sequence[int], start: int) -> Logits:
+def feed(backend: OnnxBackend, store: KVSlot, tokens: Sequence[int], start: int) -> Logits:
     """As the engine does: all but the last token in the prefill kernels."""
     if len(tokens) > backend.few:
-        backend.extend(store, tokens[:-1], start, Cancel())
+        backend.prefill(store, tokens[:-1], start, Cancel())
         start, tokens = start + len(tokens) - 1, tokens[-1:]
-    return backend.step(store, tokens, start, Cancel())
+    return backend.decode(store, tokens, start, Cancel())
 
 
 def unrounded(source: Path, target: Path) -> Path:
@@ -60,14 +60,14 @@ def test_logits_are_those_of_the_reference(
     tiny_model: Callable[[Precision], Path], tmp_path: Path, precision: Precision, bound: float
 ) -> None:
     backend = _backend(tiny_model(precision), tmp_path)
-    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    found = feed(backend, backend.new_slots(1)[0], TOKENS, 0)
     expected = tiny.logits(tiny.weights(), TOKENS)[-1]
     assert np.abs(found - expected).max() <= bound * np.abs(expected).max()
 
 
 def test_chunks_of_any_size_give_the_logits_of_one_run(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     backend = _backend(tiny_model("fp32"), tmp_path)
-    first, store = backend.new_stores(2)
+    first, store = backend.new_slots(2)
     whole, start = feed(backend, first, TOKENS, 0), 0
     for size in (1, 2, 64, 1, 13, 39):
         logits = feed(backend, store, TOKENS[start : start + size], start)
@@ -83,9 +83,9 @@ def test_tokens_that_are_checked_at_once_have_the_logits_of_each_alone(
 ) -> None:
     made = tiny_model(precision)
     backend = _backend(made if rounds else unrounded(made, tmp_path / "model"), tmp_path)
-    store = backend.new_stores(1)[0]
+    store = backend.new_slots(1)[0]
     feed(backend, store, TOKENS[:40], 0)
-    alone = [backend.step(store, [token], 40 + at, Cancel()) for at, token in enumerate(TOKENS[40:56])]
+    alone = [backend.decode(store, [token], 40 + at, Cancel()) for at, token in enumerate(TOKENS[40:56])]
     bound = ROUNDED * np.abs(np.stack(alone)).max() if precision == "int4" and rounds else 1e-4
     for count in (16, 3):
         checked = backend.verify(store, TOKENS[40 : 40 + count], 40, Cancel())
@@ -111,13 +111,13 @@ def test_a_prefill_graph_that_says_something_still_serves(
     monkeypatch.setattr(Nodes, "is_silent", False)  # as graphs were before
     backend = _backend(tiny_model("int8"), tmp_path)
     assert {one.name for one in backend._prefill.get_outputs()} > {"logits"}
-    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    found = feed(backend, backend.new_slots(1)[0], TOKENS, 0)
     assert np.abs(found - expected).max() <= 0.03 * np.abs(expected).max()
 
 
 def test_going_back_and_writing_over_is_exact(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     backend = _backend(tiny_model("int8"), tmp_path)
-    store = backend.new_stores(1)[0]
+    store = backend.new_slots(1)[0]
     feed(backend, store, TOKENS[:60], 0)
     first = feed(backend, store, TOKENS[60:], 60)
     feed(backend, store, TOKENS[:40], 60)  # other text over the tail
@@ -126,7 +126,7 @@ def test_going_back_and_writing_over_is_exact(tiny_model: Callable[[Precision], 
 
 def test_a_copied_prefix_goes_on_exactly(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:
     backend = _backend(tiny_model("int8"), tmp_path)
-    source, target = backend.new_stores(2)
+    source, target = backend.new_slots(2)
     feed(backend, source, TOKENS[:80], 0)
     backend.copy(source, target, 80)
     on_copy = feed(backend, target, TOKENS[80:], 80)
@@ -137,7 +137,7 @@ def test_sequences_of_unequal_length_in_one_run_are_as_each_alone(
     tiny_model: Callable[[Precision], Path], tmp_path: Path
 ) -> None:
     backend = _backend(tiny_model("fp32"), tmp_path)
-    stores = backend.new_stores(6)
+    stores = backend.new_slots(6)
     lengths = {5: 31, 0: 64, 3: 97}  # not side by side, so that some have to move
     for row, length in lengths.items():
         feed(backend, stores[row], TOKENS[:length], 0)
@@ -145,7 +145,7 @@ def test_sequences_of_unequal_length_in_one_run_are_as_each_alone(
     asked = [stores[row] for row in lengths]
     for ahead in range(3):
         starts = [length + ahead for length in lengths.values()]
-        found = backend.steps(asked, [TOKENS[start] for start in starts], starts, Cancel())
+        found = backend.decode_batch(asked, [TOKENS[start] for start in starts], starts, Cancel())
     for logits, length in zip(found, lengths.values(), strict=True):
         assert np.abs(logits - tiny.logits(tiny.weights(), TOKENS[: length + 3])[-1]).max() <= 1e-3
     on = feed(backend, stores[1], TOKENS[90:], 90)
@@ -181,7 +181,7 @@ def test_blocks_short_and_long_are_told_apart(
     read = graph.read_weights(tmp_path, shape)
     expected = tiny.logits(read, TOKENS, shape)[-1]
     backend = OnnxBackend.open(tmp_path, described, cache=tmp_path / "cache")
-    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    found = feed(backend, backend.new_slots(1)[0], TOKENS, 0)
     assert np.abs(found - expected).max() <= 0.05 * np.abs(expected).max()
 
 
@@ -211,7 +211,7 @@ def test_a_model_whose_matrices_are_apart_says_the_same_as_one_that_stacks_them(
         made = [tmp_path / name for name in ("stacked", "apart")]
         used = made if rounds else [unrounded(one, one.with_name(f"{one.name}-unrounded")) for one in made]
         backends = [OnnxBackend.open(one, described, cache=tmp_path / "cache") for one in used]
-        one, other = (feed(backend, backend.new_stores(1)[0], TOKENS, 0) for backend in backends)
+        one, other = (feed(backend, backend.new_slots(1)[0], TOKENS, 0) for backend in backends)
         assert np.abs(one - other).max() <= bound * np.abs(other).max()
 
 

@@ -262,7 +262,7 @@ def test_the_network_says_what_its_weights_say(
     directory = tiny_model(precision)
     backend = OnnxBackend.open(directory, manifest.read(directory), cache=tmp_path)
     assert backend._prefill is backend._generate
-    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    found = feed(backend, backend.new_slots(1)[0], TOKENS, 0)
     stored = graph.read_weights(directory, tiny.SHAPE)
     wanted = tiny.logits({name: stored[name] for name in stored}, TOKENS)[-1]
     assert np.abs(found - wanted).max() <= bound * np.abs(wanted).max()
@@ -274,9 +274,9 @@ def test_tokens_that_are_checked_at_once_have_the_logits_of_each_alone(
 ) -> None:
     directory = tiny_model(precision)
     backend = OnnxBackend.open(directory, manifest.read(directory), cache=tmp_path)
-    store = backend.new_stores(1)[0]
+    store = backend.new_slots(1)[0]
     feed(backend, store, TOKENS[:40], 0)
-    alone = [backend.step(store, [token], 40 + at, Cancel()) for at, token in enumerate(TOKENS[40:56])]
+    alone = [backend.decode(store, [token], 40 + at, Cancel()) for at, token in enumerate(TOKENS[40:56])]
     for count in (16, 3):  # products are the same to the bit, and attention's sums are not
         checked = backend.verify(store, TOKENS[40 : 40 + count], 40, Cancel())
         assert np.abs(checked - np.stack(alone[:count])).max() <= ROUNDED * np.abs(alone).max()
@@ -318,7 +318,7 @@ def test_rows_that_do_not_come_in_eights_are_filled_up(own: None, tmp_path: Path
         files={graph.DATA: manifest.digest(tmp_path / graph.DATA)},
     )
     backend = OnnxBackend.open(tmp_path, described, cache=tmp_path / "cache")
-    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    found = feed(backend, backend.new_slots(1)[0], TOKENS, 0)
     wanted = tiny.logits(weights, TOKENS, shape)[-1]
     assert np.abs(found - wanted).max() <= 0.05 * np.abs(wanted).max()
 
@@ -424,7 +424,7 @@ def test_where_no_packed_graph_can_be_kept_the_stored_one_serves(
     directory = tiny_model("int4")
     backend = OnnxBackend.open(directory, manifest.read(directory), cache=tmp_path / "file" / "cache")
     assert backend.kernels == "onnxruntime"
-    assert np.isfinite(feed(backend, backend.new_stores(1)[0], TOKENS, 0)).all()
+    assert np.isfinite(feed(backend, backend.new_slots(1)[0], TOKENS, 0)).all()
 
 
 def test_where_nothing_can_be_kept_there_is_none(library: Path, tmp_path: Path) -> None:
@@ -472,7 +472,7 @@ def test_a_model_in_4_bits_with_its_head_in_8_says_what_its_weights_say(
     )
     backend = OnnxBackend.open(tmp_path, described, cache=tmp_path / "cache")
     assert (backend.kernels == library.stem) is has_own
-    found = feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    found = feed(backend, backend.new_slots(1)[0], TOKENS, 0)
     wanted = tiny.logits({name: stored[name] for name in stored}, TOKENS)[-1]
     assert np.abs(found - wanted).max() <= 0.03 * np.abs(wanted).max()
     if has_own:

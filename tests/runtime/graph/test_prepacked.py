@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("kernels_of_onnxruntime")
 
 
 def said(backend: OnnxBackend) -> Logits:
-    return feed(backend, backend.new_stores(1)[0], TOKENS, 0)
+    return feed(backend, backend.new_slots(1)[0], TOKENS, 0)
 
 
 def plain(directory: Path, folder: Path) -> OnnxBackend:

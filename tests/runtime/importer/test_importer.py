@@ -63,14 +63,14 @@ class Runner:
         self.manifest: Manifest = manifest.read(directory)
         manifest.check(directory, self.manifest)
         self.backend = OnnxBackend.open(directory, self.manifest, cache=cache, threads=1)
-        self.store = self.backend.new_stores(1)[0]
+        self.store = self.backend.new_slots(1)[0]
 
     def logits(self, tokens: Sequence[int], start: int = 0, *, long: bool = False) -> Array:
         """After the last of these tokens; long: all before the last go through the prefill graph."""
         if long:
-            self.backend.extend(self.store, tokens[:-1], start, Cancel())
+            self.backend.prefill(self.store, tokens[:-1], start, Cancel())
             tokens, start = tokens[-1:], start + len(tokens) - 1
-        return self.backend.step(self.store, tokens, start, Cancel())
+        return self.backend.decode(self.store, tokens, start, Cancel())
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -28,9 +28,9 @@ TENSORS: checkpoints.Tensors = {
 def test_every_row_of_every_tensor_comes_out(tmp_path: Path) -> None:
     path = tmp_path / "pytorch_model.bin"
     write_pickle(path, TENSORS)
-    found = torch_pickle.places(path)
+    found = torch_pickle.locations(path)
     assert found.keys() == TENSORS.keys()
-    assert [name for name, place in found.items() if not place.is_float] == ["steps"]
+    assert [name for name, location in found.items() if not location.is_float] == ["steps"]
     for name in ("a.weight", "b", "c"):
         whole = TENSORS[name].astype(np.float32)
         assert np.array_equal(torch_pickle.read(path, found[name], 0, len(whole)), whole)
@@ -40,7 +40,7 @@ def test_every_row_of_every_tensor_comes_out(tmp_path: Path) -> None:
 def test_what_is_no_tensor_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "pytorch_model.bin"
     write_pickle(path, TENSORS, {"epoch": 3, "arguments": {"rate": 0.1}, 7: None})
-    assert torch_pickle.places(path).keys() == TENSORS.keys()
+    assert torch_pickle.locations(path).keys() == TENSORS.keys()
 
 
 def _write(path: Path, state: bytes, **members: bytes) -> None:
@@ -66,7 +66,7 @@ def test_code_is_not_run(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"asks for (posix|nt)\.system, which is no tensor; it was not read further"
     ):
-        torch_pickle.places(path)
+        torch_pickle.locations(path)
     assert not mark.exists()
 
 
@@ -79,7 +79,7 @@ def test_only_names_of_tensors_are_known(name: str, tmp_path: Path) -> None:
     path = tmp_path / "pytorch_model.bin"
     _write(path, f"\x80\x02c{module}\n{member}\n.".encode("latin-1"))
     with pytest.raises(CheckpointError, match=rf"asks for {module}\.{member}"):
-        torch_pickle.places(path)
+        torch_pickle.locations(path)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_broken_pickle_is_no_traceback(state: bytes, tmp_path: Path) -> None:
     path = tmp_path / "pytorch_model.bin"
     _write(path, state)
     with pytest.raises(CheckpointError, match=r"pytorch_model\.bin"):
-        torch_pickle.places(path)
+        torch_pickle.locations(path)
     test_every_row_of_every_tensor_comes_out(tmp_path)  # and it has changed nothing for the next
 
 
@@ -106,7 +106,7 @@ def test_the_format_before_zip_says_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "pytorch_model.bin"
     path.write_bytes(pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2))
     with pytest.raises(CheckpointError, match=r"cut short or in the format of PyTorch before 1\.6.*safetensors"):
-        torch_pickle.places(path)
+        torch_pickle.locations(path)
 
 
 def test_a_zip_of_something_else_says_so(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_zip_of_something_else_says_so(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hello.txt", "hello")
     with pytest.raises(CheckpointError, match="none that PyTorch wrote"):
-        torch_pickle.places(path)
+        torch_pickle.locations(path)
 
 
 def test_values_that_are_missing_are_named(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_values_that_are_missing_are_named(tmp_path: Path) -> None:
         state = archive.read("archive/data.pkl")
     _write(path, state, **{"0": b"\x00" * 8, "1": b"\x00" * 99, "2": b"\x00" * 99, "3": b"\x00" * 99})
     with pytest.raises(CheckpointError, match=r"values of tensor a\.weight are missing or cut short; download"):
-        torch_pickle.places(path)
+        torch_pickle.locations(path)
 
 
 def test_compressed_values_are_refused(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_compressed_values_are_refused(tmp_path: Path) -> None:
         for name, content in members.items():
             archive.writestr(name, content)
     with pytest.raises(CheckpointError, match=r"a\.weight are compressed; save the checkpoint as safetensors"):
-        torch_pickle.places(path)
+        torch_pickle.locations(path)
 
 
 def test_a_tensor_that_is_a_view_of_another_shape_is_refused(tmp_path: Path) -> None:
@@ -147,4 +147,4 @@ def test_a_tensor_that_is_a_view_of_another_shape_is_refused(tmp_path: Path) -> 
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("archive/data/0", b"\x00" * 60)
     with pytest.raises(CheckpointError, match="tensor turned does not lie in one piece"):
-        torch_pickle.places(path)
+        torch_pickle.locations(path)

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+from starlette.applications import Starlette
 
 from benchmarks import footprint
 from model_runtime import protocol
@@ -27,7 +28,7 @@ from model_runtime.errors import ModelError, Overloaded, ProtocolMismatch, Refus
 from model_runtime.manifest import Fim
 from model_runtime.opening import open_engine
 from model_runtime.prompt import Snippet
-from model_runtime.protocol import Chunk, Done, Health, InfillRequest
+from model_runtime.protocol import Chunk, Done, Health, InfillRequest, Lesson
 from model_runtime.service import battery as power
 from model_runtime.service import engine_worker, service, starvation
 from model_runtime.service.engine_worker import Writer
@@ -348,7 +349,7 @@ async def test_the_deadline_ends_what_runs(path: str) -> None:
 
 
 async def test_a_full_queue_refuses(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_worker.Lane.__init__, "__defaults__", (2,))
+    monkeypatch.setattr(engine_worker.EngineWorker.__init__, "__defaults__", (2,))
     engine = ScriptedEngine()
     async with served(path, lambda: engine) as client:
         first = asyncio.create_task(collect(client, ask("one")))
@@ -364,7 +365,7 @@ async def test_a_full_queue_refuses(path: str, monkeypatch: pytest.MonkeyPatch) 
 async def test_who_starves_is_let_in_where_the_house_is_full_and_goes_first(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "Lane", lambda metrics: engine_worker.Lane(metrics, capacity=1))
+    monkeypatch.setattr(service, "EngineWorker", lambda metrics: engine_worker.EngineWorker(metrics, capacity=1))
     monkeypatch.setattr(starvation, "LONG", 0.0)
     engine = ScriptedEngine()
     async with served(path, lambda: engine) as client:
@@ -462,6 +463,17 @@ async def test_a_method_that_a_path_does_not_take_is_told_which_it_takes(path: s
         response = await raw(client, "GET", route)
         assert response.status_code == 405 and response.headers["allow"] == "POST"
         assert response.json()["error"]["type"] == "bad_request"
+
+
+@pytest.mark.parametrize(("route", "body"), [("/infill", ask()), ("/memory", Lesson("w", {"a": "b"}))])
+async def test_a_route_that_was_given_no_owner_refuses(route: str, body: object) -> None:
+    behind = service.Service(Identity("test", "tiny"))
+    bare = httpx.ASGITransport(app=Starlette(routes=behind.routes()))
+    async with httpx.AsyncClient(transport=bare, base_url="http://nobody") as http:
+        response = await http.post(route, content=msgspec.json.encode(body))
+        assert response.status_code == 401 and response.json()["error"]["type"] == "denied"
+        assert "owner" in response.json()["error"]["message"]
+        assert (await http.get("/health")).status_code == 200
 
 
 async def test_a_body_without_end_is_refused(path: str) -> None:

@@ -23,8 +23,8 @@ from model_runtime.importer import importer
 from model_runtime.manifest import Sharding
 from model_runtime.opening import open_engine
 from model_runtime.sharding import shard
-from model_runtime.sharding.partition import ShareWeights, shares
-from model_runtime.sharding.stages import Place, Stretches
+from model_runtime.sharding.partition import PartitionWeights, partitions
+from model_runtime.sharding.stages import RankDevice, Stages
 from tests import checkpoints, tiny
 from tests.checkpoints import Checkpoint
 from tests.runtime.conftest import Precision
@@ -46,21 +46,21 @@ class Sums:
         self._barrier = threading.Barrier(ranks, timeout=20)
         self._laid: dict[int, NDArray[Any]] = {}
 
-    def memory(self, count: int, kind: type[np.floating[Any]]) -> NDArray[Any]:
+    def buffer(self, count: int, kind: type[np.floating[Any]]) -> NDArray[Any]:
         return np.zeros(count, kind)
 
-    def address(self, memory: NDArray[Any]) -> int:
-        return memory.ctypes.data
+    def address(self, buffer: NDArray[Any]) -> int:
+        return buffer.ctypes.data
 
-    def add_up(self, memory: NDArray[Any], count: int) -> None:
-        self._laid[threading.get_ident()] = memory[:count].copy()
+    def add_up(self, buffer: NDArray[Any], count: int) -> None:
+        self._laid[threading.get_ident()] = buffer[:count].copy()
         self._barrier.wait()
-        total = np.sum(list(self._laid.values()), axis=0, dtype=memory.dtype)
+        total = np.sum(list(self._laid.values()), axis=0, dtype=buffer.dtype)
         self._barrier.wait()
-        memory[:count] = total
+        buffer[:count] = total
 
 
-def on_threads(directory: Path, work: Callable[[Stretches], Logits]) -> Logits:
+def on_threads(directory: Path, work: Callable[[Stages], Logits]) -> Logits:
     """What all ranks say together, each doing the same work."""
     described = manifest.read(directory)
     assert described.sharding is not None
@@ -68,15 +68,15 @@ def on_threads(directory: Path, work: Callable[[Stretches], Logits]) -> Logits:
     sums = Sums(ranks)
 
     def rank(number: int) -> Logits:
-        return work(Stretches.open(directory, described, number, 1, sums, Place()))
+        return work(Stages.open(directory, described, number, 1, sums, RankDevice()))
 
     with ThreadPoolExecutor(ranks) as threads:
         return np.concatenate(list(threads.map(rank, range(ranks))), axis=-1)
 
 
-def said(network: Stretches) -> Logits:
+def said(network: Stages) -> Logits:
     """In chunks, in a store that is not the first, the last token on its own, as one of two in a run."""
-    network.new_stores(3)
+    network.new_slots(3)
     network.run([2], np.array([TOKENS[:50]]), [0], 1)
     network.run([2], np.array([TOKENS[50:-1]]), [50], 3)
     network.copy(2, 0, 40)
@@ -87,9 +87,9 @@ def said(network: Stretches) -> Logits:
 def whole(directory: Path, cache: Path) -> Logits:
     """The same of the network in one process."""
     backend = backend_of(directory, cache)
-    store = backend.new_stores(1)[0]
-    last = backend.step(store, TOKENS, 0, Cancel())
-    return np.stack([last, backend.step(store, TOKENS[40:41], 40, Cancel())])
+    store = backend.new_slots(1)[0]
+    last = backend.decode(store, TOKENS, 0, Cancel())
+    return np.stack([last, backend.decode(store, TOKENS[40:41], 40, Cancel())])
 
 
 def imported(family: str, at: Path, quant: importer.Quant) -> Path:
@@ -116,15 +116,15 @@ def test_blocks_of_integers_are_shared_out_as_they_are_stored(precision: Precisi
     shape = msgspec.structs.replace(tiny.SHAPE, hidden_size=128, heads=8, ffn_size=256)
     graph.write_model(tmp_path, shape, random_weights(shape), precision)
     stored, weights = graph.Stored(tmp_path / graph.GRAPH), graph.read_weights(tmp_path, shape)
-    for share in shares(shape, 2, 128):
+    for partition in partitions(shape, 2, 128):
         graphs = [tmp_path / f"{at}.onnx" for at in range(5)]
-        part = ShareWeights(share, shape, weights)
+        part = PartitionWeights(partition, shape, weights)
         graph.write_stretches(
-            graphs, tmp_path / "data", share.shape(shape), part, precision, vocabulary=len(share.vocabulary)
+            graphs, tmp_path / "data", partition.shape(shape), part, precision, vocabulary=len(partition.vocabulary)
         )
         for name, at in (("layers.0.o.weight", 0), ("layers.1.down.weight", 3)):
             for form in (".codes", ".scales"):
-                half = np.array_split(stored[name + form].reshape(128, -1), 2, axis=1)[not share.is_first]
+                half = np.array_split(stored[name + form].reshape(128, -1), 2, axis=1)[not partition.is_first]
                 assert np.array_equal(graph.Stored(graphs[at])[name + form].reshape(128, -1), half), name
 
 
@@ -142,13 +142,13 @@ def test_in_half_precision_ranks_say_about_the_same(tmp_path: Path) -> None:
 
 def test_all_of_a_network_is_held_and_only_what_must_be_is_held_twice() -> None:
     shape = msgspec.structs.replace(tiny.SHAPE, heads=8, kv_heads=2, ffn_size=352, biases=("q", "o", "down"))
-    found = shares(shape, 4, 32)
-    assert [one for share in found for one in share.heads] == list(range(8))
-    assert [one for share in found for one in share.ffn] == list(range(352))
-    assert [one for share in found for one in share.vocabulary] == list(range(shape.vocab_size))
-    assert [list(share.kv_heads) for share in found] == [[0], [0], [1], [1]]
-    assert all(share.ffn.start % 32 == 0 for share in found)
-    assert [share.shape(shape).biases for share in found] == [("q", "o", "down"), ("q",), ("q",), ("q",)]
+    found = partitions(shape, 4, 32)
+    assert [one for partition in found for one in partition.heads] == list(range(8))
+    assert [one for partition in found for one in partition.ffn] == list(range(352))
+    assert [one for partition in found for one in partition.vocabulary] == list(range(shape.vocab_size))
+    assert [list(partition.kv_heads) for partition in found] == [[0], [0], [1], [1]]
+    assert all(partition.ffn.start % 32 == 0 for partition in found)
+    assert [partition.shape(shape).biases for partition in found] == [("q", "o", "down"), ("q",), ("q",), ("q",)]
 
 
 @pytest.mark.parametrize(
@@ -158,12 +158,12 @@ def test_all_of_a_network_is_held_and_only_what_must_be_is_held_twice() -> None:
 def test_heads_that_cannot_be_split_evenly_are_refused(heads: int, kv_heads: int, ranks: int, cure: str) -> None:
     shape = msgspec.structs.replace(tiny.SHAPE, heads=heads, kv_heads=kv_heads)
     with pytest.raises(ShardError, match=f"among {ranks} ranks; .*{cure}"):
-        shares(shape, ranks)
+        partitions(shape, ranks)
 
 
 def test_too_little_to_share_is_refused() -> None:
     with pytest.raises(ShardError, match="96 in blocks of 32 is too narrow for 4 ranks; give fewer"):
-        shares(tiny.SHAPE, 4, 32)
+        partitions(tiny.SHAPE, 4, 32)
 
 
 def test_what_is_sharded_is_not_sharded_again(tiny_model: Callable[[Precision], Path], tmp_path: Path) -> None:

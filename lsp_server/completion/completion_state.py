@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from lsp_server.completion.gate import FARED, Gate, fitted
-from lsp_server.completion.generation import Generation
-from lsp_server.completion.suggestion_cache import Memory, Recall
-from lsp_server.completion.syntax_check import Soundness
+from lsp_server.completion.gate import ACCEPTANCE_AVERAGE, Gate, fitted
+from lsp_server.completion.generation import TextStream
+from lsp_server.completion.suggestion_cache import Recall, SuggestionCache
+from lsp_server.completion.syntax_check import SyntaxCheck
 from lsp_server.editor import brackets, window
 from lsp_server.editor.document import Change
 from lsp_server.editor.session import Snapshot
 from lsp_server.editor.window import Anchor, Frame
-from lsp_server.related.connection import Link
+from lsp_server.related.connection import Connection
 from lsp_server.related.context import Contexts
 from lsp_server.related.ngram_sync import workspace
 from lsp_server.shaping import suggestion, truncation
@@ -38,26 +38,26 @@ _FAR = 24  # lines: an edit further below is not somebody typing on
 
 
 @dataclass
-class Desk:
+class CompletionState:
     """client: how the service tells this editor's requests from others'. running: the newest generation.
 
     seen: the one whose text is on the screen, as far as no edit contradicts it.
-    gate: what decides whether to show; fared: how suggestions fared of late, see `gate.fares`.
+    gate: what decides whether to show; acceptance_average: how suggestions fared of late, see `gate.moved_average`.
     lacking: documents whose anchor was set before the best snippets for it were found.
     waits: seconds that the newest suggestions took of the model, those left out for which a whole prompt was read.
     """
 
-    link: Link
+    connection: Connection
     contexts: Contexts
-    memory: Memory = field(default_factory=Memory)
+    suggestion_cache: SuggestionCache = field(default_factory=SuggestionCache)
     anchors: dict[str, Anchor] = field(default_factory=dict)
     lacking: set[str] = field(default_factory=set)
-    running: Generation | None = None
+    running: TextStream | None = None
     gate: Gate = field(default_factory=fitted)
-    fared: float = FARED
-    seen: Generation | None = None
+    acceptance_average: float = ACCEPTANCE_AVERAGE
+    seen: TextStream | None = None
     waits: deque[float] = field(default_factory=lambda: deque(maxlen=_ANSWERS))
-    soundness: Soundness = field(default_factory=Soundness)
+    syntax_check: SyntaxCheck = field(default_factory=SyntaxCheck)
     client: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def place(self, anchor: Anchor, *, lacking: bool) -> None:
@@ -79,24 +79,26 @@ class Desk:
             self.running.cancel()
 
 
-def framed(snapshot: Snapshot, desk: Desk) -> Frame:
+def framed(snapshot: Snapshot, state: CompletionState) -> Frame:
     """The cursor's frame. Its anchor has no context yet if that would have to be waited for."""
-    frame = window.frame(snapshot, desk.anchors.get(snapshot.uri))
+    frame = window.frame(snapshot, state.anchors.get(snapshot.uri))
     if frame.anchor.context is None:
-        context = desk.contexts.known(snapshot, frame)
+        context = state.contexts.known(snapshot, frame)
         if context is None:
             return frame
         frame = window.settled(frame, context.snippets)
-        desk.place(frame.anchor, lacking=context.late)
+        state.place(frame.anchor, lacking=context.late)
     else:
-        desk.place(frame.anchor, lacking=frame.anchor.uri in desk.lacking)
+        state.place(frame.anchor, lacking=frame.anchor.uri in state.lacking)
     return frame
 
 
-def infill(frame: Frame, desk: Desk, *, tokens: int, lines: int | None = None, seconds: float) -> InfillRequest:
+def infill(
+    frame: Frame, state: CompletionState, *, tokens: int, lines: int | None = None, seconds: float
+) -> InfillRequest:
     """The request for what comes at the frame's cursor."""
     return InfillRequest(
-        client=desk.client,
+        client=state.client,
         path=frame.anchor.path,
         prefix=frame.prefix,
         suffix=frame.anchor.suffix,
@@ -108,9 +110,9 @@ def infill(frame: Frame, desk: Desk, *, tokens: int, lines: int | None = None, s
     )
 
 
-def recall(snapshot: Snapshot, frame: Frame, desk: Desk) -> Recall | None:
+def recall(snapshot: Snapshot, frame: Frame, state: CompletionState) -> Recall | None:
     """What is on the screen, if the cursor went on in it; else a generation that says what comes at the cursor."""
-    seen, cursor = desk.seen, snapshot.cursor
+    seen, cursor = state.seen, snapshot.cursor
     is_near = seen is not None and seen.at <= cursor and cursor.line - seen.at.line <= _FAR
     if seen is not None and seen.shown is not None and seen.frame.anchor.uri == snapshot.uri and is_near:
         typed = window.between(snapshot.lines, seen.at, cursor)
@@ -119,10 +121,10 @@ def recall(snapshot: Snapshot, frame: Frame, desk: Desk) -> Recall | None:
             seen.choose(agreeing[0])
         if agreeing:
             return Recall(seen, typed)
-    return desk.memory.recall(frame)
+    return state.suggestion_cache.recall(frame)
 
 
-def begin(snapshot: Snapshot, frame: Frame, desk: Desk, *, lines: int | None = None) -> Generation:
+def begin(snapshot: Snapshot, frame: Frame, state: CompletionState, *, lines: int | None = None) -> TextStream:
     """A generation at the frame's cursor, in place of the one that runs.
 
     lines: how many may be written of what is wanted as one, for more than what is shown now.
@@ -131,13 +133,13 @@ def begin(snapshot: Snapshot, frame: Frame, desk: Desk, *, lines: int | None = N
     wanted = truncation.plan(frame, most)
     may_go_on = wanted.floor is None and most > 1 and not frame.right.strip() and lines is None
     tokens = BLOCK_TOKENS if may_go_on or wanted.floor is not None else LINE_TOKENS
-    seconds = snapshot.settings.patience(snapshot.by_hand) + AFTER
-    request = infill(frame, desk, tokens=tokens, lines=lines or wanted.lines, seconds=seconds)
+    seconds = snapshot.settings.patience(snapshot.invoked) + AFTER
+    request = infill(frame, state, tokens=tokens, lines=lines or wanted.lines, seconds=seconds)
     if wanted.floor is not None and wanted.until is None and lines is None:
         request = msgspec.structs.replace(request, floor=wanted.floor)
     if may_go_on:
         request = msgspec.structs.replace(request, open_lines=1 + most)
-    if snapshot.by_hand:
+    if snapshot.invoked:
         request = msgspec.structs.replace(request, n=CANDIDATES, priority="hand")
     elif lines is not None:
         request = msgspec.structs.replace(request, priority="prefetch")
@@ -147,34 +149,38 @@ def begin(snapshot: Snapshot, frame: Frame, desk: Desk, *, lines: int | None = N
     def enough(text: str, wanted: Plan) -> bool:
         return lines is None and suggestion.shape(text, None, frame, wanted).whole
 
-    def more(generation: Generation) -> Plan | None:
+    def more(generation: TextStream) -> Plan | None:
         line = generation.text.split("\n", 1)[0]
         further = truncation.goes_on(line, frame, most) if may_go_on else None
         opens = not brackets.depth(line)  # a block, which may as well be left to the next suggestion
         return None if opens and generation.confidence() < CONFIDENT else further
 
-    desk.stop()
-    generation = desk.running = Generation(request, frame, snapshot.cursor, wanted, enough, more)
-    desk.memory.keep(generation)
-    generation.start(desk.link)
+    state.stop()
+    generation = state.running = TextStream(request, frame, snapshot.cursor, wanted, enough, more)
+    state.suggestion_cache.keep(generation)
+    generation.start(state.connection)
     return generation
 
 
-def prefetch(snapshot: Snapshot, frame: Frame, desk: Desk) -> None:
+def prefetch(snapshot: Snapshot, frame: Frame, state: CompletionState) -> None:
     """Have the line after the cursor's written, for the user has just taken the whole of a suggestion."""
-    if frame.right.strip() or (desk.running is not None and desk.running.running) or desk.memory.holds(frame):
+    if (
+        frame.right.strip()
+        or (state.running is not None and state.running.running)
+        or state.suggestion_cache.holds(frame)
+    ):
         return
-    begin(snapshot, frame, desk, lines=2)
+    begin(snapshot, frame, state, lines=2)
 
 
-def show(recall: Recall, outcome: Suggestion, frame: Frame, desk: Desk) -> None:
+def show(recall: Recall, outcome: Suggestion, frame: Frame, state: CompletionState) -> None:
     """A suggestion goes to the screen: from now on that is what its generation says."""
     generation, text = recall.generation, recall.typed + outcome.text
     if generation.shown is None or not generation.shown.startswith(text) or generation.right != frame.right:
         generation.shown = text
         generation.right, generation.replaces = frame.right, outcome.replaces
     generation.settled = outcome.whole
-    desk.seen = generation
+    state.seen = generation
 
 
 def offer(recall: Recall, outcome: Suggestion, others: list[Suggestion | Nothing]) -> None:
@@ -184,35 +190,35 @@ def offer(recall: Recall, outcome: Suggestion, others: list[Suggestion | Nothing
     recall.generation.offered = tuple(unlike)
 
 
-def edited(uri: str, change: Change, lines: tuple[str, ...], desk: Desk) -> None:
+def edited(uri: str, change: Change, lines: tuple[str, ...], state: CompletionState) -> None:
     """An edit was made, `lines` are the text after it: anchors move, a generation that it contradicts ends."""
-    anchor = desk.anchors.get(uri)
+    anchor = state.anchors.get(uri)
     if anchor is not None:
         moved = window.shifted(anchor, change)
         if moved is None:
-            del desk.anchors[uri]
+            del state.anchors[uri]
         else:
-            desk.anchors[uri] = moved
-    running = desk.running
+            state.anchors[uri] = moved
+    running = state.running
     if running is not None and running.frame.anchor.uri == uri and not _expected(running, change, lines):
         running.cancel()
-    seen = desk.seen
+    seen = state.seen
     if seen is not None and seen.frame.anchor.uri == uri and not _leaves(seen, change, lines):
-        desk.seen = None
+        state.seen = None
 
 
-def closed(uri: str, desk: Desk) -> None:
+def closed(uri: str, state: CompletionState) -> None:
     """The document was closed: nothing is kept of it but what memory holds."""
-    desk.anchors.pop(uri, None)
-    desk.lacking.discard(uri)
-    desk.contexts.forget(uri)
-    if desk.seen is not None and desk.seen.frame.anchor.uri == uri:
-        desk.seen = None
-    if desk.running is not None and desk.running.frame.anchor.uri == uri:
-        desk.running.cancel()
+    state.anchors.pop(uri, None)
+    state.lacking.discard(uri)
+    state.contexts.forget(uri)
+    if state.seen is not None and state.seen.frame.anchor.uri == uri:
+        state.seen = None
+    if state.running is not None and state.running.frame.anchor.uri == uri:
+        state.running.cancel()
 
 
-def _expected(generation: Generation, change: Change, lines: tuple[str, ...]) -> bool:
+def _expected(generation: TextStream, change: Change, lines: tuple[str, ...]) -> bool:
     """Whether an edit may be the user or the editor typing what is being generated."""
     if change.start != change.old_end or change.start < generation.at or change.end.line >= len(lines):
         return False
@@ -222,7 +228,7 @@ def _expected(generation: Generation, change: Change, lines: tuple[str, ...]) ->
     return not generation.text or generation.agrees(typed) or generation.agrees(typed.rstrip(brackets.AUTOMATIC))
 
 
-def _leaves(seen: Generation, change: Change, lines: tuple[str, ...]) -> bool:
+def _leaves(seen: TextStream, change: Change, lines: tuple[str, ...]) -> bool:
     """Whether an edit leaves what is on the screen true: it is typed, taken or taken back, all within it."""
     if change.start < seen.at or change.end.line >= len(lines) or change.end.line - seen.at.line > _FAR:
         return False
