@@ -7,7 +7,7 @@ KERNELS      = .cache/kernels
 NODE_MODULES = vscode-extension/node_modules/.package-lock.json
 OUT_OF_TEST  = not training and not parity and not vscode and not gpu and not soak
 
-.PHONY: help demo test soak test-training test-neovim test-vscode test-vscode-offline test-vscode-typing test-parity check check-vscode bench vsix vsix-offline format lock clean
+.PHONY: help demo test soak test-training test-neovim test-vscode test-vscode-offline test-vscode-typing test-sanitized test-parity check check-vscode bench vsix vsix-offline format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,10 @@ test-neovim: $(KERNELS) ## the plugin on Neovim 0.10, 0.11 and 0.12; unpacks the
 		LACUNA_TEST_NVIM="$(CURDIR)/$$nvim" $(PYTHON_IN) pytest tests/editors -k neovim $(ARGS) || exit 1; \
 	done
 
+test-sanitized: .venv/stamp ## our kernels under AddressSanitizer and UBSan (needs gcc; Linux)
+	LACUNA_TEST_SANITIZED=1 ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libstdc++.so)" \
+		$(PYTHON_IN) pytest tests/runtime/graph/test_kernels.py tests/runtime/graph/test_attention.py --timeout 600 $(ARGS)
+
 test-parity: .venv-parity/stamp ## the runtime against transformers, and over several ranks, with torch: a large download
 	$(PARITY_IN) pytest -m parity $(ARGS)
 
@@ -72,14 +76,14 @@ lock: ## choose the newest versions that fit pyproject.toml (needs uv)
 	scripts/lock
 
 clean: ## remove the environment and every build product
-	rm -rf .venv .venv-train .venv-parity .cache/vscode .cache/kernels model_runtime/graph/kernels-* dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-train .venv-parity .cache/vscode .cache/kernels model_runtime/graph/native/kernels-* dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	cd vscode-extension && rm -rf node_modules dist out bundled
 
 .venv/stamp: requirements/dev.txt pyproject.toml scripts/environment
 	@scripts/environment .venv requirements/dev.txt
 	@touch $@
 
-$(KERNELS): .venv/stamp model_runtime/graph/matmul_avx2.c model_runtime/graph/kernels.py
+$(KERNELS): .venv/stamp $(wildcard model_runtime/graph/native/*.c model_runtime/graph/native/*.h) model_runtime/graph/kernels.py
 	@$(PYTHON_IN) model_runtime.graph.kernels
 	@mkdir -p $(@D) && touch $@
 

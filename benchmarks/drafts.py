@@ -122,7 +122,7 @@ def _written(engine: Engine, generation: Generation) -> float:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sizes = ["embedded", *random_model.SIZES]
+    sizes = list(random_model.SIZES)
     parser.add_argument("--size", choices=sizes, nargs="+", default=["embedded"], help="default: embedded")
     parser.add_argument("--pairs", type=int, default=30, help="texts of each kind (default: 30)")
     parser.add_argument("--seed", type=int, default=1, help="which texts (default: 1)")

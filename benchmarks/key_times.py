@@ -1,6 +1,6 @@
 """A size in, what each key of a typist costs out: ours with the memory of the workspace and without, and llama.cpp.
 
-All write with the shipped model, grown to that size, in 4 bits; none takes the others' words. What is wanted is the
+All write with the small model, grown to that size, in 4 bits; none takes the others' words. What is wanted is the
 rest of the line, as our server asks for it mostly: a text ends for all with the first newline, where the model ends
 it, where it goes round in circles, or after MOST tokens. Ours is as in use: cut words healed, drafts where the
 machine's profile says that they pay, the memory made of the workspace's files without what is about to be typed.
@@ -40,10 +40,10 @@ Asks = Callable[[tuple[int, ...]], dict[str, float]]
 
 def compared(size: str, python: Path, threads: int, keys: int, folder: Path) -> dict[str, dict[str, float]]:
     """Figures of each, and the ratios of ours to llama.cpp's. python: see `opponent`; folder: for all that is made."""
-    shipped = manifest.read(manifest.embedded())
-    shape = msgspec.structs.replace(random_model.SIZES[size], qk_norm=True, norm_epsilon=shipped.shape.norm_epsilon)
-    small = dict(graph.read_weights(manifest.embedded(), shipped.shape))
-    weights = grown.Grown(small, shipped.shape, shape)
+    small = manifest.read(random_model.SMALL)
+    shape = msgspec.structs.replace(random_model.SIZES[size], qk_norm=True, norm_epsilon=small.shape.norm_epsilon)
+    of_small = dict(graph.read_weights(random_model.SMALL, small.shape))
+    weights = grown.Grown(of_small, small.shape, shape)
     described = random_model.write(folder / "model", shape, "int4", weights)
     grown.hand(weights, folder / "weights")
     workspace = copied(package("httpx"), folder, seed=1)

@@ -183,7 +183,7 @@ def drawn(report: dict[str, Any]) -> str:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, nargs="+", default=["bootstrap"], help="default: bootstrap")
+    parser.add_argument("--size", choices=SIZES, nargs="+", default=["embedded"], help="default: embedded")
     parser.add_argument("--precision", choices=PRECISIONS, nargs="+", default=list(PRECISIONS), help="default: both")
     parser.add_argument("--rounds", type=int, default=9, help="counted runs of each job (default: 9); 0: no table")
     parser.add_argument("--threads", type=int, help="threads of the network (default: by the machine)")
@@ -195,7 +195,7 @@ def main() -> None:
     if asked.plot:
         asked.plot.write_text(drawn(json.load(sys.stdin)))
         return
-    if asked.replay and ("bootstrap" in asked.size or asked.against is None):
+    if asked.replay and ({"bootstrap", "embedded"} & set(asked.size) or asked.against is None):
         parser.error("--replay needs --against, and sizes that hold the shipped model: a, b or c")
     sizes: dict[str, Any] = {}
     for size in asked.size:

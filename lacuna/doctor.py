@@ -148,8 +148,8 @@ def _cache(settings: Settings) -> str:
 
 def _kernels(settings: Settings) -> str:
     """Whose multiply models in 4 and 8 bits on the processor; what keeps our own from it where they were better."""
-    if kernels.library(settings.cache) is not None:
-        return "Lacuna's own, for AVX2"
+    if (library := kernels.library(settings.cache)) is not None:
+        return f"Lacuna's own, with {kernels.level(library)}"
     if not kernels.are_better():
         return "ONNX Runtime's"
     if kernels.compiler() is None:

@@ -229,7 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--tokenizer", type=Path, default=WORK / "tokenizer.json")
     one.add_argument("--out", type=Path, default=WORK / "model")
     one.add_argument("--name", default="lacuna-bootstrap")
-    one.add_argument("--precision", choices=("fp32", "int8", "int4", "hybrid"), default="int8")
+    one.add_argument("--precision", choices=("fp32", "int8", "int4", "int4_head8", "hybrid"), default="int8")
     one.set_defaults(step=_export)
 
     one = steps.add_parser("trust", help="fit how far the model believes a workspace's memory, into its manifest")

@@ -22,7 +22,8 @@ from training.samples import FIM
 LICENCE = "Apache-2.0"
 _MOMENTS = ("momentum.", "first.", "second.")
 
-Precision = Literal["fp32", "int8", "int4", "hybrid"]  # hybrid: int4 to generate, 8 bits for long prompts
+# int4_head8: int4 with the matrix of the logits in 8 bits; hybrid: int4 to generate, 8 bits for long prompts
+Precision = Literal["fp32", "int8", "int4", "int4_head8", "hybrid"]
 
 
 def network(folder: Path) -> tuple[Shape, dict[str, NDArray[np.float32]]]:
@@ -41,8 +42,8 @@ def export(folder: Path, tokens: Path, out: Path, name: str, precision: Precisio
     shape, found = network(folder)
     tokenizer.Tokenizer.load(tokens.parent, vocab_size=shape.vocab_size, split_lines=True)
     out.mkdir(parents=True, exist_ok=True)
-    weights: Literal["fp32", "int8", "int4"] = "int4" if precision == "hybrid" else precision
-    graph.write_model(out, shape, found, weights)
+    stored: Literal["fp32", "int8", "int4", "int4_head8"] = "int4" if precision == "hybrid" else precision
+    graph.write_model(out, shape, found, stored)
     files = [graph.GRAPH, graph.DATA, tokenizer.FILE]
     if precision == "hybrid":
         graph.write(out / graph.PREFILL, shape, found, "columns")
@@ -55,7 +56,7 @@ def export(folder: Path, tokens: Path, out: Path, name: str, precision: Precisio
         licence=LICENCE,
         shape=shape,
         fim=FIM,
-        weights=weights,
+        weights="int4" if stored == "int4_head8" else stored,
         prefill="same" if precision == "fp32" else "columns",
         files={one: manifest.digest(out / one) for one in files},
         description=description,

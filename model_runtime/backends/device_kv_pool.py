@@ -33,8 +33,13 @@ class DeviceKVPool(KVPool):
         self._mover = ort.InferenceSession(_identity(), providers=providers)
         self.slots = [KVSlot(row) for row in range(count)]
 
+    @property
+    def slot_bytes(self) -> int:
+        """See KVPool.slot_bytes."""
+        return len(self._values) * math.prod(self._size) * _BYTES
+
     def bind(self, binding: ort.IOBinding, first: int, count: int, layers: Iterable[int] | None = None) -> None:
-        """See Pool.bind."""
+        """See KVPool.bind."""
         size = [count, *self._size]
         for name in self._names(layers):
             at = self._address(self._values[name], first)
@@ -42,7 +47,7 @@ class DeviceKVPool(KVPool):
             binding.bind_output(f"present.{name}", self._device, self._index, np.float16, size, at)
 
     def copy(self, source: KVSlot, target: KVSlot, length: int) -> None:
-        """See Pool.copy; moves the whole row."""
+        """See KVPool.copy; moves the whole row."""
         for value in self._values.values():
             self._move(self._address(value, source.row), self._address(value, target.row))
         target.length = length

@@ -1,19 +1,25 @@
 """A Shape and a count in, that many KVSlots out: the keys and values of all sequences, in one memory.
 
 Attention over several sequences at once wants them side by side, so each layer's keys are one array
-[count, KV, max, head] and so are its values; a store is a row of each. The memory of positions that were
-never written costs nothing. Ignores whose tokens stand where.
+[count, KV, max, head] and so are its values; a slot is a row of each. In 8 bits they are arrays of `kv_blocks`.
+The memory of positions that were never written costs nothing. Ignores whose tokens stand where.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from numpy.typing import NDArray
 
+from model_runtime.graph import kv_blocks
 from model_runtime.manifest import Shape
+
+_ALIGNED = 64  # bytes
 
 
 @dataclass(eq=False)
@@ -25,14 +31,24 @@ class KVSlot:
 
 
 class KVPool:
-    """Rows for `count` stores."""
+    """Rows for `count` slots. in_bytes: in 8 bits, for our own attention."""
 
-    def __init__(self, shape: Shape, count: int) -> None:
+    def __init__(self, shape: Shape, count: int, in_bytes: bool = False) -> None:
         assert count >= 1
+        kind: np.dtype[Any] = np.dtype(np.float32)
         size = (count, shape.kv_heads, shape.context_length, shape.head_size)
+        if in_bytes:
+            kind = np.dtype(np.uint8)
+            size = (count, shape.kv_heads, kv_blocks.count(shape.context_length), kv_blocks.size(shape))
+        self._step = kv_blocks.TOKENS if in_bytes else 1  # positions that lie together
         self._layers = range(shape.layers)
-        self._arrays = {name: np.zeros(size, np.float32) for name in self._names()}
+        self._arrays = {name: _zeros(size, kind) for name in self._names()}
         self.slots = [KVSlot(row) for row in range(count)]
+
+    @property
+    def slot_bytes(self) -> int:
+        """What a slot takes once it is full."""
+        return sum(array[0].nbytes for array in self._arrays.values())
 
     def bind(self, binding: ort.IOBinding, first: int, count: int, layers: Iterable[int] | None = None) -> None:
         """Has a run read and write the rows from `first` on, in place; of these layers, None for all."""
@@ -44,12 +60,13 @@ class KVPool:
 
     def copy(self, source: KVSlot, target: KVSlot, length: int) -> None:
         """The first `length` positions of source, into target."""
+        end = self._end(length)
         for array in self._arrays.values():
-            array[target.row, :, :length] = array[source.row, :, :length]
+            array[target.row, :, :end] = array[source.row, :, :end]
         target.length = length
 
     def gather(self, slots: Sequence[KVSlot]) -> int:
-        """Moves these stores side by side and returns the first one's row; moves as few positions as will do."""
+        """Moves these slots side by side and returns the first one's row; moves as few positions as will do."""
         rows = {slot.row for slot in slots}
         if max(rows) - min(rows) < len(rows):
             return min(rows)
@@ -70,7 +87,19 @@ class KVPool:
         return [f"{layer}.{part}" for layer in chosen for part in ("key", "value")]
 
     def _swap(self, one: KVSlot, other: KVSlot) -> None:
-        length = max(one.length, other.length)
+        end = self._end(max(one.length, other.length))
         for array in self._arrays.values():
-            array[[one.row, other.row], :, :length] = array[[other.row, one.row], :, :length]
+            array[[one.row, other.row], :, :end] = array[[other.row, one.row], :, :end]
         one.row, other.row = other.row, one.row
+
+    def _end(self, length: int) -> int:
+        """Where in an array the first so many positions end."""
+        return -(-length // self._step)
+
+
+def _zeros(size: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
+    """An array that begins where a line of the processor's cache does."""
+    count = math.prod(size) * kind.itemsize
+    room = np.zeros(count + _ALIGNED, np.uint8)
+    start = -room.ctypes.data % _ALIGNED
+    return room[start : start + count].view(kind).reshape(size)

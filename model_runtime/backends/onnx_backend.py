@@ -101,7 +101,8 @@ class OnnxBackend:
         packed = derived_graphs.packed(directory, manifest, cache) if library is not None else None
         if library is not None and packed is not None:
             generate = loaded(packed, count, library=library)
-            backend = cls(manifest, generate, generate)
+            in_bytes = generate.get_inputs()[-1].type == "tensor(uint8)"  # keys and values come last
+            backend = cls(manifest, generate, generate, partial(KVPool, manifest.shape, in_bytes=in_bytes))
             backend.kernels = library.stem
             return backend
         generate = loaded(derived_graphs.generate(directory, manifest, cache), count)
@@ -142,10 +143,8 @@ class OnnxBackend:
 
     @property
     def slot_bytes(self) -> int:
-        """What a store takes once it is full."""
-        shape = self._shape
-        numbers = 2 * shape.layers * shape.kv_heads * shape.context_length * shape.head_size
-        return numbers * (2 if self._on_device else 4)
+        """What a slot takes once it is full."""
+        return self._pool.slot_bytes
 
     @property
     def _on_device(self) -> bool:

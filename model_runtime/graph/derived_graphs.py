@@ -25,7 +25,7 @@ from model_runtime.manifest import Manifest, digest
 
 log = logging.getLogger(__name__)
 
-_VERSION = 5  # raised when `graph` changes what it derives
+_VERSION = 9  # raised when `graph` changes what it derives
 _MOST = 1 << 30  # bytes of weights in 8 bits up to which they are prepacked: it takes twice the room
 LARGE = 32 << 20  # bytes of weights from which on large pages pay, which what is mapped has none of
 

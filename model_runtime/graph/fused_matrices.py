@@ -101,7 +101,10 @@ class StoredWeights(Mapping[str, Floats]):
         if not place.key.endswith(".codes"):
             return None
         codes = self._stored[place.key]
-        scales = self._stored[place.key.removesuffix("codes") + "scales"].reshape(codes.shape[:2])[place.rows]
+        matrix = place.key.removesuffix("codes")
+        scales = self._stored[matrix + "scales"].reshape(codes.shape[:2])[place.rows].astype(np.float32)
+        if matrix + "power" in self._stored:
+            scales *= self._stored[matrix + "power"]
         bits = 8 * codes.shape[1] * codes.shape[2] // self._sizes[name][1]
         return Blocks(bits, codes[place.rows], (scales / np.float32(place.factor)).astype(np.float32))
 

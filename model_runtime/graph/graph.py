@@ -8,15 +8,18 @@ caller owns. The precision only chooses how a matrix is stored and multiplied:
     "fp16"     the same, stored in half precision and widened when the graph is loaded
     "int8"     MatMulNBits, 8 bits in blocks of 128, in stacks: storage and decode
     "int4"     MatMulNBits, 4 bits in blocks of 128, in stacks: storage and decode
+    "int4_head8"  "int4" in blocks of 32, the matrix of the logits in 8 bits, scales in half precision: the smallest
+               that loses little
     "columns"  DynamicQuantizeMatMul with each row scaled by its own maximum: prefill, without logits
-    "packed8"  MatMulPacked, an operator of our own, on the blocks of "int8": all of it on AVX2 alone, see `kernels`
+    "packed8"  MatMulPacked, an operator of our own, on the blocks of "int8": all of it, see `kernels`
     "packed4"  the same on those of "int4"
     "device"   all of it in half precision, for graphics processors
     "device4"  the same, with matrices as in "int4"
 
 Inputs:  tokens int64 [B, T]; rows int64 [R], which of the B·T positions get logits;
          length int32 [B], past + T − 1 of each sequence; total int32 [], the largest past + T;
-         past.{i}.key and past.{i}.value [B, KV, max, head] for each layer i, float32; float16 for a device.
+         past.{i}.key and past.{i}.value [B, KV, max, head] for each layer i, float32; float16 for a device;
+         uint8 [B, KV, max/16, 16·(head + 4)] where they are in 8 bits, see `attention.h`.
 Outputs: logits float32 [R, V] (nor rows, where none are said); present.{i}.key and .value, bound to the same buffers.
 
 A network whose weights are shared out among ranks has a graph for each stage between two
@@ -34,6 +37,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from model_runtime.errors import ModelError
+from model_runtime.graph import kv_blocks
 from model_runtime.graph.fused_matrices import Sizes, StoredWeights, gated, heads
 from model_runtime.graph.nodes import MICROSOFT, OWN, Nodes, Precision, Weights
 from model_runtime.graph.storage import Constants, FileConstants, Stored, load
@@ -200,7 +204,7 @@ def _build(
     read = {name for node in nodes.nodes for name in node.input}
     made = {name for node in nodes.nodes for name in node.output}
     kind = TensorProto.FLOAT16 if nodes.half else TensorProto.FLOAT
-    inputs, outputs = _signature(shape, kind, sizes["embed.weight" if shape.tied else "head.weight"][0])
+    inputs, outputs = _signature(nodes, kind, sizes["embed.weight" if shape.tied else "head.weight"][0])
     graph = helper.make_graph(
         nodes.nodes,
         "network",
@@ -228,7 +232,7 @@ def _wire(shape: Shape, nodes: Nodes, stage: range) -> list[str]:
             return []
         if block == _blocks(shape):
             assert delta is not None
-            _head(shape, nodes, nodes.node("Add", [hidden, delta], "last.hidden"))
+            _head(shape, nodes, hidden, delta)
             return []
         hidden, delta = _block(shape, nodes, block, hidden, delta, rotary)
     assert delta is not None
@@ -260,9 +264,13 @@ def _block(
     return hidden, nodes.node("Add", [mixed, _feed_forward(shape, nodes, at, normed)], at + "both")
 
 
-def _head(shape: Shape, nodes: Nodes, hidden: str) -> None:
-    picked = hidden if nodes.is_packed else nodes.picked(hidden, shape.hidden_size)
-    logits = nodes.linear(nodes.norm(picked, "norm"), "embed" if shape.tied else "head")
+def _head(shape: Shape, nodes: Nodes, hidden: str, delta: str) -> None:
+    if nodes.is_packed:  # picked already
+        _, normed = nodes.add_and_norm(hidden, delta, "norm")
+    else:
+        total = nodes.node("Add", [hidden, delta], "last.hidden")
+        normed = nodes.norm(nodes.picked(total, shape.hidden_size), "norm")
+    logits = nodes.linear(normed, "embed" if shape.tied else "head")
     if nodes.half:
         nodes.node("Cast", [logits], "logits", to=TensorProto.FLOAT)
     else:
@@ -272,6 +280,18 @@ def _head(shape: Shape, nodes: Nodes, hidden: str) -> None:
 def _attended(shape: Shape, nodes: Nodes, layer: int, normed: str, rotary: list[str]) -> str:
     at = f"layers.{layer}."
     past, present = ([f"{side}.{layer}.{part}" for part in ("key", "value")] for side in ("past", "present"))
+    if nodes.in_bytes:
+        return nodes.node(
+            "Attention",
+            [*_heads(shape, nodes, at, normed), *past, "length", "total", *(rotary or ["", ""])],
+            at + "attention",
+            *present,
+            domain=OWN,
+            heads=shape.heads,
+            kv_heads=shape.kv_heads,
+            interleaved=int(shape.rotary_interleaved),
+            window=shape.window or 0,
+        )
     return nodes.node(
         "GroupQueryAttention",
         [*_heads(shape, nodes, at, normed), *past, "length", "total", *rotary],
@@ -307,7 +327,10 @@ def _feed_forward(shape: Shape, nodes: Nodes, at: str, normed: str) -> str:
     if not shape.gated:
         return nodes.linear(nodes.activated(nodes.linear(normed, at + "up")), at + "down")
     if nodes.in_stacks and not nodes.is_silent:  # to part the products of many tokens costs more than a product saves
-        gate, up = nodes.parted(nodes.stacked(normed, gated(at)), [at + "gate", at + "up"])
+        both = nodes.stacked(normed, gated(at))
+        if nodes.can_precede(shape.ffn_size) and shape.activation == "silu":
+            return nodes.linear(nodes.gated(both, at + "gated"), at + "down")
+        gate, up = nodes.parted(both, [at + "gate", at + "up"])
     else:
         gate, up = nodes.linear(normed, at + "gate"), nodes.linear(normed, at + "up")
     return nodes.linear(nodes.node("Mul", [nodes.activated(gate), up], at + "gated"), at + "down")
@@ -344,13 +367,17 @@ def _sum(shape: Shape, kind: int, name: str) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, ["B", "T", shape.hidden_size])
 
 
-def _signature(shape: Shape, kind: int, vocabulary: int) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
+def _signature(nodes: Nodes, kind: int, vocabulary: int) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
     """All that a network or a stage of one may read and give, but for the sums that a stage gives."""
+    shape = nodes.shape
 
     def caches(side: str) -> list[onnx.ValueInfoProto]:
         size: list[int | str | None] = ["B", shape.kv_heads, "max", shape.head_size]
+        if nodes.in_bytes:
+            size[2:] = ["blocks", kv_blocks.size(shape)]
+        kept = TensorProto.UINT8 if nodes.in_bytes else kind
         return [
-            helper.make_tensor_value_info(f"{side}.{layer}.{part}", kind, size)
+            helper.make_tensor_value_info(f"{side}.{layer}.{part}", kept, size)
             for layer in range(shape.layers)
             for part in ("key", "value")
         ]

@@ -1,8 +1,8 @@
 """This machine in, a library of kernels for its processor out: compiled once, where there is a compiler.
 
-ONNX Runtime's kernels are the quickest there are for processors that multiply and add bytes in one instruction (VNNI,
-AMX). On processors with AVX2 alone our own take two thirds of their time, and read and write with one copy of the
-matrices, see `matmul_avx2.c`. Without them, and without a compiler, everything works as it does elsewhere.
+The library holds kernels for AVX2, AVX-VNNI and AVX-512 VNNI and takes the best that the processor has, see
+`matmul.h`. They read and write with one copy of the matrices. On processors with AMX ONNX Runtime's kernels are used,
+as ours have none for it. Without them, and without a compiler, everything works as it does elsewhere.
 
     python -m model_runtime.graph.kernels
 
@@ -22,13 +22,14 @@ from pathlib import Path
 
 from model_runtime.graph import artifact_cache
 
-SOURCE = Path(__file__).with_name("matmul_avx2.c")
+FOLDER = Path(__file__).parent / "native"  # of the sources
 
 _COMPILERS = ("cc", "gcc", "clang")
-_FLAGS = ("-std=gnu11", "-O3", "-mavx2", "-mfma", "-fPIC", "-shared")
-_TIME = 60  # seconds; two are usual
+_FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-fPIC", "-shared")
+_TIME = 120  # seconds; six are usual
 _CPUINFO = Path("/proc/cpuinfo")
-_BETTER = ("avx512", "avx_vnni", "amx")  # with these ONNX Runtime's own kernels are quicker
+_LEVELS = ("nothing", "AVX2", "AVX-VNNI", "AVX-512 VNNI, 8 at once", "AVX-512 VNNI")  # `processor.h`
+_BETTER = "amx_int8"  # with it ONNX Runtime's own kernels are quicker
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +49,17 @@ def library(cache: Path) -> Path | None:
 
 def are_better() -> bool:
     """Whether they are quicker here than ONNX Runtime's."""
-    return can_run() and not any(flag.startswith(_BETTER) for flag in processor())
+    return can_run() and _BETTER not in processor()
 
 
 def can_run() -> bool:
     """Whether the processor has what they are written for."""
-    return {"avx2", "fma"} <= processor()
+    return {"avx2", "fma", "f16c"} <= processor()
+
+
+def level(library: Path) -> str:
+    """What of the processor a library multiplies with, in words."""
+    return _LEVELS[ctypes.CDLL(str(library)).lacuna_choose(0)]
 
 
 def processor() -> frozenset[str]:
@@ -72,9 +78,15 @@ def compiler() -> str | None:
     return next(filter(None, map(shutil.which, _COMPILERS)), None)
 
 
-def compiled(cache: Path, brought: Path = SOURCE.parent) -> Path | None:
+def sources(folder: Path) -> list[Path]:
+    """The library's C, headers and all."""
+    return sorted([*folder.glob("*.c"), *folder.glob("*.h")])
+
+
+def compiled(cache: Path, brought: Path = FOLDER) -> Path | None:
     """The library, compiled beside its source, or in the cache before or now; None where that cannot be."""
-    key = hashlib.sha256(SOURCE.read_bytes() + " ".join(_FLAGS).encode()).hexdigest()[:16]
+    code = sources(FOLDER)
+    key = hashlib.sha256(b"".join(one.read_bytes() for one in code) + " ".join(_FLAGS).encode()).hexdigest()[:16]
     path = cache / f"kernels-{key}.so"
     for kept in (brought / path.name, path):
         if artifact_cache.is_whole(kept):
@@ -85,7 +97,8 @@ def compiled(cache: Path, brought: Path = SOURCE.parent) -> Path | None:
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache, prefix="kernels-") as workshop:
-            command = [found, *_FLAGS, "-o", str(Path(workshop) / path.name), str(SOURCE)]
+            made = Path(workshop) / path.name
+            command = [found, *_FLAGS, "-o", str(made), *(str(one) for one in code if one.suffix == ".c")]
             subprocess.run(command, check=True, timeout=_TIME, capture_output=True)
             artifact_cache.keep(Path(workshop), path)
     except (OSError, subprocess.SubprocessError) as error:
@@ -96,7 +109,7 @@ def compiled(cache: Path, brought: Path = SOURCE.parent) -> Path | None:
 
 def main() -> None:
     """The command. Ends well where there can be none: nothing depends on them."""
-    folder = SOURCE.parent
+    folder = FOLDER
     if not can_run():
         print("this processor has no AVX2, which the kernels are written for")
     elif (made := compiled(folder, folder)) is None:

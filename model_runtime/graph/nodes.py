@@ -15,17 +15,19 @@ import onnx
 from onnx import TensorProto, helper
 
 from model_runtime.errors import ModelError
+from model_runtime.graph import kv_blocks
 from model_runtime.graph.fused_matrices import SCALED, Sizes, Stack, query_factor
-from model_runtime.graph.quantize import BLOCK, PACKED_ROWS, Blocks, Floats, packed, to_blocks, to_columns, wide
+from model_runtime.graph.quantize import BLOCK, PACKED_ROWS, Blocks, Floats, halved, packed, to_blocks, to_columns, wide
 from model_runtime.graph.storage import Array, Constants
 from model_runtime.manifest import Shape
 
-Precision = Literal["fp32", "fp16", "int8", "int4", "columns", "packed8", "packed4", "device", "device4"]
+Precision = Literal["fp32", "fp16", "int8", "int4", "int4_head8", "columns", "packed8", "packed4", "device", "device4"]
 Weights = Mapping[str, Floats]
 
 MICROSOFT = "com.microsoft"
 OWN = "lacuna"  # operators of the library that `kernels` compiles
 DEVICE: tuple[Precision, ...] = ("device", "device4")  # all in half precision, keys and values too
+_LONGEST_ROW = 16_384  # `matmul.c`
 _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
     "silu": ("QuickGelu", {"alpha": 1.0}),  # x·sigmoid(x)
     "gelu": ("Gelu", {}),
@@ -56,6 +58,17 @@ class _Stored:
     block: int
 
 
+@dataclass(frozen=True)
+class _Before:
+    """What a product does to x before: x + delta, which it names `total`, and its norm; or gated, see `matmul.c`."""
+
+    x: str
+    delta: str = ""
+    weight: str = ""
+    total: str = ""
+    gated: bool = False
+
+
 class Nodes:
     """A graph under construction. sizes: of every weight the network may ask for."""
 
@@ -67,11 +80,12 @@ class Nodes:
         self.nodes: list[onnx.NodeProto] = []
         self._sizes, self._weights, self._constants = sizes, weights, constants
         self._even: dict[str, tuple[str, str]] = {}
+        self._before: dict[str, _Before] = {}
 
     @property
     def in_stacks(self) -> bool:
         """Whether matrices that read the same are kept as one."""
-        return self.precision in ("int8", "int4", "columns") or self.is_packed
+        return self.precision in ("int8", "int4", "int4_head8", "columns") or self.is_packed
 
     @property
     def is_silent(self) -> bool:
@@ -84,9 +98,18 @@ class Nodes:
         return self.precision in ("packed8", "packed4")
 
     @property
+    def in_bytes(self) -> bool:
+        """Whether keys and values are kept in 8 bits, which only our own attention reads."""
+        return self.is_packed and kv_blocks.fit(self.shape)
+
+    def can_precede(self, width: int) -> bool:
+        """Whether our own product does itself what comes before it, for rows of this width that nothing else reads."""
+        return self.is_packed and width <= _LONGEST_ROW
+
+    @property
     def bits(self) -> int:
         """Of what is stored in blocks."""
-        return 4 if self.precision in ("int4", "packed4", "device4") else 8
+        return 4 if self.precision in ("int4", "int4_head8", "packed4", "device4") else 8
 
     @property
     def kind(self) -> type[np.floating[Any]]:
@@ -136,6 +159,11 @@ class Nodes:
         kind, attributes = _ACTIVATIONS[self.shape.activation]
         return self.node(kind, [x], x + ".active", domain=MICROSOFT, **attributes)
 
+    def gated(self, both: str, name: str) -> str:
+        """silu of the first half of each row times the second, as a part of the one product that reads it."""
+        self._before[name] = _Before(both, gated=True)
+        return name
+
     def picked(self, x: str, width: int) -> str:
         """The rows that get logits: [B, T, width] → [R, width]."""
         flat = self.constant(f"flat.{width}", np.array([-1, width], np.int64))
@@ -149,7 +177,11 @@ class Nodes:
         return self.node(kind, [x, *weights], name + ".normed", axis=-1, epsilon=epsilon)
 
     def add_and_norm(self, hidden: str, delta: str | None, name: str) -> tuple[str, str]:
-        """(hidden + delta, its norm); the sum and the norm are one node."""
+        """(hidden + delta, its norm); the sum and the norm are one node, or a part of the one product that reads it."""
+        if self.can_precede(self.shape.hidden_size) and self.shape.norm == "rms" and not self.shape.parallel:
+            total, weight = name + ".sum" if delta else hidden, self.vector(name + ".weight")
+            self._before[name + ".normed"] = _Before(hidden, delta or "", weight, total if delta else "")
+            return total, name + ".normed"
         if delta is None:
             return hidden, self.norm(hidden, name)
         kind = "SkipLayerNormalization" if self.shape.norm == "layer" else "SkipSimplifiedLayerNormalization"
@@ -169,16 +201,16 @@ class Nodes:
         """The rows of the embedding: [B, T] → [B, T, H]."""
         if self.half or self.precision in ("fp32", "fp16"):
             return self.rows("embed.weight", tokens, "embedded")
-        blocks = self._blocks("embed.weight")  # a tied head reads the very same data, but for a packed one
+        found = self._blocks("embed.weight")  # a tied head reads the very same data, but for a packed one
         flat = self.constant("embed.size", np.array([self.shape.vocab_size, -1], np.int64))
-        codes = blocks.codes if self.is_packed else self.node("Reshape", [blocks.codes, flat], "embed.flat")
+        codes = found.codes if self.is_packed else self.node("Reshape", [found.codes, flat], "embed.flat")
         return self.node(
             "GatherBlockQuantized",
-            [codes, tokens, blocks.scales],
+            [codes, tokens, found.scales],
             "embedded",
             domain=MICROSOFT,
-            bits=blocks.bits,
-            block_size=blocks.block,
+            bits=found.bits,
+            block_size=found.block,
             gather_axis=0,
             quantize_axis=1,
         )
@@ -246,18 +278,27 @@ class Nodes:
 
     def _multiply_packed(self, x: str, name: str, output: str, parts: Sequence[str], factors: Sequence[float]) -> str:
         names = parts or [name]
-        rows, block = sum(self._sizes[one][0] for one in names), self._block(names)
+        rows, (bits, block) = sum(self._sizes[one][0] for one in names), self._coding(names)
         whole = -(-rows // PACKED_ROWS) * PACKED_ROWS
-        codes, scales = name + ".packed", name + ".packed_scales"
+        matrix = [name + ".packed", name + ".packed_scales", name + ".packed_power"]
 
         def make() -> list[Array]:
-            found = packed(self._coded(names, factors, block))
-            return [found.data, found.scales]
+            found = packed(self._coded(names, factors, bits, block))
+            return [found.data, found.scales, found.power]
 
-        self._constants.keep([codes, scales], make)
-        sizes = {"N": whole, "bits": self.bits, "block_size": block}
+        self._constants.keep(matrix, make)
+        before = self._before.pop(x, _Before(x))
         product = self.node(
-            "MatMulPacked", [x, codes, scales], output if whole == rows else output + ".whole", domain=OWN, **sizes
+            "MatMulPacked",
+            [before.x, *matrix, before.weight, before.delta],
+            output if whole == rows else output + ".whole",
+            *([before.total] if before.total else []),
+            domain=OWN,
+            N=whole,
+            bits=bits,
+            block_size=block,
+            gated=int(before.gated),
+            epsilon=self.shape.norm_epsilon,
         )
         if whole == rows:
             return product
@@ -288,35 +329,51 @@ class Nodes:
                 "import the model with --quant fp16"
             )
 
-        block = self._block(names)
+        bits, block = self._coding(names)
+        is_halved = self.precision == "int4_head8"
 
         def make() -> list[Array]:
-            found = self._coded(names, factors, block)
+            found = self._coded(names, factors, bits, block)
             data = found.data.reshape(len(found.data), -1) if self.is_packed else found.data
-            return [data, found.scales.astype(self.kind)]
+            return [data, *(halved(found.scales) if is_halved else (found.scales.astype(self.kind),))]
 
-        self._constants.keep([codes, scales], make)
-        return _Stored(codes, scales, sum(self._sizes[one][0] for one in names), width, self.bits, block)
+        self._constants.keep([codes, scales, *([name + ".power"] if is_halved else [])], make)
+        if is_halved:
+            scales = self._whole_scales(name)
+        return _Stored(codes, scales, sum(self._sizes[one][0] for one in names), width, bits, block)
 
-    def _coded(self, names: Sequence[str], factors: Sequence[float], block: int) -> Blocks:
+    def _whole_scales(self, name: str) -> str:
+        """Scales that are stored in half precision, for ONNX Runtime, which computes that when it loads them."""
+        whole = name + ".scales.whole"
+        if all(whole not in node.output for node in self.nodes):
+            wide_scales = self.node("Cast", [name + ".scales"], name + ".scales.wide", to=TensorProto.FLOAT)
+            self.node("Mul", [wide_scales, name + ".power"], whole)
+        return whole
+
+    def _coding(self, names: Sequence[str]) -> tuple[int, int]:
+        """Bits and length of the blocks of some matrices: as they come, where that will do, or else the longest.
+
+        Our own kernels multiply what is stored in 8 bits in 8 bits, whatever the rest is in.
+        """
+        if self.precision == "int4_head8":
+            return 8 if names[0] == ("embed.weight" if self.shape.tied else "head.weight") else 4, BLOCK
+        codings = [self._weights.coding(name) if isinstance(self._weights, InBlocks) else None for name in names]
+        known = {one[0] for one in codings if one is not None}
+        bits = known.pop() if self.is_packed and len(known) == 1 and None not in codings else self.bits
+        lengths = [one[1] for one in codings if one is not None and one[0] == bits]
+        return bits, min([wide(self._sizes[names[0]][1]), *lengths])
+
+    def _coded(self, names: Sequence[str], factors: Sequence[float], bits: int, block: int) -> Blocks:
         """Matrices in blocks, one below the other and each times its factor; as they are stored, where so they are."""
-        found = [self._blocks_of(name, block) for name in names]
+        found = [self._blocks_of(name, bits, block) for name in names]
         spread = [one.scales * np.float32(factor) for one, factor in zip(found, factors, strict=True)]
-        return Blocks(self.bits, np.concatenate([one.data for one in found]), np.concatenate(spread))
+        return Blocks(bits, np.concatenate([one.data for one in found]), np.concatenate(spread))
 
-    def _block(self, names: Sequence[str]) -> int:
-        """The length of the blocks of some matrices: what they come in, or else the longest there can be."""
-        length = wide(self._sizes[names[0]][1])
-        if isinstance(self._weights, InBlocks):
-            codings = [self._weights.coding(name) for name in names]
-            length = min([length, *(one[1] for one in codings if one is not None and one[0] == self.bits)])
-        return length
-
-    def _blocks_of(self, name: str, block: int) -> Blocks:
+    def _blocks_of(self, name: str, bits: int, block: int) -> Blocks:
         found = self._weights if isinstance(self._weights, InBlocks) else None
-        kept = found.blocks(name) if found is not None and found.coding(name) == (self.bits, block) else None
+        kept = found.blocks(name) if found is not None and found.coding(name) == (bits, block) else None
         if kept is None:
-            return to_blocks(self._weight(name), self.bits, block)
+            return to_blocks(self._weight(name), bits, block)
         if not np.isfinite(kept.scales).all():
             raise _no_numbers(name)
         return kept

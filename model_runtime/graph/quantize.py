@@ -2,7 +2,7 @@
 
 Two codes. *Blocks*: each run of 32 or 128 inputs of a row shares a scale (what MatMulNBits reads,
 the storage and decode code; the longer, the less there is to read for a token), and the same blocks in the order in
-which `matmul_avx2.c` multiplies them. *Columns*: each output has one scale (what DynamicQuantizeMatMul reads, the
+which `matmul.h` multiplies them. *Columns*: each output has one scale (what DynamicQuantizeMatMul reads, the
 prefill code), in 7 bits because a full signed byte saturates on AVX2.
 """
 
@@ -43,14 +43,16 @@ class Blocks:
 
 @dataclass(frozen=True)
 class Packed:
-    """Blocks of eight rows together. data: uint8 [N/8, K/B, B·bits/32, 32]; scales: float32 [N/8, K/B, 8].
+    """Blocks of eight rows together. data: uint8 [N/8, K/B, B·bits/32, 32]; scales: float16 [N/8, K/B, 8].
 
+    The scales are times power, float32 [1], a power of 2 by which the largest lies ½ to 1.
     32 bytes are four values of each row at 8 bits. At 4 bits they are eight: of a byte the low half is one of the
     first four, the high half one of the last four.
     """
 
     data: NDArray[np.uint8]
-    scales: Floats
+    scales: NDArray[np.float16]
+    power: Floats
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,19 @@ def packed(blocks: Blocks) -> Packed:
     missing = [(0, -rows % PACKED_ROWS), (0, 0)]
     rows += missing[0][1]
     data, scales = np.pad(blocks.data, [*missing, (0, 0)]), np.pad(blocks.scales, missing)
-    codes = np.stack([data & 15, data >> 4], axis=-1) if blocks.bits == 4 else data
+    apart = np.stack([data & 15, data >> 4], axis=-1) if blocks.bits == 4 else data
     # [group, row, block, 32 bytes, first or last, value] → [first or last, group, block, 32 bytes, row, value]
-    fours = codes.reshape(rows // PACKED_ROWS, PACKED_ROWS, count, size // 4, -1, 4).transpose(4, 0, 2, 3, 1, 5)
+    fours = apart.reshape(rows // PACKED_ROWS, PACKED_ROWS, count, size // 4, -1, 4).transpose(4, 0, 2, 3, 1, 5)
     parts = fours.reshape(-1, rows // PACKED_ROWS, count, size // 4, PACKED_ROWS * 4)
     turned = scales.reshape(-1, PACKED_ROWS, count).transpose(0, 2, 1)
-    return Packed(parts[0] if blocks.bits == 8 else parts[0] | (parts[1] << 4), np.ascontiguousarray(turned))
+    codes = parts[0] if blocks.bits == 8 else parts[0] | (parts[1] << 4)
+    return Packed(codes, *halved(turned))
+
+
+def halved(scales: Floats) -> tuple[NDArray[np.float16], Floats]:
+    """Scales in half precision, and the power of 2, [1], that they are times: the largest is then ½ to 1."""
+    power = np.ldexp(np.float32(1), np.frexp(np.abs(scales).max())[1]).reshape(1)
+    return (scales / power).astype(np.float16), power
 
 
 def to_columns(matrix: Floats) -> Columns:

@@ -14,6 +14,7 @@ from model_runtime.engine.sequence import Cancel, Generation, Token
 from model_runtime.graph import graph
 from model_runtime.opening import open_engine
 from tests import tiny
+from tests.small_model import SMALL
 
 TOKENS = [int(token) for token in np.random.default_rng(1).integers(8, 260, 60)]
 
@@ -34,8 +35,8 @@ def test_a_grown_network_says_what_the_small_one_says(heads: int, kv_heads: int)
 
 
 def test_the_shipped_model_goes_on_alike_in_a_larger_network(tmp_path: Path) -> None:
-    shipped = manifest.read(manifest.embedded())
-    weights = graph.read_weights(manifest.embedded(), shipped.shape)
+    shipped = manifest.read(SMALL)
+    weights = graph.read_weights(SMALL, shipped.shape)
     large = msgspec.structs.replace(shipped.shape, vocab_size=4224, hidden_size=512, layers=7, heads=8, ffn_size=1280)
     random_model.write(tmp_path / "small", shipped.shape, "fp32", weights)
     random_model.write(tmp_path / "large", large, "fp32", grown.Grown(weights, shipped.shape, large))

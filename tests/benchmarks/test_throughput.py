@@ -14,6 +14,7 @@ from model_runtime import manifest
 from model_runtime.engine.cache import shared
 from model_runtime.opening import open_engine
 from model_runtime.tokenizer import Tokenizer
+from tests.small_model import SMALL
 
 
 def test_who_goes_first_changes_with_the_round() -> None:
@@ -31,8 +32,8 @@ def test_who_goes_first_changes_with_the_round() -> None:
 
 
 def test_within_a_line_a_key_costs_few_tokens_on_both_sides(tmp_path: Path) -> None:
-    described = manifest.read(manifest.embedded())
-    tokenizer = Tokenizer.load(manifest.embedded(), vocab_size=4096, split_lines=True)
+    described = manifest.read(SMALL)
+    tokenizer = Tokenizer.load(SMALL, vocab_size=4096, split_lines=True)
     asked = list(keystrokes.prompts(copied(package("httpx"), tmp_path, 1), tokenizer, described, 30))
     assert len(asked) == 30
     for side, most in (("ours", 2), ("theirs", 12)):
@@ -43,7 +44,7 @@ def test_within_a_line_a_key_costs_few_tokens_on_both_sides(tmp_path: Path) -> N
 
 
 def test_a_text_ends_with_its_line_on_both_sides(tmp_path: Path) -> None:
-    engine = open_engine(manifest.embedded(), cache=tmp_path)
+    engine = open_engine(SMALL, cache=tmp_path)
     begun = tuple(engine.tokenizer.encode("import os\n\n\ndef read(path: str) -> str:\n    with open"))
     found = key_times.own_request(engine, None, begun)
     again = key_times.own_request(engine, None, begun)
@@ -73,7 +74,7 @@ def test_each_is_asked_its_own_prompt_and_all_go_first_in_turn() -> None:
 
 def test_the_memory_of_a_replay_is_of_the_files_as_they_lie(tmp_path: Path) -> None:
     workspace = copied(package("httpx"), tmp_path, 1)
-    tokenizer = Tokenizer.load(manifest.embedded(), vocab_size=4096, split_lines=True)
+    tokenizer = Tokenizer.load(SMALL, vocab_size=4096, split_lines=True)
     memory = key_times.remembered(workspace.root, tokenizer)
     known = sum(len(tokenizer.encode(path.read_text("utf-8"))) + 1 for path in workspace.root.rglob("*.py"))
     assert len(memory) == known

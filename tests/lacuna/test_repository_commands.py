@@ -19,6 +19,7 @@ from retrieval.index import index
 from tests import daemons, tiny
 from tests.lsp.scripted_editor import Editor
 from tests.retrieval.checking import write
+from tests.small_model import SMALL
 
 FILES = """
 === shop/models.py
@@ -38,7 +39,7 @@ def create():
 
 @pytest.fixture
 def user(tmp_path: Path) -> Iterator[Settings]:
-    with daemons.settings(manifest.embedded(), tmp_path / "cache") as settings:
+    with daemons.settings(SMALL, tmp_path / "cache") as settings:
         yield settings
 
 

@@ -19,6 +19,7 @@ from model_runtime.errors import Overloaded
 from model_runtime.protocol import InfillRequest, prompt
 from model_runtime.tokenizer import Tokenizer
 from tests.server.serving import PATIENCE, granted, grants, served, talkative
+from tests.small_model import SMALL
 
 
 def test_only_text_that_comes_in_time_counts_as_an_answer() -> None:
@@ -90,8 +91,8 @@ async def test_a_typist_is_answered_by_a_server_with_a_token() -> None:
 
 
 def test_the_other_server_is_given_the_same_prompt_in_words() -> None:
-    described = manifest.read(manifest.embedded())
-    tokenizer = Tokenizer.load(manifest.embedded(), vocab_size=described.shape.vocab_size, split_lines=True)
+    described = manifest.read(SMALL)
+    tokenizer = Tokenizer.load(SMALL, vocab_size=described.shape.vocab_size, split_lines=True)
     fim = described.fim
     markers = {tokenizer.special(name): name for name in (fim.file, fim.prefix, fim.suffix) if name is not None}
     request = InfillRequest("me", "pkg/a.py", "import os\n\n", "\nprint(x)\n", "x = os.")

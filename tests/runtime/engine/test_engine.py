@@ -355,7 +355,7 @@ def test_by_hand_goes_first_and_a_prefetch_last(engine: Engine) -> None:
 def test_a_prefetch_gives_its_slot_to_who_waits_and_goes_on_later(
     tiny_model: Callable[[Precision], Path], tmp_path: Path
 ) -> None:
-    engine = open_engine(tiny_model("int8"), cache=tmp_path, kv_cache=2)
+    engine = open_engine(tiny_model("fp32"), cache=tmp_path, kv_cache=2)
     *others, ahead = prompts(5)
     assert (slots := engine.free_slots) == 4
     prefetch = engine.begin(Generation(ahead, max_tokens=0, priority="prefetch"), Cancel())
