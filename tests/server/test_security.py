@@ -195,10 +195,7 @@ async def test_one_tokens_requests_neither_end_nor_teach_anothers() -> None:
         await ours.close()
         await theirs.close()
     assert [call.ngrams is not None for call in engine.calls] == [True, False]
-    assert [call.owner for call in engine.calls] == [
-        of_token(a.id),
-        of_token(b.id),
-    ]  # each has KV slots and turns of its own
+    assert [call.owner for call in engine.calls] == [of_token(a.id), of_token(b.id)]  # own KV slots, own turns
     assert {call.priority for call in engine.calls} == {"automatic"}  # and nobody goes before the other
 
 
