@@ -155,10 +155,17 @@ class Session:
         found = self._open.get(uri)
         if found is None or not found.trusted:
             return None
-        root, path = self.locate(uri)
         cursor = found.document.place(position)
         if cursor.line != found.writing:
             found.writing = None
+        return self.view(uri, cursor, invoked=invoked, now=now)
+
+    def view(self, uri: str, cursor: Place, *, invoked: bool = False, now: float | None = None) -> Snapshot | None:
+        """The same for a place where the cursor need not be."""
+        found = self._open.get(uri)
+        if found is None or not found.trusted:
+            return None
+        root, path = self.locate(uri)
         idle = float("inf") if found.edited is None else (time.monotonic() if now is None else now) - found.edited
         return Snapshot(
             uri=uri,

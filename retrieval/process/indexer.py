@@ -23,10 +23,20 @@ from typing import BinaryIO
 from retrieval import isolation, lock
 from retrieval.errors import RetrievalError, StoreError
 from retrieval.index import masked_texts, store, vectors, workspace
-from retrieval.index.index import DATABASE, LOCK, Index, over, pass_over, refreshing, with_buffer, without_buffer
+from retrieval.index.index import (
+    DATABASE,
+    LOCK,
+    Index,
+    files_of,
+    over,
+    pass_over,
+    refreshing,
+    with_buffer,
+    without_buffer,
+)
 from retrieval.index.vectors import Neighbours
 from retrieval.process import messages
-from retrieval.process.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
+from retrieval.process.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Seen, Texts, Touched
 from retrieval.search import search
 
 COMMIT_SECONDS = 0.5  # work that a kill may lose
@@ -34,6 +44,8 @@ PROGRESS_SECONDS = 0.2
 RETRY_SECONDS = 2.0  # how often a reader tries to become the writer
 RECITED = 200_000  # characters of texts in one message
 MEND_SECONDS = 60.0  # a database that fails twice within this time is kept in memory
+CATCH_UP_SECONDS = 0.05  # before a question is answered, for the files that are known to have changed
+CATCH_UP_FILES = 32  # of more than these at once the question does not wait for any
 GRACE_SECONDS = 3.0  # after the end of stdin, for the file at hand
 
 
@@ -50,7 +62,9 @@ class Indexer:
         self._work: Iterator[tuple[int, int]] | None = None
         self._learning: Iterator[Neighbours] | None = None
         self._touched: set[str] = set()
+        self._reading: set[str] = set()  # those touched that are being read
         self._texts: dict[str, str] = {}  # of open buffers
+        self._ahead: set[str] = set()  # files that a reader has read before the writer
         self._recital: Iterator[tuple[str, str]] | None = None
         self._committed = self._reported = self._tried = self._mended = 0.0
         if self._lock is not None:
@@ -78,6 +92,7 @@ class Indexer:
     def handle(self, message: messages.ToIndexer) -> None:
         """One message from the owner."""
         if isinstance(message, Ask):
+            self._catch_up()
             self._answer(message)
         elif isinstance(message, Buffer):
             self._edit(message)
@@ -85,15 +100,18 @@ class Indexer:
             self._recital = itertools.chain(self._recital or (), masked_texts.texts(self._root, message.paths))
         elif message.paths:
             self._touched.update(message.paths)
+            if message.seen:
+                self.send(Seen(message.paths))
         elif self._lock is not None:
             self._work = self._refreshing()
 
     def _edit(self, message: Buffer) -> None:
         """A buffer was opened, changed or closed."""
         path, text = message.path, message.text
+        self._ahead.discard(path)
         if text is None:
-            self._texts.pop(path, None)
-            self._index = without_buffer(self._index, path)
+            was_saved = self._texts.pop(path, None) == workspace.read(self._root, path)
+            self._index = without_buffer(self._index, path, was_saved)
             return
         before = self._texts.get(path) or workspace.read(self._root, path)
         self._index = with_buffer(self._index, path, text, before)
@@ -102,7 +120,7 @@ class Indexer:
     def step(self) -> None:
         """A little of what is to do: files first, then their vectors, then the recital."""
         if self._lock is None:
-            self._touched.clear()  # the writer is told of them too
+            self._read_ahead()
         if self.is_working:
             self._read()
         elif self._learning is not None:
@@ -110,11 +128,47 @@ class Indexer:
         elif self._recital is not None:
             self._recite(self._recital)
 
+    def _catch_up(self) -> None:
+        """Reads files that are known to have changed, so that an answer does not show what they said before."""
+        changed = self._touched | self._reading
+        if not changed or len(changed) > CATCH_UP_FILES:
+            return
+        if self._lock is None:
+            return self._read_ahead()
+        paths = files_of(self._index.root, sorted(changed), self._index.store.stamps())
+        if paths is None:
+            return  # rules or whole folders
+        until = time.monotonic() + CATCH_UP_SECONDS
+        for _ in self._refreshing(paths):
+            if time.monotonic() > until:
+                return
+        self._touched.clear()
+        self._index.store.commit()
+
+    def _read_ahead(self) -> None:
+        """As a reader: holds what changed files say, until the writer, who is told of them too, has read them."""
+        touched, self._touched = sorted(self._touched), set()
+        for path in touched if len(touched) <= CATCH_UP_FILES else ():
+            source = None if path in self._texts else workspace.admitted(self._root, path)
+            text = None if source is None else workspace.read(self._root, path)
+            if text is not None:
+                self._index = with_buffer(self._index, path, text)
+                self._ahead.add(path)
+
+    def _let_go(self) -> None:
+        """As a reader: goes by the writer for the files that it has read."""
+        stamps = self._index.store.stamps() if self._ahead else {}
+        for path in sorted(self._ahead):
+            source = workspace.admitted(self._root, path)
+            if self._lock is not None or source is None or stamps.get(path) == (source.size, source.mtime):
+                self._ahead.discard(path)
+                self._index = without_buffer(self._index, path)
+
     def _read(self) -> None:
         """Reads one file, or ends the work at hand; commits and reports now and then."""
         if self._work is None:
-            self._work = self._refreshing(sorted(self._touched))
-            self._touched.clear()
+            self._reading, self._touched = self._touched, set()
+            self._work = self._refreshing(sorted(self._reading))
         done = next(self._work, None)
         now = time.monotonic()
         if done is None or now - self._committed > COMMIT_SECONDS:
@@ -122,6 +176,7 @@ class Indexer:
             self._committed = time.monotonic()
         if done is None:
             self._work = None
+            self._reading = set()
             self._learning = vectors.refreshing(self._directory, self._index.store, self._index.neighbours)
             files = self._index.store.count()
             self.send(Progress(files, files))
@@ -157,8 +212,10 @@ class Indexer:
         self._tried = time.monotonic()
         self._lock = lock.acquire(self._directory / LOCK)
         if self._lock is not None or self._index.store.is_passing:
+            self._let_go()
             self._reopen()
         elif self._index.store.look():
+            self._let_go()
             self._remember()
 
     def mend(self, error: sqlite3.Error) -> None:
@@ -266,7 +323,9 @@ def _watch(root: Path, received: queue.SimpleQueue[messages.ToIndexer | None]) -
     with contextlib.suppress(OSError, RuntimeError):
         for changes in watchfiles.watch(root, debounce=200, rust_timeout=0, raise_interrupt=False):
             paths = {Path(path).relative_to(root).as_posix() for _, path in changes}
-            received.put(Touched(tuple(sorted(path for path in paths if not path.startswith(".git/")))))
+            touched = tuple(sorted(path for path in paths if not path.startswith(".git/")))
+            if touched:
+                received.put(Touched(touched, seen=True))
 
 
 def main() -> int:
