@@ -32,6 +32,7 @@ SIMILAR = 8  # stretches of code like the cursor's, by words and by vectors each
 SIMILAR_LINES = 16
 SIMILAR_WORTH = 0.04  # of the likest: a definition that is likelier needed than this comes first
 RECIPROCAL = 60
+COPY_SHARE = 0.75  # of its lines that a stretch of another file has in common with this one if it is a copy of it
 _SCOPE_LINES = 400
 _FUNCTION = re.compile(r"\b(?:def|fn|func|fun|function|sub)\s+([^\W\d]\w*)|([^\W\d]\w*)\s*\(")
 _FLOW = re.compile(
@@ -79,7 +80,17 @@ def rank(query: Query, index: Index) -> tuple[Snippet, ...]:
     scored = [(ranking.together([likelihood for likelihood, _ in group]), key) for key, group in groups.items()]
     best = sorted(scored, key=lambda one: (-one[0], one[1]))[:MOST]
     found = [_snippet(score, key, groups[key], here, index) for score, key in best]
-    return tuple(sorted([*found, *_stretches(here, index)], key=lambda one: -one.score))
+    own = (here.text, *(one.signature for one in here.outline.definitions))
+    lines = {line.strip() for text in own for line in text.split("\n")}
+    news = (one for one in (*found, *_stretches(here, index)) if one.path == here.path or not _is_here(one, lines))
+    return tuple(sorted(news, key=lambda one: -one.score))
+
+
+def _is_here(snippet: Snippet, lines: set[str]) -> bool:
+    """Whether the cursor's file, which has these lines, says what another file does: as its copy would."""
+    said = [line for line in map(str.strip, snippet.text.split("\n")) if line]
+    share = 1.0 if snippet.names else COPY_SHARE
+    return sum(line in lines for line in said) >= share * len(said)
 
 
 def _snippet(

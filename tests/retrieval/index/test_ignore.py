@@ -19,11 +19,9 @@ NAMES = ("a.py", "b.py", "note.py", "x.gen.py")
 FOLDERS = ("", "lib/", "out/", "lib/deep/", "lib/out/")
 PATHS = [folder + name for folder in FOLDERS for name in NAMES]
 PATTERNS = st.sampled_from(
-    (
-        "a.py /a.py *.gen.py !x.gen.py out out/ /out/ !out/ lib/* !lib/a.py lib/**/b.py **/deep deep/*.py !/lib/deep/"
-        " [ab].py n?te.py #a.py \\# \\!a.py lib/out/"
-    ).split()
-)
+    ["a.py", "/a.py", "*.gen.py", "!x.gen.py", "out", "out/", "/out/", "!out/", "lib/*", "!lib/a.py", "lib/**/b.py",
+     "**/deep", "deep/*.py", "!/lib/deep/", "[ab].py", "n?te.py", "#a.py", "\\#", "note.py ", "\\!a.py", "lib/out/"]
+)  # fmt: skip
 FILE = st.lists(PATTERNS, max_size=4)
 
 
