@@ -60,6 +60,11 @@ class Indexing:
         total = sum(one.total for one in working)
         return 100 * sum(one.done for one in working) // total if total else None
 
+    @property
+    def notice(self) -> str | None:
+        """What keeps an index from being kept or made; None when nothing does."""
+        return next((root.worker.failure for root in self._roots.values() if root.worker.failure), None)
+
     async def start(self, root: str) -> None:
         """Begin to read a workspace folder, before anybody asks. Raises RetrievalError."""
         await self._root(root).worker.start()

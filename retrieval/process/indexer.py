@@ -57,8 +57,9 @@ class Indexer:
         self._root = workspace.check_root(root)
         self._directory = directory
         self._out = out
-        self._lock = lock.acquire(directory / LOCK)
-        self._index = self._opened()
+        self._is_alone = False  # nothing can be kept on disk: what is read is in memory, for this process only
+        self._lock: int | None = None
+        self._index = self._begun()
         self._work: Iterator[tuple[int, int]] | None = None
         self._learning: Iterator[Neighbours] | None = None
         self._touched: set[str] = set()
@@ -67,8 +68,8 @@ class Indexer:
         self._ahead: set[str] = set()  # files that a reader has read before the writer
         self._recital: Iterator[tuple[str, str]] | None = None
         self._committed = self._reported = self._tried = self._mended = 0.0
-        if self._lock is not None:
-            if after_failure:
+        if self.is_writing:
+            if after_failure and not self._is_alone:
                 pass_over(self._index, directory)
                 self._index.store.commit()
             self._work = self._refreshing()
@@ -87,7 +88,7 @@ class Indexer:
     @property
     def is_writing(self) -> bool:
         """Whether this process is the workspace's writer."""
-        return self._lock is not None
+        return self._lock is not None or self._is_alone
 
     def handle(self, message: messages.ToIndexer) -> None:
         """One message from the owner."""
@@ -102,7 +103,7 @@ class Indexer:
             self._touched.update(message.paths)
             if message.seen:
                 self.send(Seen(message.paths))
-        elif self._lock is not None:
+        elif self.is_writing:
             self._work = self._refreshing()
 
     def _edit(self, message: Buffer) -> None:
@@ -119,7 +120,7 @@ class Indexer:
 
     def step(self) -> None:
         """A little of what is to do: files first, then their vectors, then the recital."""
-        if self._lock is None:
+        if not self.is_writing:
             self._read_ahead()
         if self.is_working:
             self._read()
@@ -133,7 +134,7 @@ class Indexer:
         changed = self._touched | self._reading
         if not changed or len(changed) > CATCH_UP_FILES:
             return
-        if self._lock is None:
+        if not self.is_writing:
             return self._read_ahead()
         paths = files_of(self._index.root, sorted(changed), self._index.store.stamps())
         if paths is None:
@@ -177,7 +178,8 @@ class Indexer:
         if done is None:
             self._work = None
             self._reading = set()
-            self._learning = vectors.refreshing(self._directory, self._index.store, self._index.neighbours)
+            if not self._is_alone:
+                self._learning = vectors.refreshing(self._directory, self._index.store, self._index.neighbours)
             files = self._index.store.count()
             self.send(Progress(files, files))
         elif now - self._reported > PROGRESS_SECONDS:
@@ -207,7 +209,7 @@ class Indexer:
 
     def idle(self) -> None:
         """Becomes the writer when the one before has gone; as a reader, notices what the writer has done."""
-        if self._lock is not None or time.monotonic() - self._tried < RETRY_SECONDS:
+        if self.is_writing or time.monotonic() - self._tried < RETRY_SECONDS:
             return
         self._tried = time.monotonic()
         self._lock = lock.acquire(self._directory / LOCK)
@@ -229,6 +231,7 @@ class Indexer:
             with contextlib.suppress(StoreError):
                 store.discard(self._directory / DATABASE)
                 return self._reopen()
+        self._is_alone = True
         self.send(Failed(None, f"the index in {self._directory} cannot be kept ({error}); free some disk space"))
         self._index = replace(over(self._root, store.in_memory()), buffers=self._index.buffers)
         self._work = self._refreshing()
@@ -260,6 +263,19 @@ class Indexer:
         self._index.store.close()
         if self._lock is not None:
             lock.release(self._lock)
+
+    def _begun(self) -> Index:
+        """The index on disk; where none can be kept there, one in memory, and the owner is told so."""
+        try:
+            self._lock = lock.acquire(self._directory / LOCK)
+            return self._opened()
+        except StoreError as error:
+            if self._lock is not None:
+                lock.release(self._lock)
+                self._lock = None
+            self._is_alone = True
+            self.send(Failed(None, f"related code is kept in memory only: {error}, or set LACUNA_CACHE_DIR"))
+            return over(self._root, store.in_memory())
 
     def _opened(self) -> Index:
         path = self._directory / DATABASE
