@@ -136,7 +136,10 @@ def _settings() -> str:
 
 
 def _cache(settings: Settings) -> str:
-    cure = "mend its rights or set LACUNA_CACHE_DIR to a folder of your own"
+    cure = (
+        "until then related code is kept in memory only, and read anew at each start: "
+        "mend its rights or set LACUNA_CACHE_DIR to a folder of your own"
+    )
     try:
         settings.cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=settings.cache) as file:

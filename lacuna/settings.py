@@ -22,6 +22,8 @@ An empty variable counts as none.
 from __future__ import annotations
 
 import os
+import stat
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -128,6 +130,7 @@ class _Options(msgspec.Struct, frozen=True):
     share_memory: bool = False
 
 
+_HOMELESS = "there is no home folder; set HOME, or LACUNA_CONFIG and LACUNA_CACHE_DIR"
 _PATHS = ("model", "token_file", "ca", "client_cert", "client_key")  # relative to the file they are named in
 
 
@@ -247,11 +250,27 @@ def _folder(environment: Mapping[str, str], own: str, standard: str, fallback: s
     base = environment.get(standard, "")
     if os.path.isabs(base):  # the XDG specification: a relative path is to be ignored
         return Path(base) / "lacuna"
-    return _home() / fallback / "lacuna"
+    return _home(environment) / fallback / "lacuna"
 
 
-def _home() -> Path:
+def _home(environment: Mapping[str, str]) -> Path:
+    """The home folder, or for a user without one a private folder among the temporary ones."""
+    if named := environment.get("HOME"):
+        return Path(named)
     try:
         return Path.home()
-    except RuntimeError as error:
-        raise SettingsError("there is no home folder; set HOME, or LACUNA_CONFIG and LACUNA_CACHE_DIR") from error
+    except RuntimeError:
+        return _passing_home()
+
+
+def _passing_home() -> Path:
+    user = os.geteuid() if hasattr(os, "geteuid") else 0
+    folder = Path(tempfile.gettempdir()) / f"lacuna-home-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise SettingsError(_HOMELESS) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077 or found.st_uid != user:
+        raise SettingsError(f"{_HOMELESS}; {folder} belongs to somebody else")
+    return folder

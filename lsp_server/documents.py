@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from lsp_server.completion import completion_state, prefetch
 from lsp_server.completion.completion_state import CompletionState
+from lsp_server.completion.freshness import Freshness
 from lsp_server.completion.idle import CURSOR_REST, Idle
 from lsp_server.completion.requests import Requests
 from lsp_server.completion.tasks import Tasks
@@ -28,6 +29,7 @@ class Documents:
     acceptance: Acceptance
     requests: Requests
     idle: Idle
+    freshness: Freshness
     indexing: Indexing | None
     tasks: Tasks
 
@@ -49,6 +51,7 @@ class Documents:
         for change in changes:
             completion_state.edited(uri, change, self.session.lines(uri), self.state)
         if changes:
+            self.idle.edited(uri)
             self.idle.rest(uri, self.session.position(uri, changes[-1].end))
 
     def distrusted(self, uri: str) -> None:
@@ -66,11 +69,19 @@ class Documents:
         self.idle.forget(uri)
         if self.indexing is not None and snapshot is not None:
             self.indexing.closed(snapshot.root, snapshot.path)
+            self.freshness.changed(snapshot.root, snapshot.path)
+
+    def saved(self, uri: str) -> None:
+        """A document was written to the disk."""
+        self.idle.share()
+        self.touched(uri)
 
     def touched(self, uri: str) -> None:
         """A file changed on disk."""
         if self.indexing is not None:
-            self.indexing.touched(*self.session.locate(uri))
+            root, path = self.session.locate(uri)
+            self.indexing.touched(root, path)
+            self.freshness.changed(root, path)
 
     def moved(self, uri: str, at: Position, state: Mapping[str, bool]) -> None:
         """The cursor went somewhere: its place is prepared if it stays there. state: as `Session.moved` has it."""

@@ -65,6 +65,7 @@ class CompletionHandler:
     async def shown(self, request: CompletionRequest) -> ShownTexts | None:
         """The texts for a request; None when there is nothing to show. Raises CancelledError when it is cancelled."""
         self.idle.stir()
+        self.idle.share(but=request.uri)
         snapshot = self.session.snapshot(request.uri, request.at, invoked=request.invoked)
         if snapshot is None:  # the document is not open, or an edit of it was lost
             return None

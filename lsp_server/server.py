@@ -47,6 +47,7 @@ class Server(LanguageServer):
         self.finished: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self.wiring = Wiring(connect, indexing, journal, base, self)
         self._initial: object = None
+        self._wants_files = False
         _register(self)
 
     # What the editor asks
@@ -97,6 +98,10 @@ class Server(LanguageServer):
         for uri in folders or ([params.root_uri] if params.root_uri else []):
             self.wiring.session.add_folder(uri)
         self.wiring.configure(self._initial)
+        workspace = params.capabilities.workspace
+        watched = None if workspace is None else workspace.did_change_watched_files
+        tells = watched is not None and bool(watched.dynamic_registration)
+        self._wants_files = self.wiring.watch(disk=not tells) and tells  # before a document opens its folder
         document = params.capabilities.text_document
         has_ghosts = document is not None and document.inline_completion is not None
         wanted = self.wiring.session.settings.completion
@@ -106,9 +111,6 @@ class Server(LanguageServer):
     async def initialized(self) -> None:
         """The editor is ready: connect, so that the first key finds a service, and ask for the configuration."""
         workspace = self.client_capabilities.workspace
-        watched = None if workspace is None else workspace.did_change_watched_files
-        tells = watched is not None and bool(watched.dynamic_registration)
-        is_told = self.wiring.watch(disk=not tells)
         self.wiring.tasks.spawn(self.wiring.warm())
         if workspace is None:
             return
@@ -116,7 +118,7 @@ class Server(LanguageServer):
         changed = workspace.did_change_configuration
         if changed is not None and changed.dynamic_registration:
             wishes.append(types.Registration("configuration", types.WORKSPACE_DID_CHANGE_CONFIGURATION))
-        if is_told and tells:
+        if self._wants_files:
             everything = types.DidChangeWatchedFilesRegistrationOptions([types.FileSystemWatcher("**/*")])
             wishes.append(types.Registration("files", types.WORKSPACE_DID_CHANGE_WATCHED_FILES, everything))
         if wishes:
@@ -298,7 +300,7 @@ def _register(server: Server) -> None:
 
     @server.feature(types.TEXT_DOCUMENT_DID_SAVE)
     def saved(params: types.DidSaveTextDocumentParams) -> None:
-        server.wiring.documents.touched(params.text_document.uri)
+        server.wiring.documents.saved(params.text_document.uri)
 
     @server.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
     def folders(params: types.DidChangeWorkspaceFoldersParams) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from lsp_server.completion.completion_state import CompletionState
+from lsp_server.completion.freshness import Freshness
 from lsp_server.completion.idle import Idle
 from lsp_server.completion.requests import Requests
 from lsp_server.completion.tasks import Tasks
@@ -56,13 +57,14 @@ class Wiring:
         self.journal_writer = JournalWriter(journal, self.state, lambda: self.session.settings, self.warn)
         self.tasks = Tasks(output.failed)
         self.requests = Requests()
-        self.idle = Idle(self.session, self.state, indexing, self.tasks.spawn)
+        self.freshness = Freshness(self.session, self.state, self.tasks.spawn)
+        self.idle = Idle(self.session, self.state, indexing, self.freshness, self.tasks.spawn)
         self.acceptance = Acceptance(self.journal_writer.keep, self._lines_of, asyncio.get_running_loop().call_later)
         self.notifications = Notifications(
             self.session, self.connection, indexing, self.requests, self.journal_writer, self.tasks, output.notify
         )
         self.documents = Documents(
-            self.session, self.state, self.acceptance, self.requests, self.idle, indexing, self.tasks
+            self.session, self.state, self.acceptance, self.requests, self.idle, self.freshness, indexing, self.tasks
         )
         self.handler = CompletionHandler(
             self.session, self.state, self.acceptance, self.requests, self.idle, self.notifications
@@ -77,7 +79,12 @@ class Wiring:
         indexing.changed = self.notifications.status
         indexing.counts = self.connection.count
         indexing.recited = lambda root, texts: self._send_texts(ngram_sync, root, texts)
+        indexing.seen = self._files_changed
         self.connection.opened = indexing.recite
+
+    def _files_changed(self, root: str, paths: tuple[str, ...]) -> None:
+        for path in paths:
+            self.freshness.changed(root, path)
 
     def _send_texts(self, ngram_sync: NgramSync, root: str, texts: Texts) -> None:
         self.tasks.spawn(ngram_sync.send(root, texts))

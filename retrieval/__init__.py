@@ -6,6 +6,7 @@ those above it:
     errors     every exception a caller may catch, as one tree
     isolation  a module of ours as a process of its own
     languages  a file's name to its language
+    commands   the secrets that commands are given as options
     secrets    keys, tokens and passwords in a text, starred out
     lock       one writer for each workspace
     syntax/    one text to its tree, its outline and its chunks

@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from retrieval import commands
+
 MASK = "*"
 
 
@@ -35,7 +37,7 @@ _BLOCKS: tuple[tuple[str, str], ...] = (  # over several lines
     ("putty key", r"Private-Lines: \d+\s*(?P<s>(?:[A-Za-z0-9+/=]+\s*)+)"),
 )
 _CUED: tuple[tuple[str, str, str], ...] = (  # (kind, a string that every match holds, pattern)
-    ("password in url", "://", r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,20}://[^\s:/@\"'<>{}$%*]*:(?P<s>[^\s:/@\"'<>{}$*]{3,})@"),
+    ("password in url", "://", r"\b[a-zA-Z][a-zA-Z0-9+.-]{1,20}://[^\s:/@\"'<>{}$%*]*:(?P<s>[^\s:/@\"'<>{}$*]+)@"),
     ("authorization", "asic ", r"(?i:\bbasic) (?P<s>(?=[A-Za-z+/]*[0-9=])[A-Za-z0-9+/]{12,}={0,2})(?![A-Za-z0-9+/=])"),
     ("authorization", "earer ", r"(?i:\bbearer) (?P<s>[A-Za-z0-9._~+/=-]{16,})"),
     ("netrc", "password ", r"\blogin\s+\S+\s+password\s+(?P<s>\S{3,})"),
@@ -145,6 +147,7 @@ def spans(text: str, path: str = "") -> tuple[Secret, ...]:
             found.extend(_matches(kind, pattern, text))
     found.extend(_tokens(text))
     found.extend(_assigned(text))
+    found.extend(Secret(start, end, "option of a command") for start, end in commands.spans(text))
     if _is_env(path):
         found.extend(_matches("environment value", _ENV_LINE, text))
     return _merged(found)

@@ -12,5 +12,6 @@ Modules, each of which imports only those above it:
     requests          those being answered: the newest wins
     tasks             work that goes on by itself
     prefetch          what makes the next key quick
+    freshness         files that changed, and the prompts that show them
     idle              when there is time for it
 """

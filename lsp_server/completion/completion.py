@@ -60,6 +60,8 @@ async def complete(snapshot: Snapshot, state: CompletionState, received: float) 
     if isinstance(verdict, trigger.Skip):
         return Answer(None, "skip", verdict.reason)
 
+    if snapshot.uri in state.outdated:
+        await completion_state.renew(snapshot, state, LOOKUP)
     frame = completion_state.framed(snapshot, state)
     recall = completion_state.recall(snapshot, frame, state)
     if snapshot.invoked and recall is not None and not (recall.generation.others and recall.left):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 import uuid
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -17,7 +17,7 @@ from lsp_server.completion.generation import TextStream
 from lsp_server.completion.suggestion_cache import Recall, SuggestionCache
 from lsp_server.completion.syntax_check import SyntaxCheck
 from lsp_server.editor import brackets, window
-from lsp_server.editor.document import Change
+from lsp_server.editor.document import Change, Place
 from lsp_server.editor.session import Snapshot
 from lsp_server.editor.window import Anchor, Frame
 from lsp_server.related.connection import Connection
@@ -44,6 +44,8 @@ class CompletionState:
     seen: the one whose text is on the screen, as far as no edit contradicts it.
     gate: what decides whether to show; acceptance_average: how suggestions fared of late, see `gate.moved_average`.
     lacking: documents whose anchor was set before the best snippets for it were found.
+    cursors: where the documents were asked about last.
+    outdated: documents whose anchor holds snippets of a file that is another now.
     waits: seconds that the newest suggestions took of the model, those left out for which a whole prompt was read.
     """
 
@@ -51,7 +53,9 @@ class CompletionState:
     contexts: Contexts
     suggestion_cache: SuggestionCache = field(default_factory=SuggestionCache)
     anchors: dict[str, Anchor] = field(default_factory=dict)
+    cursors: dict[str, Place] = field(default_factory=dict)
     lacking: set[str] = field(default_factory=set)
+    outdated: set[str] = field(default_factory=set)
     running: TextStream | None = None
     gate: Gate = field(default_factory=fitted)
     acceptance_average: float = ACCEPTANCE_AVERAGE
@@ -82,6 +86,7 @@ class CompletionState:
 def framed(snapshot: Snapshot, state: CompletionState) -> Frame:
     """The cursor's frame. Its anchor has no context yet if that would have to be waited for."""
     frame = window.frame(snapshot, state.anchors.get(snapshot.uri))
+    state.cursors[snapshot.uri] = snapshot.cursor
     if frame.anchor.context is None:
         context = state.contexts.known(snapshot, frame)
         if context is None:
@@ -91,6 +96,25 @@ def framed(snapshot: Snapshot, state: CompletionState) -> Frame:
     else:
         state.place(frame.anchor, lacking=frame.anchor.uri in state.lacking)
     return frame
+
+
+async def renew(snapshot: Snapshot, state: CompletionState, patience: float) -> bool:
+    """Have the document's anchor show what other files say now; whether that is something else than before.
+
+    At most `patience` seconds, or RENEWAL if that is longer, are spent on it; then the old snippets are left out.
+    """
+    frame = window.frame(snapshot, state.anchors.get(snapshot.uri))
+    if frame.fresh or frame.anchor.context is None:
+        return False  # it is looked for anyway
+    context = await state.contexts.of(snapshot, frame, patience)
+    state.outdated.discard(snapshot.uri)
+    anchor = state.anchors.get(snapshot.uri)
+    if anchor is None or anchor.scope != frame.anchor.scope or context.says_the_same(anchor.context):
+        if context.late:
+            state.lacking.add(snapshot.uri)
+        return False
+    state.place(replace(anchor, context=context.snippets), lacking=context.late)
+    return True
 
 
 def infill(
@@ -210,7 +234,9 @@ def edited(uri: str, change: Change, lines: tuple[str, ...], state: CompletionSt
 def closed(uri: str, state: CompletionState) -> None:
     """The document was closed: nothing is kept of it but what memory holds."""
     state.anchors.pop(uri, None)
+    state.cursors.pop(uri, None)
     state.lacking.discard(uri)
+    state.outdated.discard(uri)
     state.contexts.forget(uri)
     if state.seen is not None and state.seen.frame.anchor.uri == uri:
         state.seen = None

@@ -12,7 +12,8 @@ from typing import Any
 
 from lsp_server.completion import prefetch
 from lsp_server.completion.completion_state import CompletionState
-from lsp_server.editor.document import Position
+from lsp_server.completion.freshness import Freshness
+from lsp_server.editor.document import Place, Position
 from lsp_server.editor.session import Session, Snapshot
 from lsp_server.related.indexing import Indexing
 from model_runtime.errors import LacunaRuntimeError
@@ -29,9 +30,12 @@ class Idle:
         session: Session,
         state: CompletionState,
         indexing: Indexing | None,
+        freshness: Freshness,
         spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
     ) -> None:
         self._session, self._state, self._indexing, self._spawn = session, state, indexing, spawn
+        self._freshness = freshness
+        self._edited: set[str] = set()  # documents that others are to be told of
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._indexed: dict[str, int] = {}  # document → version its repository knows
@@ -50,17 +54,32 @@ class Idle:
         self.stir()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._prepare, uri, at)
 
+    def edited(self, uri: str) -> None:
+        """A document was edited: other documents are told once there is time for it, or once they are asked about."""
+        self._edited.add(uri)
+
+    def share(self, *, but: str | None = None) -> None:
+        """Tell what the edited documents say now, for a request in `but` is next, or all of it."""
+        for uri in self._edited - {but}:
+            self._edited.discard(uri)
+            snapshot = self._session.view(uri, Place(0, 0))
+            if self._indexing is not None and snapshot is not None:
+                self._indexed[uri] = snapshot.version
+                self._indexing.rested(snapshot)
+                self._freshness.changed(snapshot.root, snapshot.path)
+
     def forget(self, uri: str) -> None:
         """The document was closed."""
         self._indexed.pop(uri, None)
+        self._edited.discard(uri)
 
     def _prepare(self, uri: str, at: Position) -> None:
         snapshot = self._session.snapshot(uri, at)
         if snapshot is None:
             return
-        if self._indexing is not None and self._indexed.get(uri) != snapshot.version:
-            self._indexed[uri] = snapshot.version
-            self._indexing.rested(snapshot)
+        if self._indexed.get(uri) != snapshot.version:
+            self._edited.add(uri)
+        self.share()
         self._task = self._spawn(self._look_ahead(snapshot))
 
     async def _look_ahead(self, snapshot: Snapshot) -> None:

@@ -40,8 +40,9 @@ async def prepare(snapshot: Snapshot, state: CompletionState) -> None:
     if answers:
         frame = window.renewed(snapshot, old)
     context = await state.contexts.of(snapshot, frame, LOOKUP)
-    if answers and not tired and old is not None and old.context == context.snippets:
-        state.lacking.discard(snapshot.uri)
+    if answers and not tired and old is not None and context.says_the_same(old.context):
+        if not context.late:
+            state.lacking.discard(snapshot.uri)
         return
     frame = window.settled(frame, context.snippets)
     if not answers:
@@ -51,8 +52,18 @@ async def prepare(snapshot: Snapshot, state: CompletionState) -> None:
         state.place(frame.anchor, lacking=context.late)
 
 
+async def read(snapshot: Snapshot, state: CompletionState) -> None:
+    """Have the prompt in use at the snapshot's cursor read, if it still holds. Raises what `Link.middle` raises."""
+    if snapshot.settings.allows(snapshot.language):
+        frame = window.frame(snapshot, state.anchors.get(snapshot.uri))
+        if not frame.fresh:
+            await _read(frame, state)
+
+
 async def given(snapshot: Snapshot, state: CompletionState) -> tuple[Snippet, ...]:
     """What the model is given beside the window at the snapshot's cursor, the most valuable last."""
+    if snapshot.uri in state.outdated:
+        await completion_state.renew(snapshot, state, LOOKUP)
     frame = window.frame(snapshot, state.anchors.get(snapshot.uri))
     if frame.anchor.context is not None:
         return frame.anchor.context

@@ -6,6 +6,7 @@ wait for something takes a snapshot first. Knows nothing of models, suggestions 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from lsp_server.editor.document import Change, Document, Encoding, Place, Position
 from lsp_server.editor.options import Settings
 
+LOCATED = 4_096  # files whose folder is kept
 PAUSE = 1.0  # seconds: a longer gap between two keys is no rhythm but a pause
 _WEIGHT = 0.4  # of the newest interval in the mean
 
@@ -89,18 +91,22 @@ class Session:
         self.folders: dict[str, str] = {}  # URI → path
         self._awake = 0.0  # seconds of time.monotonic() from which on something may be said
         self._open: dict[str, _Open] = {}
+        self._located: dict[str, tuple[str | None, str]] = {}
 
     def add_folder(self, uri: str) -> None:
         """A workspace folder; one that is not on a disk is ignored."""
         if (path := local_path(uri)) is not None:
             self.folders[uri] = path
+            self._located.clear()
 
     def remove_folder(self, uri: str) -> None:
         """The folder is no longer part of the workspace."""
         self.folders.pop(uri, None)
+        self._located.clear()
 
     def open(self, uri: str, language: str, version: int, text: str) -> None:
         """The editor shows a document."""
+        self._located.pop(uri, None)
         self._open[uri] = _Open(language, version, Document(text, self.encoding))
 
     def close(self, uri: str) -> None:
@@ -155,10 +161,17 @@ class Session:
         found = self._open.get(uri)
         if found is None or not found.trusted:
             return None
-        root, path = self.locate(uri)
         cursor = found.document.place(position)
         if cursor.line != found.writing:
             found.writing = None
+        return self.view(uri, cursor, invoked=invoked, now=now)
+
+    def view(self, uri: str, cursor: Place, *, invoked: bool = False, now: float | None = None) -> Snapshot | None:
+        """The same for a place where the cursor need not be."""
+        found = self._open.get(uri)
+        if found is None or not found.trusted:
+            return None
+        root, path = self.locate(uri)
         idle = float("inf") if found.edited is None else (time.monotonic() if now is None else now) - found.edited
         return Snapshot(
             uri=uri,
@@ -212,15 +225,33 @@ class Session:
         return self._open[uri].document.place(position)
 
     def locate(self, uri: str) -> tuple[str | None, str]:
-        """The workspace folder that holds a file, and the file's path in it; None and its name where none does."""
+        """The workspace folder that holds a file, and the file's path in it; None and its name where none does.
+
+        A file is what its real path says, by whatever links it and the folder were opened.
+        """
+        found = self._located.get(uri)
+        if found is None:
+            if len(self._located) >= LOCATED:
+                self._located.clear()
+            found = self._located[uri] = self._locate(uri)
+        return found
+
+    def _locate(self, uri: str) -> tuple[str | None, str]:
         path = local_path(uri)
         if path is None:
             return None, PurePosixPath(unquote(urlsplit(uri).path)).name or "untitled"
-        inside = [root for root in self.folders.values() if path.startswith(root.rstrip("/") + "/")]
-        if not inside:
-            return None, PurePosixPath(path).name
-        root = max(inside, key=len)
-        return root, path[len(root.rstrip("/")) + 1 :]
+        roots = {root: (_real(root), root) for root in self.folders.values()}
+        for one, which in ((_real(path), 0), (path, 1)):
+            inside = [root for root in roots if one.startswith(roots[root][which].rstrip("/") + "/")]
+            if inside:
+                root = max(inside, key=lambda root: len(roots[root][which]))
+                return root, one[len(roots[root][which].rstrip("/")) + 1 :]
+        return None, PurePosixPath(path).name
+
+
+def _real(path: str) -> str:
+    """A path without links, with forward slashes; a path of another machine stays as it is."""
+    return os.path.realpath(path).replace(os.sep, "/") if path.startswith("/") or os.sep != "/" else path
 
 
 def local_path(uri: str) -> str | None:

@@ -10,8 +10,8 @@ import asyncio
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
 
 from lsp_server.editor.scope import outline
 from lsp_server.editor.session import Snapshot
@@ -20,7 +20,21 @@ from model_runtime.prompt import Snippet
 
 BUDGET = 350  # tokens of snippets from other files
 STALE, PARTIAL_STALE = 120.0, 2.0  # seconds: what was found longer ago is still used, and looked for again
+RENEWAL = 0.1  # seconds a request waits for what takes the place of snippets whose file has changed
 KEPT = 256  # scopes
+
+
+@dataclass(frozen=True)
+class Part:
+    """A piece of what was found. names: the definitions that it stands for, none for lines that are no definition.
+
+    chosen: it is in the snippets; others had no room.
+    """
+
+    path: str
+    names: tuple[str, ...]
+    text: str
+    chosen: bool
 
 
 @dataclass(frozen=True)
@@ -29,6 +43,12 @@ class Retrieved:
 
     snippets: tuple[Snippet, ...]
     partial: bool = False
+    parts: tuple[Part, ...] = ()
+
+    @property
+    def pieces(self) -> tuple[Part, ...]:
+        """The parts, or the snippets themselves where nobody says what these are made of."""
+        return self.parts or tuple(Part(one.path, (one.path,), one.text, chosen=True) for one in self.snippets)
 
 
 _Key = tuple[str, tuple[str, ...]]  # document and scope
@@ -37,22 +57,63 @@ Retrieve = Callable[[Snapshot, Frame], Awaitable[Retrieved]]
 
 @dataclass(frozen=True)
 class Context:
-    """Snippets, the most valuable last. late: there may be better ones, which were not there in time."""
+    """Snippets, the most valuable last: `found` in other files, then `own`.
 
-    snippets: tuple[Snippet, ...]
+    late: there may be better ones, which were not there in time.
+    """
+
+    found: tuple[Snippet, ...]
+    own: tuple[Snippet, ...] = ()
     late: bool = False
+
+    @property
+    def snippets(self) -> tuple[Snippet, ...]:
+        """All of them."""
+        return self.found + self.own
+
+    def says_the_same(self, before: tuple[Snippet, ...] | None) -> bool:
+        """Whether an anchor that has these holds all that was found, so that nothing has to be read anew."""
+        same = before is not None and before[: len(self.found)] == self.found
+        return same and before is not None and len(before) == len(self.snippets)
 
 
 @dataclass(frozen=True)
 class _Found:
-    snippets: tuple[Snippet, ...]
+    """What was found for a document at `path` under `root`. changed: the files that are others since."""
+
+    what: Retrieved
     at: float
-    partial: bool
+    root: str | None
+    path: str
+    changed: frozenset[str] = frozenset()
 
     @property
     def is_stale(self) -> bool:
         """Whether it should be looked for again."""
-        return time.monotonic() - self.at > (PARTIAL_STALE if self.partial else STALE)
+        age = time.monotonic() - self.at
+        return bool(self.changed) or age > (PARTIAL_STALE if self.what.partial else STALE)
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether it may show what another file no longer says."""
+        return any(one.path in self.changed and one.path != self.path for one in self.what.snippets)
+
+    @property
+    def left(self) -> tuple[Snippet, ...]:
+        """The snippets that are as their files are."""
+        return tuple(one for one in self.what.snippets if one.path not in self.changed or one.path == self.path)
+
+    def is_still_good(self, new: Retrieved) -> bool:
+        """Whether files have changed that make no difference to it, and nothing else is a reason to take the new."""
+        if not self.changed or self.what.partial or new.partial or time.monotonic() - self.at > STALE:
+            return False
+        return not _is_touched(self, new)
+
+    def concerns(self, root: str | None, path: str) -> bool:
+        """Whether a change of a file may change it. Of its own document only what it shows of that matters."""
+        if self.root != root:
+            return False
+        return path != self.path or any(one.path == path for one in self.what.snippets)
 
 
 class Contexts:
@@ -62,27 +123,46 @@ class Contexts:
         self._retrieve = retrieve
         self._found: OrderedDict[_Key, _Found] = OrderedDict()
         self._looking: dict[_Key, asyncio.Task[None]] = {}
+        self._meanwhile: dict[_Key, set[tuple[str | None, str]]] = {}  # changed while it is looked for
 
     def known(self, snapshot: Snapshot, frame: Frame) -> Context | None:
         """The context of a fresh frame, if nothing has to be waited for."""
         own = _own(snapshot, frame)
         if self._retrieve is None or not snapshot.settings.retrieval:
-            return Context(own)
+            return Context((), own)
         found = self._found.get(_key(snapshot, frame))
-        return None if found is None else Context(found.snippets + own, late=found.is_stale)
+        if found is None or found.is_outdated:
+            return None
+        return Context(found.what.snippets, own, late=found.is_stale or found.what.partial)
 
     async def of(self, snapshot: Snapshot, frame: Frame, patience: float) -> Context:
-        """The context of a fresh frame; at most `patience` seconds are spent waiting for other files."""
+        """The context of a fresh frame; at most `patience` seconds are spent waiting for other files.
+
+        Where what was found is no longer so, it is waited for RENEWAL seconds at least, and left out after that.
+        """
         known = self.known(snapshot, frame)
-        if known is not None and not known.late:
+        key = _key(snapshot, frame)
+        if known is not None and (key not in self._found or not self._found[key].is_stale):
             return known
         looking = self._look(snapshot, frame)
+        if key in self._found and self._found[key].is_outdated:
+            patience = max(patience, RENEWAL)
         if patience > 0:
             await asyncio.wait({looking}, timeout=patience)
             known = self.known(snapshot, frame)
         if known is not None:
             return known
-        return Context(self._nearest(snapshot.uri) + _own(snapshot, frame), late=True)
+        left = self._found[key].left if key in self._found else self._nearest(snapshot.uri)
+        return Context(left, _own(snapshot, frame), late=True)
+
+    def changed(self, root: str | None, path: str) -> set[str]:
+        """A file is another than it was. Returns the documents for which something is to be looked for again."""
+        for meanwhile in self._meanwhile.values():
+            meanwhile.add((root, path))
+        concerned = {key: found for key, found in self._found.items() if found.concerns(root, path)}
+        for key, found in concerned.items():
+            self._found[key] = replace(found, changed=found.changed | {path})
+        return {uri for uri, _ in concerned}
 
     def forget(self, uri: str) -> None:
         """The document was closed, or its surroundings changed."""
@@ -91,7 +171,7 @@ class Contexts:
 
     def _nearest(self, uri: str) -> tuple[Snippet, ...]:
         """What was found last for another place of the document: it imports the same, and has been read already."""
-        return next((found.snippets for key, found in reversed(self._found.items()) if key[0] == uri), ())
+        return next((found.left for key, found in reversed(self._found.items()) if key[0] == uri), ())
 
     def close(self) -> None:
         """Look for nothing any more."""
@@ -102,9 +182,13 @@ class Contexts:
         key = _key(snapshot, frame)
         task = self._looking.get(key)
         if task is None:
+            self._meanwhile[key] = set()
             task = self._looking[key] = asyncio.create_task(self._search(key, snapshot, frame))
-            task.add_done_callback(lambda _: self._looking.pop(key, None))
+            task.add_done_callback(lambda _: self._over(key))
         return task
+
+    def _over(self, key: _Key) -> None:
+        del self._looking[key], self._meanwhile[key]
 
     async def _search(self, key: _Key, snapshot: Snapshot, frame: Frame) -> None:
         assert self._retrieve is not None
@@ -112,7 +196,12 @@ class Contexts:
             found = await self._retrieve(snapshot, frame)
         except Exception:  # whatever is wrong with other files, this one still gets its suggestion
             return
-        self._found[key] = _Found(found.snippets, time.monotonic(), found.partial)
+        old = self._found.get(key)
+        at = time.monotonic()
+        if old is not None and old.is_still_good(found):
+            found, at = old.what, old.at  # the prompt that holds it has been read already
+        changed = frozenset(path for root, path in self._meanwhile[key] if root == snapshot.root)
+        self._found[key] = _Found(found, at, snapshot.root, snapshot.path, changed)
         self._found.move_to_end(key)
         while len(self._found) > KEPT:
             self._found.popitem(last=False)
@@ -121,6 +210,26 @@ class Contexts:
 def count(text: str) -> int:
     """About how many tokens a text has, rather too many than too few."""
     return math.ceil(len(text) / 3)
+
+
+def _is_touched(old: _Found, new: Retrieved) -> bool:
+    """Whether a change of `old.changed` makes a difference to what was found, and not only the code at the cursor.
+
+    It does where a chosen text is another now, and where a definition that was not there is chosen. That the document's
+    own definitions are no longer looked for says nothing.
+    """
+    texts = {(one.path, one.names or one.text): one.text for one in new.pieces}
+    before = {(one.path, one.names) for one in old.what.pieces}
+    for one in _chosen(old.what, old.changed):
+        now = texts.get((one.path, one.names or one.text))
+        if now != one.text and (now is not None or one.path != old.path):
+            return True
+    news = (one for one in _chosen(new, old.changed) if one.names and one.path != old.path)
+    return any((one.path, one.names) not in before for one in news)
+
+
+def _chosen(what: Retrieved, paths: frozenset[str]) -> Iterable[Part]:
+    return (one for one in what.pieces if one.chosen and one.path in paths)
 
 
 def _key(snapshot: Snapshot, frame: Frame) -> _Key:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lsp_server.editor.session import Snapshot
 from lsp_server.editor.window import Frame
-from lsp_server.related.context import BUDGET, Retrieved, count
+from lsp_server.related.context import BUDGET, Part, Retrieved, count
 from model_runtime.prompt import Snippet
 from retrieval.errors import RetrievalError
 from retrieval.index import index
@@ -40,7 +40,8 @@ class Indexing:
     cache: the folder under which indexes are kept. watch: the processes look at the disk themselves, for an editor that
     does not tell of files; to be set before a folder is opened. changed: called when `percent` may be another.
     counts: how many of the model's tokens each of some texts has; None while nobody says.
-    recited: called with a workspace folder and texts of it, which `recite` asked for.
+    recited: called with a workspace folder and texts of it, which `recite` asked for. seen: called with a workspace
+    folder and paths of it that changed on the disk without the editor's telling.
     """
 
     def __init__(self, cache: Path) -> None:
@@ -49,6 +50,7 @@ class Indexing:
         self.changed: Callable[[], None] = lambda: None
         self.counts: Callable[[Sequence[str]], Awaitable[Sequence[int] | None]] = _unknown
         self.recited: Callable[[str, Texts], None] = lambda root, texts: None
+        self.seen: Callable[[str, tuple[str, ...]], None] = lambda root, paths: None
         self._roots: dict[str, _Root] = {}
 
     @property
@@ -57,6 +59,11 @@ class Indexing:
         working = [root.progress for root in self._roots.values() if not root.progress.is_complete]
         total = sum(one.total for one in working)
         return 100 * sum(one.done for one in working) // total if total else None
+
+    @property
+    def notice(self) -> str | None:
+        """What keeps an index from being kept or made; None when nothing does."""
+        return next((root.worker.failure for root in self._roots.values() if root.worker.failure), None)
 
     async def start(self, root: str) -> None:
         """Begin to read a workspace folder, before anybody asks. Raises RetrievalError."""
@@ -79,7 +86,9 @@ class Indexing:
         known = await self.counts(texts)
         tokens = count if known is None else dict(zip(texts, known, strict=True)).__getitem__
         packed = search.pack(answer.snippets, tokens, BUDGET)
-        return Retrieved(tuple(Snippet(one.path, one.text) for one in packed), answer.partial)
+        shown = {one.path: one.text for one in packed}
+        parts = (Part(one.path, one.names, one.text, one.text in shown.get(one.path, "")) for one in answer.snippets)
+        return Retrieved(tuple(Snippet(one.path, one.text) for one in packed), answer.partial, tuple(parts))
 
     def rested(self, snapshot: Snapshot) -> None:
         """The user pauses in a document: its text is what other documents are told of.
@@ -116,6 +125,7 @@ class Indexing:
                 lambda progress: self._heard(path, progress),
                 lambda texts: self.recited(path, texts),
                 self.watch,
+                on_changed=lambda paths: self.seen(path, paths),
             )
             found = self._roots[path] = _Root(worker)
         return found

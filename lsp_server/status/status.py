@@ -25,4 +25,5 @@ def state(session: Session, connection: Connection, indexing: Indexing | None, *
         return {"state": "thinking", "reason": None}
     if percent is not None:
         return {"state": "indexing", "reason": None, "percent": percent}
-    return {"state": "ready" if connection.connected else "starting", "reason": connection.notice}
+    reason = connection.notice or (None if indexing is None else indexing.notice)
+    return {"state": "ready" if connection.connected else "starting", "reason": reason}

@@ -16,7 +16,7 @@ from typing import TypeVar
 import httpx
 import msgspec
 
-from model_runtime.client import http_errors
+from model_runtime.client import http_errors, proxies
 from model_runtime.client.endpoint import Endpoint
 from model_runtime.errors import ProtocolMismatch, Unreachable, Untrusted
 from model_runtime.protocol import (
@@ -196,7 +196,10 @@ def _http(endpoint: Endpoint, base: str) -> httpx.AsyncClient:
     try:
         if (httpx.URL(url).port or 0) > 65535:
             raise httpx.InvalidURL("a port is at most 65535")
-        return httpx.AsyncClient(base_url=url, headers=headers, limits=limits, verify=verify)
+        proxy = proxies.proxy_of(url)
+        return httpx.AsyncClient(
+            base_url=url, headers=headers, limits=limits, verify=verify, proxy=proxy, trust_env=False
+        )
     except (httpx.InvalidURL, ValueError) as error:  # of the address, or of a proxy's in the environment
         raise Unreachable(f"{endpoint} or a proxy of the environment is no address: {error}; mend it") from error
     except ImportError as error:

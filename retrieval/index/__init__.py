@@ -2,6 +2,7 @@
 
 Modules, each of which imports only those above it:
 
+    ignore        what Git and the user want passed over
     workspace     the files of a root that may be indexed
     masked_texts  the masked texts of a workspace, for whoever remembers how it is written
     entries       everything an index keeps about one file

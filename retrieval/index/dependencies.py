@@ -212,7 +212,11 @@ def _is_typed(path: str) -> bool:
 
 
 def _home(name: str) -> str:
-    return (Path.home() / name).as_posix()
+    """A path in the home folder; a user without one has nothing there."""
+    try:
+        return (Path.home() / name).as_posix()
+    except RuntimeError:
+        return f"/nonexistent/{name}"
 
 
 @lru_cache(maxsize=16)

@@ -215,7 +215,7 @@ def refreshing(
     noted which file is being read, for `pass_over`.
     """
     known = index.store.stamps()
-    paths = None if paths is None else _files_of(index.root, paths, known)
+    paths = None if paths is None else files_of(index.root, paths, known)
     if paths is None:
         there = {source.path: source for source in workspace.files(index.root)}
         gone = known.keys() - there.keys()
@@ -255,7 +255,7 @@ def pass_over(index: Index, directory: Path) -> None:
         index.store.put(entries.blank(path, source.mtime, source.size))
 
 
-def _files_of(root: Path, paths: Iterable[str], known: Collection[str]) -> list[str] | None:
+def files_of(root: Path, paths: Iterable[str], known: Collection[str]) -> list[str] | None:
     """The files that a change of these paths is about; None, all of them, when rules or whole folders changed."""
     found: list[str] = []
     for path in paths:
@@ -282,6 +282,8 @@ def with_buffer(index: Index, path: str, text: str, before: str | None = None) -
     return replace(index, buffers=buffers, edits=changes)
 
 
-def without_buffer(index: Index, path: str) -> Index:
-    """The index with the file as it is on disk."""
-    return replace(index, buffers=MappingProxyType({one: e for one, e in index.buffers.items() if one != path}))
+def without_buffer(index: Index, path: str, was_saved: bool = True) -> Index:
+    """The index with the file as it is on disk. Edits that were not saved never were."""
+    buffers = MappingProxyType({one: entry for one, entry in index.buffers.items() if one != path})
+    kept = index.edits if was_saved else tuple(one for one in index.edits if one.path != path)
+    return replace(index, buffers=buffers, edits=kept)

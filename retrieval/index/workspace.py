@@ -1,9 +1,9 @@
 """A root in, its source files out: what an index may read and what it must not.
 
-Honours .gitignore and .lacunaignore at every level (git's own rules, nested repositories
-included), leaves out version-control and dependency folders, binaries, minified and generated
-files and anything too large, and walks each real directory once, so that symlinks cannot loop
-nor lead out of the root. Ignores what the files mean.
+Leaves out what Git or .lacunaignore passes over, version-control and dependency folders, other
+worktrees of a repository and copies that a build makes, binaries, minified and generated files
+and anything too large. Knows every file by its real path: links to folders are not followed, so
+they cannot loop nor lead out of the root. Ignores what the files mean.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
-
 from retrieval import languages
 from retrieval.errors import WorkspaceError
+from retrieval.index import ignore
+from retrieval.index.ignore import Rules, is_ignored
 
-IGNORE_FILES = (".gitignore", ".lacunaignore")
+IGNORE_FILES = ignore.FILES
 MAX_BYTES = 1_000_000  # larger sources are generated or data: their parse would cost more than they give
 DEEPEST = 100  # folders inside each other; nobody keeps code further down
 _SKIPPED = """
@@ -30,6 +30,11 @@ _SKIPPED = """
     .direnv
 """
 _SKIPPED_FOLDERS = frozenset(_SKIPPED.split())
+# What builds put copies of the sources into: the folder, what is in it, and the files of a project that builds so
+_COPIES = {
+    "build": (re.compile(r"lib$|lib\.|bdist\."), ("setup.py", "setup.cfg", "pyproject.toml")),
+    "target": (re.compile(r"package$"), ("Cargo.toml",)),
+}
 _SKIPPED_NAMES = re.compile(
     r"(?:[.-]min\.(?:js|css|mjs)|\.bundle\.js|\.map|\.lock|-lock\.json|-lock\.yaml|\.pb\.go|_pb2(?:_grpc)?\.pyi?"
     r"|\.generated\.\w+|\.g\.(?:dart|cs)|\.designer\.cs|go\.sum|npm-shrinkwrap\.json)$",
@@ -51,14 +56,6 @@ class SourceFile:
     mtime: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """One ignore file: it speaks for everything under `base` (relative to the root, "" or ending with a slash)."""
-
-    base: str
-    spec: GitIgnoreSpec
-
-
 def check_root(root: Path) -> Path:
     """The root, resolved. Raises WorkspaceError when it is not a directory that can be read."""
     resolved = root.expanduser().resolve()
@@ -75,19 +72,19 @@ def files(root: Path, max_bytes: int = MAX_BYTES) -> Iterator[SourceFile]:
     Raises WorkspaceError when the root itself cannot be read; an unreadable folder inside it is passed over.
     """
     resolved = check_root(root)
-    yield from _walk(resolved, "", _parent_rules(resolved), {os.path.realpath(resolved)}, max_bytes)
+    yield from _walk(resolved, "", ignore.around(resolved), max_bytes)
 
 
 def admitted(root: Path, path: str, max_bytes: int = MAX_BYTES) -> SourceFile | None:
     """One file of the root, by its relative path, if it is there and may be indexed."""
-    rules, base = list(_parent_rules(root)), ""
+    rules, base = ignore.around(root), ""
     for folder in path.split("/")[:-1]:
-        rules.extend(_rules_in(root / base, base))
-        if folder in _SKIPPED_FOLDERS or _is_ignored(base + folder, True, rules):
+        rules = ignore.entering(root / base, base, rules)
+        name, base = base + folder, base + folder + "/"
+        if not _is_entered(root, name, rules) or os.path.islink(root / name):
             return None
-        base += folder + "/"
-    rules.extend(_rules_in(root / base, base))
-    if not _inside(os.path.realpath(root / path), root) or not _is_source(path, rules):
+    rules = ignore.entering(root / base, base, rules)
+    if not _is_source(path, rules) or (os.path.islink(root / path) and not _stands_for_itself(root, path, rules)):
         return None
     return _source(root / path, path, max_bytes)
 
@@ -119,41 +116,64 @@ def is_minified(content: bytes) -> bool:
     return len(content) / lines > 250 or max(map(len, content[:200_000].split(b"\n"))) > 20_000
 
 
-def _walk(root: Path, base: str, inherited: tuple[_Rules, ...], seen: set[str], max_bytes: int) -> Iterator[SourceFile]:
+def _walk(root: Path, base: str, inherited: tuple[Rules, ...], max_bytes: int) -> Iterator[SourceFile]:
     folder = root / base
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
         return
-    rules = inherited + _rules_in(folder, base)
+    rules = ignore.entering(folder, base, inherited)
     for entry in entries:
         path = base + entry.name
         try:
-            is_folder = entry.is_dir()
+            is_folder, is_link = entry.is_dir(), entry.is_symlink()
         except OSError:
             continue
         if is_folder:
-            if entry.name in _SKIPPED_FOLDERS or base.count("/") >= DEEPEST or _is_ignored(path, True, rules):
-                continue
-            real = os.path.realpath(entry.path)
-            if real in seen or (entry.is_symlink() and not _inside(real, root)):
-                continue
-            seen.add(real)
-            yield from _walk(root, path + "/", rules, seen, max_bytes)
-        elif _is_source(path, rules) and (not entry.is_symlink() or _inside(os.path.realpath(entry.path), root)):
+            if not is_link and base.count("/") < DEEPEST and _is_entered(root, path, rules):
+                yield from _walk(root, path + "/", rules, max_bytes)
+        elif _is_source(path, rules) and (not is_link or _stands_for_itself(root, path, rules)):
             found = _source(Path(entry.path), path, max_bytes)
             if found is not None:
                 yield found
 
 
-def _is_source(path: str, rules: list[_Rules] | tuple[_Rules, ...]) -> bool:
+def _is_entered(root: Path, path: str, rules: tuple[Rules, ...]) -> bool:
+    """Whether a real folder holds code of its own, and no copy of what lies elsewhere."""
+    above, _, name = path.rpartition("/")
+    if name in _SKIPPED_FOLDERS or is_ignored(path, True, rules) or ignore.is_worktree(root / path):
+        return False
+    made = _COPIES.get(above.rpartition("/")[2])
+    if made is None or not made[0].match(name):
+        return True
+    project = root / above.rpartition("/")[0]
+    return not any((project / one).exists() for one in made[1])
+
+
+def _stands_for_itself(root: Path, path: str, rules: tuple[Rules, ...]) -> bool:
+    """Whether a link names a file of the root that is not indexed under its own name only because that tells nothing.
+
+    Every other file of the root is known by its real path.
+    """
+    real, base = os.path.realpath(root / path), os.path.realpath(root) + os.sep
+    if not real.startswith(base):
+        return False
+    target = real[len(base) :].replace(os.sep, "/")
+    if languages.recognised(target) or any(folder in _SKIPPED_FOLDERS for folder in target.split("/")):
+        return False
+    steps = target.split("/")
+    folders = ("/".join(steps[:count]) for count in range(1, len(steps)))
+    return not is_ignored(target, False, rules) and not any(is_ignored(one, True, rules) for one in folders)
+
+
+def _is_source(path: str, rules: tuple[Rules, ...]) -> bool:
     if not _is_text(path):
         return False
     if _PROJECT_FILE.match(path):
-        return not _is_ignored(path, False, rules)
+        return not is_ignored(path, False, rules)
     if _SKIPPED_NAMES.search(path) or not languages.recognised(path):
         return False
-    return languages.of(path).name not in _DATA and not _is_ignored(path, False, rules)
+    return languages.of(path).name not in _DATA and not is_ignored(path, False, rules)
 
 
 def _is_text(path: str) -> bool:
@@ -173,62 +193,3 @@ def _source(target: Path, path: str, max_bytes: int) -> SourceFile | None:
     if not os.path.isfile(target) or not 0 < stat.st_size <= max_bytes:
         return None
     return SourceFile(path, stat.st_size, stat.st_mtime_ns)
-
-
-def _inside(real: str, root: Path) -> bool:
-    return real.startswith(os.path.realpath(root) + os.sep)
-
-
-def _parent_rules(root: Path) -> tuple[_Rules, ...]:
-    """Rules of the repository around the root, when the root is a folder inside one; and .git/info/exclude."""
-    above: list[_Rules] = []
-    for parent in (root, *root.parents):
-        if parent != root:
-            prefix = root.relative_to(parent).as_posix() + "/"
-            above = [_Rules("\0" + prefix, rules.spec) for rules in _rules_in(parent, "")] + above
-        if (parent / ".git").exists():
-            exclude = _spec(parent / ".git" / "info" / "exclude")
-            if exclude is not None:
-                prefix = "" if parent == root else "\0" + root.relative_to(parent).as_posix() + "/"
-                above.insert(0, _Rules(prefix, exclude))
-            return tuple(above)
-    return ()
-
-
-def _rules_in(folder: Path, base: str) -> tuple[_Rules, ...]:
-    specs = (_spec(folder / name) for name in IGNORE_FILES)
-    return tuple(_Rules(base, spec) for spec in specs if spec is not None)
-
-
-def _spec(path: Path) -> GitIgnoreSpec | None:
-    """The rules of an ignore file; as for git, a line that is no pattern says nothing."""
-    if not path.is_file():  # a pipe of this name would be waited for
-        return None
-    try:
-        with path.open("rb") as stream:
-            lines = stream.read(MAX_BYTES).decode(errors="replace").splitlines()
-    except OSError:
-        return None
-    try:
-        return GitIgnoreSpec.from_lines(lines)
-    except (ValueError, re.error):
-        return GitIgnoreSpec.from_lines(filter(_is_pattern, lines))
-
-
-def _is_pattern(line: str) -> bool:
-    try:
-        GitIgnoreSpec.from_lines([line])
-    except (ValueError, re.error):
-        return False
-    return True
-
-
-def _is_ignored(path: str, is_folder: bool, rules: list[_Rules] | tuple[_Rules, ...]) -> bool:
-    """git's order: the innermost file that says anything about the path decides."""
-    for rule in reversed(rules):
-        # A base that begins with NUL stands for a folder above the root: the path gets longer, not shorter.
-        relative = rule.base[1:] + path if rule.base.startswith("\0") else path[len(rule.base) :]
-        verdict = rule.spec.check_file(relative + "/" if is_folder else relative).include
-        if verdict is not None:
-            return verdict
-    return False

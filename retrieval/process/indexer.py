@@ -23,10 +23,20 @@ from typing import BinaryIO
 from retrieval import isolation, lock
 from retrieval.errors import RetrievalError, StoreError
 from retrieval.index import masked_texts, store, vectors, workspace
-from retrieval.index.index import DATABASE, LOCK, Index, over, pass_over, refreshing, with_buffer, without_buffer
+from retrieval.index.index import (
+    DATABASE,
+    LOCK,
+    Index,
+    files_of,
+    over,
+    pass_over,
+    refreshing,
+    with_buffer,
+    without_buffer,
+)
 from retrieval.index.vectors import Neighbours
 from retrieval.process import messages
-from retrieval.process.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
+from retrieval.process.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Seen, Texts, Touched
 from retrieval.search import search
 
 COMMIT_SECONDS = 0.5  # work that a kill may lose
@@ -34,6 +44,8 @@ PROGRESS_SECONDS = 0.2
 RETRY_SECONDS = 2.0  # how often a reader tries to become the writer
 RECITED = 200_000  # characters of texts in one message
 MEND_SECONDS = 60.0  # a database that fails twice within this time is kept in memory
+CATCH_UP_SECONDS = 0.05  # before a question is answered, for the files that are known to have changed
+CATCH_UP_FILES = 32  # of more than these at once the question does not wait for any
 GRACE_SECONDS = 3.0  # after the end of stdin, for the file at hand
 
 
@@ -45,16 +57,19 @@ class Indexer:
         self._root = workspace.check_root(root)
         self._directory = directory
         self._out = out
-        self._lock = lock.acquire(directory / LOCK)
-        self._index = self._opened()
+        self._is_alone = False  # nothing can be kept on disk: what is read is in memory, for this process only
+        self._lock: int | None = None
+        self._index = self._begun()
         self._work: Iterator[tuple[int, int]] | None = None
         self._learning: Iterator[Neighbours] | None = None
         self._touched: set[str] = set()
+        self._reading: set[str] = set()  # those touched that are being read
         self._texts: dict[str, str] = {}  # of open buffers
+        self._ahead: set[str] = set()  # files that a reader has read before the writer
         self._recital: Iterator[tuple[str, str]] | None = None
         self._committed = self._reported = self._tried = self._mended = 0.0
-        if self._lock is not None:
-            if after_failure:
+        if self.is_writing:
+            if after_failure and not self._is_alone:
                 pass_over(self._index, directory)
                 self._index.store.commit()
             self._work = self._refreshing()
@@ -73,11 +88,12 @@ class Indexer:
     @property
     def is_writing(self) -> bool:
         """Whether this process is the workspace's writer."""
-        return self._lock is not None
+        return self._lock is not None or self._is_alone
 
     def handle(self, message: messages.ToIndexer) -> None:
         """One message from the owner."""
         if isinstance(message, Ask):
+            self._catch_up()
             self._answer(message)
         elif isinstance(message, Buffer):
             self._edit(message)
@@ -85,15 +101,18 @@ class Indexer:
             self._recital = itertools.chain(self._recital or (), masked_texts.texts(self._root, message.paths))
         elif message.paths:
             self._touched.update(message.paths)
-        elif self._lock is not None:
+            if message.seen:
+                self.send(Seen(message.paths))
+        elif self.is_writing:
             self._work = self._refreshing()
 
     def _edit(self, message: Buffer) -> None:
         """A buffer was opened, changed or closed."""
         path, text = message.path, message.text
+        self._ahead.discard(path)
         if text is None:
-            self._texts.pop(path, None)
-            self._index = without_buffer(self._index, path)
+            was_saved = self._texts.pop(path, None) == workspace.read(self._root, path)
+            self._index = without_buffer(self._index, path, was_saved)
             return
         before = self._texts.get(path) or workspace.read(self._root, path)
         self._index = with_buffer(self._index, path, text, before)
@@ -101,8 +120,8 @@ class Indexer:
 
     def step(self) -> None:
         """A little of what is to do: files first, then their vectors, then the recital."""
-        if self._lock is None:
-            self._touched.clear()  # the writer is told of them too
+        if not self.is_writing:
+            self._read_ahead()
         if self.is_working:
             self._read()
         elif self._learning is not None:
@@ -110,11 +129,47 @@ class Indexer:
         elif self._recital is not None:
             self._recite(self._recital)
 
+    def _catch_up(self) -> None:
+        """Reads files that are known to have changed, so that an answer does not show what they said before."""
+        changed = self._touched | self._reading
+        if not changed or len(changed) > CATCH_UP_FILES:
+            return
+        if not self.is_writing:
+            return self._read_ahead()
+        paths = files_of(self._index.root, sorted(changed), self._index.store.stamps())
+        if paths is None:
+            return  # rules or whole folders
+        until = time.monotonic() + CATCH_UP_SECONDS
+        for _ in self._refreshing(paths):
+            if time.monotonic() > until:
+                return
+        self._touched.clear()
+        self._index.store.commit()
+
+    def _read_ahead(self) -> None:
+        """As a reader: holds what changed files say, until the writer, who is told of them too, has read them."""
+        touched, self._touched = sorted(self._touched), set()
+        for path in touched if len(touched) <= CATCH_UP_FILES else ():
+            source = None if path in self._texts else workspace.admitted(self._root, path)
+            text = None if source is None else workspace.read(self._root, path)
+            if text is not None:
+                self._index = with_buffer(self._index, path, text)
+                self._ahead.add(path)
+
+    def _let_go(self) -> None:
+        """As a reader: goes by the writer for the files that it has read."""
+        stamps = self._index.store.stamps() if self._ahead else {}
+        for path in sorted(self._ahead):
+            source = workspace.admitted(self._root, path)
+            if self._lock is not None or source is None or stamps.get(path) == (source.size, source.mtime):
+                self._ahead.discard(path)
+                self._index = without_buffer(self._index, path)
+
     def _read(self) -> None:
         """Reads one file, or ends the work at hand; commits and reports now and then."""
         if self._work is None:
-            self._work = self._refreshing(sorted(self._touched))
-            self._touched.clear()
+            self._reading, self._touched = self._touched, set()
+            self._work = self._refreshing(sorted(self._reading))
         done = next(self._work, None)
         now = time.monotonic()
         if done is None or now - self._committed > COMMIT_SECONDS:
@@ -122,7 +177,9 @@ class Indexer:
             self._committed = time.monotonic()
         if done is None:
             self._work = None
-            self._learning = vectors.refreshing(self._directory, self._index.store, self._index.neighbours)
+            self._reading = set()
+            if not self._is_alone:
+                self._learning = vectors.refreshing(self._directory, self._index.store, self._index.neighbours)
             files = self._index.store.count()
             self.send(Progress(files, files))
         elif now - self._reported > PROGRESS_SECONDS:
@@ -152,13 +209,15 @@ class Indexer:
 
     def idle(self) -> None:
         """Becomes the writer when the one before has gone; as a reader, notices what the writer has done."""
-        if self._lock is not None or time.monotonic() - self._tried < RETRY_SECONDS:
+        if self.is_writing or time.monotonic() - self._tried < RETRY_SECONDS:
             return
         self._tried = time.monotonic()
         self._lock = lock.acquire(self._directory / LOCK)
         if self._lock is not None or self._index.store.is_passing:
+            self._let_go()
             self._reopen()
         elif self._index.store.look():
+            self._let_go()
             self._remember()
 
     def mend(self, error: sqlite3.Error) -> None:
@@ -172,6 +231,7 @@ class Indexer:
             with contextlib.suppress(StoreError):
                 store.discard(self._directory / DATABASE)
                 return self._reopen()
+        self._is_alone = True
         self.send(Failed(None, f"the index in {self._directory} cannot be kept ({error}); free some disk space"))
         self._index = replace(over(self._root, store.in_memory()), buffers=self._index.buffers)
         self._work = self._refreshing()
@@ -203,6 +263,19 @@ class Indexer:
         self._index.store.close()
         if self._lock is not None:
             lock.release(self._lock)
+
+    def _begun(self) -> Index:
+        """The index on disk; where none can be kept there, one in memory, and the owner is told so."""
+        try:
+            self._lock = lock.acquire(self._directory / LOCK)
+            return self._opened()
+        except StoreError as error:
+            if self._lock is not None:
+                lock.release(self._lock)
+                self._lock = None
+            self._is_alone = True
+            self.send(Failed(None, f"related code is kept in memory only: {error}, or set LACUNA_CACHE_DIR"))
+            return over(self._root, store.in_memory())
 
     def _opened(self) -> Index:
         path = self._directory / DATABASE
@@ -266,7 +339,9 @@ def _watch(root: Path, received: queue.SimpleQueue[messages.ToIndexer | None]) -
     with contextlib.suppress(OSError, RuntimeError):
         for changes in watchfiles.watch(root, debounce=200, rust_timeout=0, raise_interrupt=False):
             paths = {Path(path).relative_to(root).as_posix() for _, path in changes}
-            received.put(Touched(tuple(sorted(path for path in paths if not path.startswith(".git/")))))
+            touched = tuple(sorted(path for path in paths if not path.startswith(".git/")))
+            if touched:
+                received.put(Touched(touched, seen=True))
 
 
 def main() -> int:

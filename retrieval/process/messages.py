@@ -29,9 +29,13 @@ class Buffer(msgspec.Struct, frozen=True, tag=True):
 
 
 class Touched(msgspec.Struct, frozen=True, tag=True):
-    """To the indexer: these files changed, appeared or went; no paths means: look at all of them."""
+    """To the indexer: these files changed, appeared or went; no paths means: look at all of them.
+
+    seen: the process saw it by itself, so its owner is to be told.
+    """
 
     paths: tuple[str, ...] = ()
+    seen: bool = False
 
 
 class Recite(msgspec.Struct, frozen=True, tag=True):
@@ -48,6 +52,12 @@ class Texts(msgspec.Struct, frozen=True, tag=True):
 
     texts: dict[str, str]
     more: bool
+
+
+class Seen(msgspec.Struct, frozen=True, tag=True):
+    """From the indexer: these files changed on disk, and nobody but the disk said so."""
+
+    paths: tuple[str, ...]
 
 
 class Answer(msgspec.Struct, frozen=True, tag=True):
@@ -79,7 +89,7 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
 
 
 ToIndexer = Ask | Buffer | Touched | Recite
-FromIndexer = Answer | Failed | Progress | Texts
+FromIndexer = Answer | Failed | Progress | Seen | Texts
 
 _encoder = msgspec.msgpack.Encoder()
 _to_indexer = msgspec.msgpack.Decoder(ToIndexer)

@@ -17,7 +17,7 @@ from pathlib import Path
 from retrieval import isolation
 from retrieval.errors import WorkerError
 from retrieval.process import messages
-from retrieval.process.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Texts, Touched
+from retrieval.process.messages import Answer, Ask, Buffer, Failed, Progress, Recite, Seen, Texts, Touched
 from retrieval.search.search import Query, Snippet
 
 REST_SECONDS = 5.0  # a process that died is not started again sooner than this
@@ -43,15 +43,17 @@ class Worker:
         on_progress: Callable[[Progress], None] | None = None,
         on_texts: Callable[[Texts], None] | None = None,
         watch: bool = False,
+        on_changed: Callable[[tuple[str, ...]], None] | None = None,
     ) -> None:
         """Starts nothing yet: the first `start`, `changed` or `ranked` does. `directory` holds the index on disk.
 
         on_texts: gets what `recite` asked for. watch: let the process look at the disk, for an owner
-        who cannot tell it what was `touched`.
+        who cannot tell it what was `touched`. on_changed: gets the paths that the process saw change by itself.
         """
         self._root, self._directory, self._watch = root, directory, watch
         self._on_progress = on_progress
         self._on_texts = on_texts
+        self._on_changed = on_changed
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._is_alive = self._failed = False
@@ -170,6 +172,9 @@ class Worker:
         elif isinstance(message, Texts):
             if self._on_texts is not None:
                 self._on_texts(message)
+        elif isinstance(message, Seen):
+            if self._on_changed is not None:
+                self._on_changed(message.paths)
         elif isinstance(message, Failed) and message.id is None:
             self.failure = message.message
         else:

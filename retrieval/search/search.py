@@ -32,6 +32,8 @@ SIMILAR = 8  # stretches of code like the cursor's, by words and by vectors each
 SIMILAR_LINES = 16
 SIMILAR_WORTH = 0.04  # of the likest: a definition that is likelier needed than this comes first
 RECIPROCAL = 60
+COPY_SHARE = 0.75  # of its lines that a stretch of another file has in common with this one if it is a copy of it
+REPEATED_SHARE = 0.5  # of its lines that a stretch has in common with a longer one of its file if it adds little to it
 _SCOPE_LINES = 400
 _FUNCTION = re.compile(r"\b(?:def|fn|func|fun|function|sub)\s+([^\W\d]\w*)|([^\W\d]\w*)\s*\(")
 _FLOW = re.compile(
@@ -79,7 +81,17 @@ def rank(query: Query, index: Index) -> tuple[Snippet, ...]:
     scored = [(ranking.together([likelihood for likelihood, _ in group]), key) for key, group in groups.items()]
     best = sorted(scored, key=lambda one: (-one[0], one[1]))[:MOST]
     found = [_snippet(score, key, groups[key], here, index) for score, key in best]
-    return tuple(sorted([*found, *_stretches(here, index)], key=lambda one: -one.score))
+    own = (here.text, *(one.signature for one in here.outline.definitions))
+    lines = {line.strip() for text in own for line in text.split("\n")}
+    news = (one for one in (*found, *_stretches(here, index)) if one.path == here.path or not _is_here(one, lines))
+    return tuple(sorted(news, key=lambda one: -one.score))
+
+
+def _is_here(snippet: Snippet, lines: set[str]) -> bool:
+    """Whether the cursor's file, which has these lines, says what another file does: as its copy would."""
+    said = [line for line in map(str.strip, snippet.text.split("\n")) if line]
+    share = 1.0 if snippet.names else COPY_SHARE
+    return sum(line in lines for line in said) >= share * len(said)
 
 
 def _snippet(
@@ -234,8 +246,19 @@ def _heading(path: str) -> str:
     return path + "\n"
 
 
+def _told_once(group: list[Snippet]) -> list[Snippet]:
+    """Snippets of one file without those that another of them says too: a signature beside the code that begins so."""
+    kept: list[Snippet] = []
+    for one in sorted(group, key=lambda one: -len(one.text)):
+        lines = [line for line in map(str.strip, one.text.split("\n")) if line]
+        share = 1.0 if one.names else REPEATED_SHARE
+        if not any(sum(line in other.text for line in lines) >= share * len(lines) for other in kept):
+            kept.append(one)
+    return [one for one in group if any(one is other for other in kept)]
+
+
 def _joined(path: str, group: list[Snippet]) -> Snippet:
-    best = group[0]
+    best, group = group[0], _told_once(group)
     text = "".join(one.text for one in reversed(group))
     names = tuple(name for one in reversed(group) for name in one.names)
     return Snippet(path, text, best.score, best.source, names)

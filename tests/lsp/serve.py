@@ -1,8 +1,9 @@
 """The real language server on stdio with a scripted service behind it. `python serve.py SCRIPT LOG`.
 
 SCRIPT is JSON: {"answers": [{"before": "return ", "text": "x + y", "first": 0.0, "each": 0.0, "error": null}],
-"connect": null, "snippets": []}. The first answer whose `before` ends the text left of the cursor is streamed, a
-piece of a word or a mark at a time, `first` and `each` in seconds; one without a fitting answer ends at once. `others`
+"connect": null, "snippets": [], "cache": null}. The first answer whose `before` ends the text left of the cursor is
+streamed, a piece of a word or a mark at a time, `first` and `each` in seconds; one without a fitting answer ends at
+once. `cache` has real indexing processes keep their indexes there. `others`
 are what is said when several texts are wanted, `doubts` pieces that the model hardly means; `error` raises it as the
 client would; `connect` fails every attempt to connect with these words. LOG receives each request and each
 cancellation as a line of JSON. Ignores what a model would know.
@@ -122,7 +123,9 @@ def main() -> int:
         return Scripted(script, log)
 
     folder = Path(script["journal"]) if script.get("journal") else None
-    indexing = Snippets(script, log) if script.get("snippets") else None
+    indexing: Indexing | None = Snippets(script, log) if script.get("snippets") else None
+    if script.get("cache"):  # the real thing
+        indexing = Indexing(Path(script["cache"]))
     return server.run(connect, indexing, journal=folder, version="0.test")
 
 

@@ -195,12 +195,17 @@ async def test_the_environments_proxy_is_used_and_exceptions_from_it_are_kept(
                 await writer.drain()
         writer.close()
 
-    async with served(context=server_context(authority)) as here:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("lacuna.example", "127.0.0.1").configure_cert(context)
+    async with served(context=context) as here:
+        named = here.url.replace("127.0.0.1", "lacuna.example")
         proxy = await asyncio.start_server(tunnel, "127.0.0.1", 0)
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
-        assert await answers(Endpoint(url=here.url, ca=pem(authority, tmp_path)))
-        assert tunnels == [b"CONNECT 127.0.0.1:%d HTTP/1.1" % here.address[1]]
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        assert await answers(Endpoint(url=here.url, ca=pem(authority, tmp_path)))
+        assert await answers(Endpoint(url=named, ca=pem(authority, tmp_path)))
+        assert tunnels == [b"CONNECT lacuna.example:%d HTTP/1.1" % here.address[1]]
+        assert await answers(Endpoint(url=here.url, ca=pem(authority, tmp_path))), "this machine needs no proxy"
+        monkeypatch.setenv("NO_PROXY", "lacuna.example")
+        with pytest.raises(LacunaRuntimeError):  # nobody bears that name
+            await Client(Endpoint(url=named)).health()
         assert len(tunnels) == 1
         proxy.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from retrieval.index import index
@@ -189,3 +191,23 @@ def test_code_like_the_cursors_is_found_in_open_tabs_as_it_is_now() -> None:
     assert found == [tab]
     changed = index.with_buffer(made, "tab.py", "alpha = beta\n")
     assert not [one for one in search.rank(here, changed) if one.source == "code"]
+
+
+@pytest.mark.parametrize(
+    ("path", "other", "here"),
+    [
+        ("store.py", "def load_invoice(a):\n    return a\n", "from store import load_invoice\n\nload_invoice("),
+        ("store.ts", "export function loadInvoice(a: string) {\n  return a\n}\n",
+         "import { loadInvoice } from './store'\n\nloadInvoice("),
+        ("Store.java", "class Store {\n    int loadInvoice(int a) { return a; }\n}\n", "new Store().loadInvoice("),
+        ("store.go", "package shop\n\nfunc LoadInvoice(a int) int {\n\treturn a\n}\n",
+         "package shop\n\nvar x = LoadInvoice("),
+        ("store.rb", "class Store\n  def load_invoice(a)\n    a\n  end\nend\n", "Store.new.load_invoice("),
+    ],
+)  # fmt: skip
+def test_a_prompt_says_a_definition_once(tmp_path: Path, path: str, other: str, here: str) -> None:
+    (tmp_path / path).write_text(other)
+    made = index.build(tmp_path)
+    query = Query("here." + path.rpartition(".")[2], here, len(here), (0, len(here)))
+    found = search.context(query, made, len, 2_000)
+    assert "".join(one.text for one in found).lower().replace("_", "").count("loadinvoice") == 1
