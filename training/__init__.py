@@ -21,6 +21,7 @@ The story in order; `python -m training` tells it step by step. Modules, each of
     muon             gradients to changed weights
     ranks            the processes of several GPUs
     train            rows to a checkpoint: stable, then cooled down
+    calibration      a network and rows to matrices in 4 bits that change its answers least
     ablation         a run and its variants to what each difference is worth
     export           a checkpoint to a model directory
     mixture_weights  a model and held-out packages to how far it believes a memory

@@ -94,7 +94,8 @@ def _ablate(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     from training import export
 
-    done = export.export(options.checkpoint, options.tokenizer, options.out, options.name, options.precision)
+    where = options.checkpoint, options.tokenizer, options.out
+    done = export.export(*where, options.name, options.precision, rows=options.calibrate)
     for name, file in done.files.items():
         print(f"{options.out / name}: {file.bytes} bytes")
 
@@ -230,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--out", type=Path, default=WORK / "model")
     one.add_argument("--name", default="lacuna-bootstrap")
     one.add_argument("--precision", choices=("fp32", "int8", "int4", "int4_head8", "hybrid"), default="int8")
+    one.add_argument("--calibrate", type=Path, metavar="SHARD.npz", help="rows on which 4 bits are chosen; needs torch")
     one.set_defaults(step=_export)
 
     one = steps.add_parser("trust", help="fit how far the model believes a workspace's memory, into its manifest")
