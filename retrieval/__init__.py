@@ -3,17 +3,18 @@
 Knows nothing of token ids, editors or models. Modules, each of which imports only
 those above it:
 
-    errors     every exception a caller may catch, as one tree
-    isolation  a module of ours as a process of its own
-    languages  a file's name to its language
-    commands   the secrets that commands are given as options
-    secrets    keys, tokens and passwords in a text, starred out
-    lock       one writer for each workspace
-    syntax/    one text to its tree, its outline and its chunks
-    resolve/   the name that an import gives to files
-    index/     a workspace to an index on the disk
-    search/    a cursor to ranked snippets under a budget
-    process/   indexing and syntax checks as processes of their own
+    errors        every exception a caller may catch, as one tree
+    isolation     a module of ours as a process of its own
+    language_ids  an editor's name for a language to ours
+    languages     a file's name to its language
+    commands      the secrets that commands are given as options
+    secrets       keys, tokens and passwords in a text, starred out
+    lock          one writer for each workspace
+    syntax/       one text to its tree, its outline and its chunks
+    resolve/      the name that an import gives to files
+    index/        a workspace to an index on the disk
+    search/       a cursor to ranked snippets under a budget
+    process/      indexing and syntax checks as processes of their own
 
 The live interface, for a language server:
 

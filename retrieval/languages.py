@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+
+from retrieval import language_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,9 @@ _TABLE: tuple[tuple[str, str | None, tuple[str, str] | None, str], ...] = (
     ("jsonc", "//", _C, ".jsonc .json5 .code-workspace tsconfig.json jsconfig.json"),
     ("yaml", "#", None, ".yaml .yml .clang-format .clang-tidy"),
     ("toml", "#", None, ".toml Cargo.lock poetry.lock uv.lock Pipfile"),
-    ("ini", ";", None, ".ini .cfg .conf .properties .editorconfig .gitconfig .npmrc"),
+    ("ini", ";", None, ".ini .cfg .conf .editorconfig .gitconfig .npmrc .gitmodules"),
+    ("properties", "#", None, ".properties"),
+    ("gitcommit", "#", None, "COMMIT_EDITMSG MERGE_MSG TAG_EDITMSG git-rebase-todo"),
     ("dotenv", "#", None, ".env"),
     ("hcl", "#", _C, ".tf .tfvars .hcl"),
     ("nix", "#", _C, ".nix"),
@@ -210,23 +214,6 @@ _INTERPRETERS = {
     "make": "make",
 }
 
-_EDITOR_NAMES = {  # identifiers that editors send and that differ from our names
-    "typescriptreact": "tsx",
-    "javascriptreact": "javascript",
-    "shellscript": "bash",
-    "sh": "bash",
-    "cuda-cpp": "cpp",
-    "objective-cpp": "objective-c",
-    "makefile": "make",
-    "bat": "batch",
-    "plaintext": "text",
-    "tex": "latex",
-    "proto3": "protobuf",
-    "proto": "protobuf",
-    "viml": "vim",
-    "terraform": "hcl",
-}
-
 _SHEBANG = re.compile(r"#!\s*(\S+)(?:[ \t]+(?:-\S+[ \t]+)*(\S+))?")
 _CPP_ONLY = re.compile(
     r"^\s*(?:class\s+\w+|namespace\b|template\s*<|using\s+\w|public:|private:|#include\s*<\w+>)", re.MULTILINE
@@ -251,8 +238,17 @@ _BY_KEY: dict[str, str] = {key: name for name, _, _, keys in _TABLE for key in k
 
 def named(name: str) -> Language | None:
     """The language of this name; an editor's language identifier will do. None when unknown."""
-    lowered = name.lower()
-    return LANGUAGES.get(_EDITOR_NAMES.get(lowered, lowered))
+    return next((LANGUAGES[one] for one in language_ids.candidates(name) if one in LANGUAGES), None)
+
+
+@lru_cache(maxsize=4096)
+def resolve(identifier: str, path: str, first_line: str = "") -> Language:
+    """The language of a document: by the editor's id, else the file's name, else its first line; TEXT else.
+
+    An id that says nothing but "text" gives way to a name or a first line that says more.
+    """
+    found = named(identifier)
+    return of(path, first_line) if found is None or found is TEXT else found
 
 
 def of(path: str, text: str = "") -> Language:

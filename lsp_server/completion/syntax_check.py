@@ -111,7 +111,8 @@ def _asking(reader: SyntaxProcess, number: int, seconds: float) -> Ask:
 
 
 def _language(snapshot: Snapshot) -> Language:
-    return languages.named(snapshot.language) or languages.of(snapshot.path)
+    first = snapshot.lines[0][:200] if snapshot.lines else ""
+    return languages.resolve(snapshot.language, snapshot.path, first)
 
 
 def _fitting(ask: Ask, found: Suggestion, removed: str) -> str | None:

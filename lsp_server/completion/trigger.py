@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from itertools import islice
 
 from lsp_server.editor import brackets
-from lsp_server.editor.document import content
+from lsp_server.editor.document import Place, content
+from lsp_server.editor.language import begins, language_at
 from lsp_server.editor.session import Snapshot
+from lsp_server.editor.window import between
 
 FASTEST, SLOWEST = 0.010, 0.025  # seconds: what the wait lies between where answers come before the next key
 LONGEST = 0.150  # seconds: the longest where they do not
@@ -77,7 +79,10 @@ def wait(snapshot: Snapshot, latency: float | None = None) -> float:
 
 def _kind(snapshot: Snapshot) -> brackets.Kind:
     """What the cursor stands in."""
-    cursor = snapshot.cursor
+    cursor, start = snapshot.cursor, begins(snapshot)
     first = max(0, cursor.line - REGION)
-    text = "".join((*snapshot.lines[first : cursor.line], snapshot.lines[cursor.line][: cursor.column]))
-    return brackets.within(brackets.code(text) if first else text, snapshot.language)
+    if start.line >= first:
+        text = between(snapshot.lines, start, cursor)
+    else:
+        text = brackets.code(between(snapshot.lines, Place(first, 0), cursor))
+    return brackets.within(text, language_at(snapshot))

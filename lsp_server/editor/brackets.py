@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Literal
 
+from lsp_server.editor import comments
 from lsp_server.editor.document import word_before
 from retrieval import languages
 
@@ -87,14 +88,19 @@ def _matched(brackets: Iterable[str]) -> tuple[list[str], list[str]]:
 
 def _spans(text: str, language: str) -> Iterator[tuple[Kind, int, int]]:
     """The pieces of a text whose beginning is code: what they are, and from where to where. There is one at least."""
-    pattern, ends = _openers(language)
+    pattern, ends, name = _openers(language)
     at = began = 0
     while (found := pattern.search(text, at)) is not None:
         at, opener = found.end(), found.group()
-        if opener not in ends and _is_apostrophe(text, found.start(), opener):
-            continue
         kind, closer = ends.get(opener, ("string", opener))
-        if opener in ends:
+        if (kind, closer) == ("comment", "\n") and not comments.opens(text, found.start(), opener, name):
+            if opener not in QUOTES:
+                continue
+            kind, closer = "string", opener
+        is_quote = kind == "string" and opener in QUOTES
+        if is_quote and _is_apostrophe(text, found.start(), opener):
+            continue
+        if not is_quote:
             stop = text.find(closer, at)
             end = None if stop < 0 else stop + len(closer)
         else:
@@ -212,13 +218,13 @@ def _string_end(text: str, at: int, quote: str) -> int | None:
 
 
 @cache
-def _openers(language: str) -> tuple[re.Pattern[str], dict[str, tuple[Kind, str]]]:
-    """What opens a comment or a string in a language, and for each but simple quotes its kind and what ends it."""
+def _openers(language: str) -> tuple[re.Pattern[str], dict[str, tuple[Kind, str]], str]:
+    """What opens a comment or a string in a language, the kind and the end of each but quotes, and our name for it."""
     known = languages.named(language)
     ends: dict[str, tuple[Kind, str]] = {quotes: ("string", quotes) for quotes in _TRIPLE}
-    if known is not None and known.line_comment is not None:
-        ends[known.line_comment] = ("comment", "\n")
+    name = "" if known is None else known.name
+    ends.update((mark, ("comment", "\n")) for mark in comments.marks(name))
     if known is not None and known.block_comment is not None:
         ends[known.block_comment[0]] = ("comment", known.block_comment[1])
     longest_first = sorted({*ends, *QUOTES}, key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first))), ends
+    return re.compile("|".join(map(re.escape, longest_first))), ends, name

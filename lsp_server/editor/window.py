@@ -12,6 +12,7 @@ from functools import cached_property
 
 from lsp_server.editor import brackets
 from lsp_server.editor.document import Change, Place, content
+from lsp_server.editor.language import language_at
 from lsp_server.editor.scope import scope
 from lsp_server.editor.session import Snapshot
 from model_runtime.prompt import Snippet
@@ -63,7 +64,7 @@ class Frame:
 
     The file reads `prefix + typed + ▮ + inserted + anchor.suffix`; `inserted` was put there by the editor.
     left, right: the cursor's line on either side, as far as it matters; below: the lines under it, without endings.
-    language: the editor's name for it. fresh: the anchor was set for this frame.
+    language: our name for the one at the cursor. fresh: the anchor was set for this frame.
     """
 
     anchor: Anchor
@@ -169,7 +170,7 @@ def _framed(snapshot: Snapshot, anchor: Anchor, prefix: str, typed: str, inserte
         left=line[max(0, column - FRESH) : column],
         right=line[column : column + SUFFIX],
         below=tuple(content(one) for one in snapshot.lines[first : first + BELOW]),
-        language=snapshot.language,
+        language=language_at(snapshot),
         fresh=fresh,
     )
 

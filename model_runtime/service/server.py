@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from model_runtime.backends import huge_pages
 from model_runtime.service.engine_worker import Writer
@@ -103,10 +103,38 @@ async def _end_when_idle(service: Service, seconds: float | None) -> None:
     service.end()
 
 
+class _Whole:
+    """An application whose streams are held back for clients of HTTP/1.0, which know no chunks, and sent as a whole."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http" or scope.get("http_version") != "1.0":
+            return await self._application(scope, receive, send)
+        start: Message = {}
+        body: list[bytes] = []
+
+        async def hold(message: Message) -> None:
+            nonlocal start
+            if message["type"] == "http.response.start":
+                start = message
+                return
+            body.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                kept = [one for one in start.get("headers", ()) if one[0].lower() != b"content-length"]
+                length = (b"content-length", b"%d" % sum(map(len, body)))
+                await send({**start, "headers": [*kept, length]})
+                await send({"type": "http.response.body", "body": b"".join(body)})
+
+        await self._application(scope, receive, hold)
+
+
 def configured(application: ASGIApp) -> uvicorn.Config:
     """How uvicorn is to serve an application: quietly, and without an end to connections that rest."""
     return uvicorn.Config(
-        application,
+        _Whole(application),
         lifespan="off",
         ws="none",
         log_config=None,

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from model_runtime.client.client import Client
@@ -224,3 +225,26 @@ async def test_a_fault_of_the_engine_is_a_server_error_without_details() -> None
         response = await http.post("/v1/completions", json=completion())
     assert response.status_code == 500
     assert response.json()["error"]["type"] == "server_error" and "secret" not in response.text
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/infill", "/lacuna/infill"])
+async def test_a_client_of_http_1_0_gets_a_stream_as_a_whole(path: str) -> None:
+    async with served() as here:
+        request = completion(stream=True)
+        if path == "/infill":
+            request = {"input_prefix": "def f(a):\n    ", "input_suffix": "", "stream": True}
+        elif path == "/lacuna/infill":
+            infill = InfillRequest(client="one", path="a.py", prefix="def f(a):\n    ", suffix="", max_tokens=8)
+            request = msgspec.to_builtins(infill)
+        body = json.dumps(request).encode()
+        reader, writer = await asyncio.open_connection(*here.address)
+        token = here.http().headers.get("authorization", "")
+        head = f"POST {path} HTTP/1.0\r\nauthorization: {token}\r\ncontent-type: application/json\r\n"
+        writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        async with asyncio.timeout(PATIENCE):
+            answer = await reader.read()
+        writer.close()
+    found, _, content = answer.partition(b"\r\n\r\n")
+    assert b" 200 " in found and b"chunked" not in found.lower()
+    assert f"content-length: {len(content)}".encode() in found.lower()
+    assert b"return" in content and content.endswith(b"\n")
