@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
+REACH = 1_000  # characters from a command to the first of its options
 LONGEST = 4_000  # characters of one command
 
 
@@ -100,8 +101,8 @@ _LINES = re.compile(
     r"|\bset\s+aws_secret_access_key\s+(?P<aws>\S+)"
     r"|\bConvertTo-SecureString\s+(?:-String\s+)?[\"'](?P<ps>[^\"'\n]+)[\"']"
 )
-_PLAIN = ("add_user", "change_password", "login", "obscure", " password ", " /p", ",password,")  # words that tell
-_OPTION = re.compile(r"[ \"']--?[A-Za-z](?:[A-Za-z]{2}|\S*(?:[\s\"']|$))")
+_PLAIN = ("login", "obscure", "add_user", "change_password", " password ", " /p", ",password,")  # words that tell
+_OPTION = re.compile(r"-(?<=[ \"']-)-?[A-Za-z](?:[A-Za-z]{2}|\S*(?:[\s\"']|$))")  # its dash first: quick to find
 _CUES = ("echo ", "htpasswd", "sqlplus", "aws_secret", "ConvertTo-Secure", "PASS", "PWD=", "_AUTH=", "VAULT_TOKEN")
 
 
@@ -146,15 +147,39 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
         for match in _LINES.finditer(text):
             if match.lastgroup and not _HOLLOW.match(match[match.lastgroup]):
                 yield match.span(match.lastgroup)
-    has_options = any(dash in text for dash in (" -", '"-', "'-")) and _OPTION.search(text) is not None
-    if not has_options and not any(word in text for word in _PLAIN):
-        return
-    names = tuple(name for name in _commands() if name in text)
-    for match in _pattern(names).finditer(text) if names else ():
-        words = list(_words(text, match.end()))
-        for command in _commands()[match["name"]]:
-            yield from _of(command, words)
-    yield from _by_name(text)
+    for start, end in _stretches(text):
+        names = tuple(name for name in _commands() if text.find(name, start, end) >= 0)
+        for match in _pattern(names).finditer(text, start, end) if names else ():
+            words = list(_words(text, match.end()))
+            for command in _commands()[match["name"]]:
+                yield from _of(command, words)
+        yield from _by_name(text, start, end)
+
+
+def _stretches(text: str) -> Iterator[tuple[int, int]]:
+    """Where in a text an option stands or another word that tells, with what may be its command before it."""
+    begin = end = -1
+    for first, last in _telling(text):
+        if begin >= 0 and first - REACH > end:
+            yield begin, end
+            begin = -1
+        if begin < 0:
+            begin = max(0, end, text.rfind("\n", 0, max(0, first - REACH)) + 1)
+        end = max(end, last)
+    if begin >= 0:
+        yield begin, end
+
+
+def _telling(text: str) -> list[tuple[int, int]]:
+    """Where options and words stand that may tell of a secret, in order."""
+    found = [match.span() for match in _OPTION.finditer(text)]
+    options = len(found)
+    for word in _PLAIN:
+        at = text.find(word)
+        while at >= 0:
+            found.append((at, at + len(word)))
+            at = text.find(word, at + 1)
+    return sorted(found) if len(found) > options else found
 
 
 def _words(text: str, at: int) -> Iterator[tuple[int, str]]:
@@ -240,9 +265,9 @@ def _value(start: int, value: str, mark: str) -> Iterator[tuple[int, int]]:
         yield start, start + len(value)
 
 
-def _by_name(text: str) -> Iterator[tuple[int, int]]:
+def _by_name(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     """Values of options that say by their names that they are secret, whichever command has them."""
-    for match in _NAMED.finditer(text):
+    for match in _NAMED.finditer(text, start, min(len(text), end + REACH)):
         found = _WORD.match(text, match.end())
         value = "" if found is None else found[0].strip("\"'")
         looks_chosen = len(value) >= 6 and re.search(r"\d", value) and re.search(r"[A-Za-z]", value)
