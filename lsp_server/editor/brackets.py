@@ -30,12 +30,12 @@ _LIFETIME = re.compile(r"'\w+\b(?!')")  # Rust's, which no quote closes
 
 def within(before: str, language: str) -> Kind:
     """What the end of a text stands in. The text's beginning is taken for code."""
-    return list(_spans(before, language))[-1][0]
+    return list(spans(before, language))[-1][0]
 
 
 def span(before: str, language: str) -> str:
     """The comment, the string or the piece of code that the end of a text stands in, as far as it goes."""
-    return before[list(_spans(before, language))[-1][1] :]
+    return before[list(spans(before, language))[-1][1] :]
 
 
 def code(text: str) -> str:
@@ -68,8 +68,8 @@ def opened_in_prose(text: str) -> str:
 
 
 def _match(text: str, language: str) -> tuple[list[str], list[str]]:
-    spans = (span for span in _spans(text, language) if span[0] == "code")
-    return _matched(bracket for _, start, stop in spans for bracket in _BRACKET.findall(text, start, stop))
+    pieces = (piece for piece in spans(text, language) if piece[0] == "code")
+    return _matched(bracket for _, start, stop in pieces for bracket in _BRACKET.findall(text, start, stop))
 
 
 def _matched(brackets: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -86,7 +86,7 @@ def _matched(brackets: Iterable[str]) -> tuple[list[str], list[str]]:
     return wanted, unmatched
 
 
-def _spans(text: str, language: str) -> Iterator[tuple[Kind, int, int]]:
+def spans(text: str, language: str) -> Iterator[tuple[Kind, int, int]]:
     """The pieces of a text whose beginning is code: what they are, and from where to where. There is one at least."""
     pattern, ends, name = _openers(language)
     at = began = 0

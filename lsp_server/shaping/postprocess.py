@@ -34,7 +34,16 @@ _BOUNDARY = re.compile(r"\b|(?<=\W)(?=\W)")
 CLOSERS = " )]}>\"'`;,:"  # what an editor may put right of the cursor
 
 _LOOSE = re.compile(r"(?:\s*(?:,|&&|\|\||(?<!\+)\+|[=!<>]?=|\s-))+\s*$")
+_BLOCK_END = re.compile(r"(?:end\w*|fi|done|esac|return|break|continue|pass|raise|throw|next|redo)\b.*|[)\]}]+[;,]?")
 _ONLY_CLOSERS = re.compile(r"[ \t)\]}>\"'`;,:]*")
+# Languages in which nothing may stand between a last comma and what ends the list, and what ends one there.
+_LIST_ENDS = {
+    "json": re.compile(r"[\]}]"),
+    "sql": re.compile(
+        r"[);]|(?:from|where|group|order|having|limit|union|into|values|returning|window)\b", re.IGNORECASE
+    ),
+    **dict.fromkeys(("c", "cpp", "java", "csharp", "lua"), re.compile(r"\)")),
+}
 
 
 def unmarked(raw: str) -> tuple[str, bool]:
@@ -79,7 +88,10 @@ def without_lines_below(lines: list[str], frame: Frame) -> list[str]:
     below = [line for line in frame.below if line.strip()][:MOST_BELOW]
     whole = [frame.left + line if at == 0 else line for at, line in enumerate(lines)]
     for count in range(min(len(below), len(lines)), 0, -1):
-        if any(map(str.isalnum, "".join(below[:count]))) and all(map(_is_same_line, whole[-count:], below[:count])):
+        last = whole[-count:]
+        if count < len(lines) and all(map(_ends_deeper, last, below[:count])):
+            continue
+        if any(map(str.isalnum, "".join(below[:count]))) and all(map(_is_same_line, last, below[:count])):
             return lines[:-count]
     return lines
 
@@ -264,6 +276,14 @@ def spaced(text: str, frame: Frame) -> str:
     return text
 
 
+def without_last_comma(text: str, frame: Frame) -> str:
+    """The text without a comma at its end where the line below ends the list and the language allows no comma there."""
+    ends = _LIST_ENDS.get(frame.language)
+    if ends is None or not text.rstrip().endswith(",") or frame.right.strip(CLOSERS):
+        return text
+    return text.rstrip()[:-1] if ends.match(next_text(frame).lstrip()) else text
+
+
 def braced(lines: list[str], frame: Frame) -> list[str]:
     """A block between a brace and the one that the editor put behind it, which comes to stand on a line of its own."""
     if not is_braced(frame) or len(lines) < 2:
@@ -271,6 +291,11 @@ def braced(lines: list[str], frame: Frame) -> list[str]:
     kept = lines[:-1] if lines[-1].strip().startswith("}") else lines
     blank = frame.left[: len(frame.left) - len(frame.left.lstrip())]
     return [*kept, blank]
+
+
+def _ends_deeper(one: str, other: str) -> bool:
+    """Whether a line ends a block, and a deeper one than the line below ends: such lines look alike at every depth."""
+    return indentation(one) > indentation(other) and _BLOCK_END.fullmatch(one.strip()) is not None
 
 
 def _is_same_line(one: str, other: str) -> bool:

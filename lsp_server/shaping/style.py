@@ -1,6 +1,7 @@
 """Lines and the Frame they go into in, the same lines indented as the file is: with its tabs or spaces, by its steps.
 
-Ignores everything but the white space that a line begins with.
+Looks at nothing but the white space that a line begins with, and only where the line begins as code: a string, a
+comment or the continuation of a line has an indentation of its own. A language that allows no other gets its own.
 """
 
 from __future__ import annotations
@@ -9,18 +10,20 @@ import re
 from collections import Counter
 from itertools import pairwise
 
+from lsp_server.editor import brackets
 from lsp_server.editor.scope import indentation
 from lsp_server.editor.window import Frame
 
 WIDTHS = (2, 3, 4, 8)  # columns that a step of indentation may have
 TAB = 4  # columns, as `indentation` counts them
+WITH_TABS = frozenset(["go", "make", "makefile"])  # make refuses a recipe without one, gofmt writes nothing else
 
 _LABEL = re.compile(r"(?:public|private|protected|signals|default|case\b.*?)\s*\w*:")
 
 
 def indented(lines: list[str], frame: Frame) -> list[str]:
     """The lines after the first, indented with what the file is indented with, and as wide."""
-    tabs, width = of((*frame.before.split("\n"), *frame.below))
+    tabs, width = (True, TAB) if frame.language in WITH_TABS else of(_code_lines(frame))
     base = indentation(frame.left)
     own = _step([frame.left + lines[0], *lines[1:]])
     found = lines[:1]
@@ -51,6 +54,27 @@ def of(lines: tuple[str, ...]) -> tuple[bool | None, int | None]:
     if with_spaces == 0:
         return None, None
     return False, _step(lines)
+
+
+def _code_lines(frame: Frame) -> tuple[str, ...]:
+    """The lines around the cursor that begin as code and continue no other line."""
+    return (
+        *_beginning_as_code(frame.before, frame.language),
+        *_beginning_as_code("\n".join(frame.below), frame.language),
+    )
+
+
+def _beginning_as_code(text: str, language: str) -> list[str]:
+    others = [(start, end) for kind, start, end in brackets.spans(text, language) if kind != "code"]
+    found, start, continued = [], 0, False
+    for line in text.split("\n"):
+        while others and others[0][1] <= start:
+            others.pop(0)
+        if not continued and not (others and others[0][0] < start):
+            found.append(line)
+        continued = line.endswith("\\")
+        start += len(line) + 1
+    return found
 
 
 def _step(lines: tuple[str, ...] | list[str]) -> int | None:

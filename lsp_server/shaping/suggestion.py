@@ -107,7 +107,7 @@ def _line(raw: str, finish: str | None, frame: Frame) -> Suggestion:
     text, ended = truncation.line(raw, finish, frame)
     if ended and text.rstrip()[-1:] in ("(", "[", "{", ","):  # what follows on the next lines is not wanted here
         text = brackets.balanced(text, brackets.open_quote(frame.left)).rstrip()
-    fitted = _fitted(postprocess.unstuck(text), frame, ended=ended)
+    fitted = _fitted(postprocess.without_last_comma(postprocess.unstuck(text), frame), frame, ended=ended)
     if ended:
         fitted = replace(fitted, text=postprocess.docstring_ended(fitted.text, frame))
     closers = frame.right[fitted.replaces :]
@@ -125,6 +125,7 @@ def _block(raw: str, finish: str | None, frame: Frame, wanted: Plan) -> Suggesti
     whole = stopped or len(kept) < len(lines) or finish is not None
     kept = [postprocess.unstuck(line) for line in kept]
     if kept:
+        kept[-1] = postprocess.without_last_comma(kept[-1], frame)
         kept = _sound_ends(kept, frame, whole=whole)
     if len(kept) == 1:
         return Suggestion(_fitted(kept[0], frame, ended=stopped).text, whole)
