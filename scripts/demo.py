@@ -38,6 +38,8 @@ SPOTS = (
     Spot("httpx", "_models.py", "if not isinstance(", below="Close the response"),
     Spot("httpx", "_models.py", "if isinstance(", below="class Cookies"),
     Spot("click", "formatting.py", "max_width: ", below="class HelpFormatter"),
+    Spot("click", "core.py", "return ", below="def get_usage"),
+    Spot("rich", "console.py", "return ", below="def width"),
 )
 
 
@@ -45,6 +47,8 @@ def main() -> int:
     """Complete at each spot, then once more after one more key."""
     console = Console(highlight=False, soft_wrap=True)
     console.print("[bold]The rest of each line is hidden from the model. Green is what it writes in its place.[/bold]")
+    console.print("[dim]We chose these five places to show what the model can do. Of whole lines that nobody chose it writes")
+    console.print("about one in five as the file has it; its card says how often in which language.[/dim]")
     with tempfile.TemporaryDirectory(prefix="lacuna-demo-") as folder:
         environment = {**os.environ, "LACUNA_RUNTIME_DIR": folder}
         try:
