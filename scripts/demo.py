@@ -47,8 +47,8 @@ def main() -> int:
     """Complete at each spot, then once more after one more key."""
     console = Console(highlight=False, soft_wrap=True)
     console.print("[bold]The rest of each line is hidden from the model. Green is what it writes in its place.[/bold]")
-    console.print("[dim]We chose these five places to show what the model can do. Of whole lines that nobody chose[/dim]")
-    console.print("[dim]it writes about one in five as the file has it; its card says how many in which language.[/dim]")
+    console.print("[dim]We chose these five places to show what the model can do. Of whole lines that nobody[/dim]")
+    console.print("[dim]chose it writes about one in five as the file has it; its card says how many where.[/dim]")
     with tempfile.TemporaryDirectory(prefix="lacuna-demo-") as folder:
         environment = {**os.environ, "LACUNA_RUNTIME_DIR": folder}
         try:
